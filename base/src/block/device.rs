@@ -1,0 +1,51 @@
+//! What a block device offers to the layers above.
+use super::SubmittedBio;
+
+/// The shape of requests a device takes. A submitter never exceeds it; [`super::Bio`]s are split above the driver.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Size of the device in sectors of 512 bytes.
+    pub capacity_sectors: u64,
+    /// Smallest addressable unit in bytes: 512 or a larger power of two.
+    pub logical_block_size: u32,
+    /// Most segments of one bio.
+    pub max_segments: u32,
+    /// Most bytes of one bio.
+    pub max_bytes: u32,
+    /// Whether the device is read-only.
+    pub read_only: bool,
+    /// Whether `BioOp::Discard` is taken.
+    pub discard: bool,
+    /// Whether `BioOp::WriteZeroes` is taken.
+    pub write_zeroes: bool,
+}
+
+/// What completion of a write means (SEMANTICS DUR-3).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Durability {
+    /// A completed write is durable.
+    OnCompletion,
+    /// A completed write is volatile until a flush that was issued after it has completed.
+    OnFlush,
+    /// The device says nothing: it offers no flush, and the promise of O_DSYNC cannot be kept.
+    Unknown,
+}
+
+/// A disk. Implementations complete every submitted bio exactly once and never inside `submit`.
+pub trait BlockDevice: Send + Sync {
+    /// A name for messages, such as `vda`.
+    fn name(&self) -> &str;
+
+    /// The shape of requests.
+    fn limits(&self) -> Limits;
+
+    /// What a completed write promises now.
+    fn durability(&self) -> Durability;
+
+    /// Takes the bio. The device may not look at it before [`kick`](Self::kick). Task context; sleeps while the ring is full
+    /// (kicking first what is already in it).
+    fn submit(&self, bio: SubmittedBio);
+
+    /// Tells the device about everything submitted since the last kick. Any task; cheap when there is nothing to tell.
+    fn kick(&self);
+}

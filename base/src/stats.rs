@@ -1,0 +1,66 @@
+//! Event counters: what `/proc/sluice/counters` shows and what tests compare.
+use core::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])* $variant:ident => $name:literal,)*) => {
+        /// A counted event.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(usize)]
+        pub enum Counter { $($(#[doc = $doc])* $variant,)* }
+        /// Every counter with its name, in the order of display.
+        pub const ALL: &[(Counter, &str)] = &[$((Counter::$variant, $name),)*];
+    };
+}
+counters! {
+    /// Bios submitted to a device.
+    Bios => "bios",
+    /// Read bios.
+    BioReads => "bio_reads",
+    /// Write bios.
+    BioWrites => "bio_writes",
+    /// Flushes submitted to a device.
+    Flushes => "flushes",
+    /// Doorbell writes.
+    Kicks => "kicks",
+    /// Doorbell writes the device's event index made unnecessary.
+    KicksSuppressed => "kicks_suppressed",
+    /// Device interrupts.
+    Interrupts => "interrupts",
+    /// Work items run.
+    WorkItems => "work_items",
+    /// Sleeps in `drain` (DIO-6).
+    DrainWaits => "drain_waits",
+    /// Sleeps for a stable folio (STB-2).
+    StableWaits => "stable_waits",
+    /// Sleeps for a folio lock.
+    FolioLockWaits => "folio_lock_waits",
+    /// Write-through contexts started.
+    WtStarted => "wt_started",
+    /// Write-through contexts finished.
+    WtFinished => "wt_finished",
+    /// Metadata commits.
+    Commits => "commits",
+    /// Folios evicted.
+    Evictions => "evictions",
+    /// Task switches.
+    Switches => "switches",
+    /// System calls that do not exist here.
+    UnknownSyscalls => "unknown_syscalls",
+}
+
+static VALUES: [AtomicU64; ALL.len()] = [const { AtomicU64::new(0) }; ALL.len()];
+
+/// Adds `n` to a counter. Any context.
+#[inline]
+pub fn add(counter: Counter, n: u64) {
+    VALUES[counter as usize].fetch_add(n, Ordering::Relaxed);
+}
+/// Adds one to a counter. Any context.
+#[inline]
+pub fn count(counter: Counter) {
+    add(counter, 1);
+}
+/// The counter's value now.
+pub fn get(counter: Counter) -> u64 {
+    VALUES[counter as usize].load(Ordering::Relaxed)
+}

@@ -1,0 +1,94 @@
+//! The mapping of a file range to the device.
+use crate::vfs::{Inode, SyncKind};
+use base::Result;
+use base::block::{BlockDevice, Sector};
+use base::sync::Arc;
+
+/// What stands under a file range.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum IomapKind {
+    /// Nothing: reads as zeros.
+    Hole,
+    /// Allocated, reads as zeros; data becomes readable by conversion (EXT-1).
+    Unwritten(Sector),
+    /// Allocated, with valid data.
+    Mapped(Sector),
+}
+
+/// A run of file bytes with one answer. `pos` and `len` are multiples of the block size.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Iomap {
+    /// First byte in the file.
+    pub pos: u64,
+    /// Bytes; never 0.
+    pub len: u64,
+    /// What stands there; the sector belongs to `pos`.
+    pub kind: IomapKind,
+    /// The extent sequence number under which this answer is true (MAP-1).
+    pub seq: u64,
+    /// Whether metadata needed to reach these blocks is not yet durable (DUR-4).
+    pub metadata_pending: bool,
+}
+
+impl Iomap {
+    /// The position after the last byte.
+    pub fn end(&self) -> u64 {
+        self.pos + self.len
+    }
+    /// The device position of file byte `pos`, which lies in the range and at a multiple of 512; `None` for a hole.
+    pub fn sector_of(&self, pos: u64) -> Option<Sector> {
+        debug_assert!(pos >= self.pos && pos < self.end());
+        match self.kind {
+            IomapKind::Hole => None,
+            IomapKind::Unwritten(s) | IomapKind::Mapped(s) => {
+                Some(Sector(s.0 + (pos - self.pos) / base::block::SECTOR_SIZE))
+            }
+        }
+    }
+}
+
+/// What iomap asks of the file system of a regular file. No folio is locked in any of these calls (LOCK-1).
+pub trait IomapOps: Send + Sync {
+    /// The device that holds the data.
+    fn device(&self) -> &Arc<dyn BlockDevice>;
+
+    /// Block size in bytes: a power of two, at most the page size.
+    fn block_size(&self) -> u32;
+
+    /// Largest file size in bytes (CHK-4).
+    fn max_file_size(&self) -> u64;
+
+    /// The extent sequence number now (MAP-1). Cheap: called with a folio locked.
+    fn extent_seq(&self) -> u64;
+
+    /// The size in the on-disk inode, as last put into a metadata transaction (d_size).
+    fn disk_size(&self) -> u64;
+
+    /// The mapping at `pos`, at most `len` bytes of it. May read metadata. Errors: `EIO`, `EUCLEAN`.
+    fn map_read(&self, inode: &Inode, pos: u64, len: u64) -> Result<Iomap>;
+
+    /// As `map_read`, but a hole becomes UNWRITTEN, with what its conversion will need reserved (S-7, EXT-1, EXT-2).
+    /// Errors: `ENOSPC`, `EDQUOT`, `EIO`, `ENOMEM`.
+    fn map_write(&self, inode: &Inode, pos: u64, len: u64) -> Result<Iomap>;
+
+    /// F1: in one transaction converts UNWRITTEN blocks of `[pos, pos+len)`, widened to blocks, and raises d_size to
+    /// `min(pos + len, i_size)` if it is lower (SIZE-2, SIZE-4). A range already MAPPED is left (EXT-4). Takes the extent lock
+    /// only; never the inode, invalidate or a folio lock (LOCK-5). Errors: `EIO`, `EROFS`.
+    fn finish_write(&self, inode: &Inode, pos: u64, len: u64) -> Result<()>;
+
+    /// Whether metadata of the inode that is needed to read its data back waits for a commit (DUR-4).
+    fn metadata_pending(&self, inode: &Inode, kind: SyncKind) -> bool;
+
+    /// F5, the full way: commits what is needed of the inode's metadata and flushes the device (DUR-5). Data that must precede
+    /// it has ended on the device. Touches no folio (DUR-7).
+    fn commit(&self, inode: &Inode, kind: SyncKind) -> Result<()>;
+
+    /// One device flush, shared where that is right (DUR-8).
+    fn flush(&self) -> Result<()>;
+
+    /// Hands finished-I/O work to the superblock's completion queue, made on first use (QUE-1 to QUE-3). Errors: `ENOMEM`.
+    fn completion_queue(&self) -> Result<Arc<base::workqueue::WorkQueue>>;
+
+    /// The second stage, for work that waits for log and device (QUE-5). Errors: `ENOMEM`.
+    fn sync_queue(&self) -> Result<Arc<base::workqueue::WorkQueue>>;
+}

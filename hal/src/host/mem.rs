@@ -1,0 +1,61 @@
+//! Page frames on the host: counted, zeroed, 4096 bytes, never borrowed as a slice.
+use crate::PAGE_SIZE;
+use std::cell::UnsafeCell;
+use std::sync::Arc;
+
+#[repr(C, align(4096))]
+struct Frame(UnsafeCell<[u8; PAGE_SIZE]>);
+// SAFETY: the bytes are only read and written through raw copies; nobody holds a reference to them.
+unsafe impl Send for Frame {}
+// SAFETY: as above; a racing copy may be torn, which the type's contract allows.
+unsafe impl Sync for Frame {}
+
+/// A counted page frame whose bytes others (user mappings, devices) may change at any time.
+#[derive(Clone)]
+pub struct Page(Arc<Frame>);
+
+impl Page {
+    /// A new zeroed frame, or `None` when memory is short.
+    pub fn alloc_zeroed() -> Option<Page> {
+        Some(Page(Arc::new(Frame(UnsafeCell::new([0; PAGE_SIZE])))))
+    }
+    /// The address a device uses for the first byte.
+    pub fn phys(&self) -> u64 {
+        self.0.0.get() as u64
+    }
+    /// Copies `dst.len()` bytes from `offset` out of the frame. Panics past the end of the frame.
+    pub fn read_into(&self, offset: usize, dst: &mut [u8]) {
+        assert!(offset <= PAGE_SIZE && dst.len() <= PAGE_SIZE - offset);
+        // SAFETY: in bounds by the assertion; `dst` is exclusive and not part of the frame.
+        unsafe {
+            core::ptr::copy_nonoverlapping(self.0.0.get().cast::<u8>().add(offset), dst.as_mut_ptr(), dst.len());
+        }
+    }
+    /// Copies `src` into the frame at `offset`. Panics past the end of the frame.
+    pub fn write_from(&self, offset: usize, src: &[u8]) {
+        assert!(offset <= PAGE_SIZE && src.len() <= PAGE_SIZE - offset);
+        // SAFETY: in bounds by the assertion; `src` is not part of the frame.
+        unsafe {
+            core::ptr::copy_nonoverlapping(src.as_ptr(), self.0.0.get().cast::<u8>().add(offset), src.len());
+        }
+    }
+    /// Zeroes `len` bytes from `offset`. Panics past the end of the frame.
+    pub fn zero(&self, offset: usize, len: usize) {
+        assert!(offset <= PAGE_SIZE && len <= PAGE_SIZE - offset);
+        // SAFETY: in bounds by the assertion.
+        unsafe { core::ptr::write_bytes(self.0.0.get().cast::<u8>().add(offset), 0, len) }
+    }
+    /// Copies between two frames (or within one; the ranges may overlap).
+    pub fn copy_from(&self, offset: usize, src: &Page, src_offset: usize, len: usize) {
+        assert!(offset <= PAGE_SIZE && len <= PAGE_SIZE - offset);
+        assert!(src_offset <= PAGE_SIZE && len <= PAGE_SIZE - src_offset);
+        // SAFETY: both ranges are in bounds by the assertions; `copy` allows overlap.
+        unsafe {
+            core::ptr::copy(src.0.0.get().cast::<u8>().add(src_offset), self.0.0.get().cast::<u8>().add(offset), len);
+        }
+    }
+    /// How many handles to this frame there are.
+    pub fn ref_count(&self) -> usize {
+        Arc::strong_count(&self.0)
+    }
+}

@@ -1,0 +1,7 @@
+//! Host backends: the API of the hardware on threads of the host.
+pub mod irq;
+pub mod mem;
+pub mod sync;
+pub mod thread;
+pub mod time;
+pub mod user;
