@@ -9,9 +9,15 @@
 //! | `writethrough` | copy into the cache and send at once |
 //! | `direct` | around the cache |
 //! | `writeback` | dirty folios to the device |
-//! | `ioend` | what runs when I/O has ended |
+//! | `ioctx`, `ctx` | one I/O in flight: references, first error, who finishes |
+//! | `ioend` | the order of the finish steps F1 to F6 |
+//! | `shared_flush` | device flushes shared by all that wait for one |
+mod ctx;
 mod drain;
+mod shared_flush;
 mod types;
 
-pub use drain::DrainCount;
+pub use ctx::{CtxRefs, Done, FirstError};
+pub use drain::{DrainCount, DrainGuard, DrainKind};
+pub use shared_flush::{SharedFlush, Ticket, WrittenMark};
 pub use types::{Iomap, IomapKind, IomapOps};

@@ -1,4 +1,5 @@
 //! The mapping of a file range to the device.
+use super::SharedFlush;
 use crate::vfs::{Inode, SyncKind};
 use base::Result;
 use base::block::{BlockDevice, Sector};
@@ -83,8 +84,8 @@ pub trait IomapOps: Send + Sync {
     /// it has ended on the device. Touches no folio (DUR-7).
     fn commit(&self, inode: &Inode, kind: SyncKind) -> Result<()>;
 
-    /// One device flush, shared where that is right (DUR-8).
-    fn flush(&self) -> Result<()>;
+    /// The device's flushes, shared by all that wait for one (DUR-8). One object for each device.
+    fn shared_flush(&self) -> &SharedFlush;
 
     /// Hands finished-I/O work to the superblock's completion queue, made on first use (QUE-1 to QUE-3). Errors: `ENOMEM`.
     fn completion_queue(&self) -> Result<Arc<base::workqueue::WorkQueue>>;

@@ -1,7 +1,7 @@
 //! The in-memory inode.
 use super::{DirEntry, FileOps, FileType, SuperBlock, Timespec};
 use crate::caller::Caller;
-use crate::iomap::DrainCount;
+use crate::iomap::{DrainCount, WrittenMark};
 use crate::page_cache::Mapping;
 use alloc::boxed::Box;
 use base::sync::atomic::{AtomicU64, Ordering};
@@ -57,6 +57,9 @@ pub struct Inode {
     pub lock: RwLock<()>,
     /// Direct I/Os and write-throughs in flight (DIO-6).
     pub drain: DrainCount,
+    /// When data of this inode last reached the device: what fsync must cover by a flush (DUR-11). Whoever ends a write of its
+    /// data (write-through, direct, writeback) notes a ticket taken after the completion.
+    pub written: WrittenMark,
     /// The page cache of a regular file.
     pub mapping: Mapping,
     attr: SpinLock<Attr>,
@@ -81,6 +84,7 @@ impl Inode {
             sb,
             lock: RwLock::new(rank, ()),
             drain: DrainCount::new(ino),
+            written: WrittenMark::new(),
             mapping: Mapping::new(ino),
             attr: SpinLock::new(attr),
             size: AtomicU64::new(size),
