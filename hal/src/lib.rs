@@ -26,12 +26,15 @@ extern crate alloc;
 #[cfg(target_os = "none")]
 pub mod bare;
 #[cfg(target_os = "none")]
-pub use bare::{irq, mem, sync, time, user};
+pub use bare::{irq, mem, sync, thread, time, user};
 
 #[cfg(not(target_os = "none"))]
 pub mod host;
 #[cfg(not(target_os = "none"))]
 pub use host::{irq, mem, sync, thread, time, user};
+
+mod ktest;
+pub use ktest::{KTest, ktests};
 
 /// Bytes in a page frame, the unit of [`mem::Page`].
 pub const PAGE_SIZE: usize = 4096;
