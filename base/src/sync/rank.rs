@@ -22,6 +22,8 @@ pub enum Rank {
     Folio = 60,
     /// Extent tree and metadata fields of one inode (`i_data`).
     Extent = 70,
+    /// The one writer of a file system's metadata cache.
+    MetaWrite = 75,
     /// Block and inode allocators of a file system.
     Alloc = 80,
     /// One metadata block.

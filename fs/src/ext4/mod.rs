@@ -1,1 +1,43 @@
-//! ext4
+//! ext4, as `mke2fs -t ext4 -O ^has_journal` makes it.
+//!
+//! # What stands where
+//!
+//! | file | contents |
+//! |---|---|
+//! | `layout`, `features` | on-disk structures, feature and flag words |
+//! | `csum` | crc32c |
+//! | `geometry` | the checked numbers of a file system |
+//! | `fs` | what all parts of a mounted file system share |
+//! | `super_block` | mount, sync, unmount |
+//! | `meta`, `meta_io` | the cache of metadata blocks and its device I/O |
+//! | `txn` | handles: atomic changes and what an fsync has to write for them |
+//! | `balloc`, `ialloc` | allocation of blocks and inodes |
+//! | `inode` | the in-memory inode, reading and storing it |
+//! | `orphan` | the on-disk list of inodes whose blocks are still to be freed |
+//!
+//! # What it does not do
+//!
+//! No journal yet, no extended attributes beyond keeping them, no inline data, encryption, quota or bigalloc. A feature that is
+//! not supported refuses the mount, or allows only reading, by its name.
+//!
+//! # Locks
+//!
+//! ```text
+//! inode lock → invalidate lock → folio locks → [handle begins before] extent lock (core) → allocator lock → one metadata block
+//! ```
+//! A handle is begun with neither folio nor extent lock held (LOCK-1). The allocator is called with no metadata block locked.
+pub mod balloc;
+pub mod csum;
+pub mod features;
+mod fs;
+pub mod geometry;
+pub mod ialloc;
+pub mod inode;
+pub mod layout;
+pub mod meta;
+pub mod meta_io;
+pub mod orphan;
+pub mod txn;
+
+pub use fs::Ext4Fs;
+pub use inode::Ext4Inode;

@@ -1,0 +1,279 @@
+//! The cache of metadata blocks: everything on the disk that is not file data.
+//!
+//! A block's bytes stand in memory of their own, never in a frame a device writes to; transfers go through pages in
+//! [`super::meta_io`]. Bytes are read under the block's lock and changed only through a [`super::txn::Handle`].
+//!
+//! # States of a block
+//!
+//! | flags | meaning |
+//! |---|---|
+//! | none | in the map, not read yet; whoever locks it exclusively reads it |
+//! | `UPTODATE` | the bytes are the disk's, or newer |
+//! | `UPTODATE`, `DIRTY` | newer than the disk; in the dirty set; not evictable |
+//! | `FORGOTTEN` | its blocks were freed: never written any more, no longer in the map |
+//!
+//! # Locks
+//!
+//! A task holds the lock of at most one block at a time (`Rank::MetaBlock` is innermost): what has to move from block to block
+//! is copied out first. The map's spin lock is a leaf.
+use super::meta_io;
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec;
+use alloc::vec::Vec;
+use base::block::BlockDevice;
+use base::sync::atomic::{AtomicU32, Ordering};
+use base::sync::{Arc, Mutex, Rank, ReadGuard, RwLock, SpinLock, WriteGuard};
+use base::{Errno, Result};
+
+const UPTODATE: u32 = 1;
+const DIRTY: u32 = 2;
+const VERIFIED: u32 = 4;
+const REFERENCED: u32 = 8;
+const FORGOTTEN: u32 = 16;
+
+/// How the checksum inside a block is brought up to date: once, when the block is written, not at each change.
+#[derive(Clone, Copy)]
+pub struct Seal {
+    /// The checksum's start, usually the inode's seed.
+    pub seed: u32,
+    /// Stores the checksum into the block's bytes.
+    pub apply: fn(seed: u32, bytes: &mut [u8]),
+}
+
+/// One cached metadata block.
+pub struct MetaBlock {
+    number: u64,
+    flags: AtomicU32,
+    seal: SpinLock<Option<Seal>>,
+    data: RwLock<Box<[u8]>>,
+}
+
+impl MetaBlock {
+    /// The block's number in the file system.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+    /// The bytes, shared. May sleep.
+    pub fn read(&self) -> ReadGuard<'_, Box<[u8]>> {
+        self.data.read()
+    }
+    /// Whether [`Self::set_verified`] was called since the block was read: checksum and structure were found good, so that they
+    /// need not be looked at again while the block is cached.
+    pub fn is_verified(&self) -> bool {
+        self.has(VERIFIED)
+    }
+    /// See [`Self::is_verified`].
+    pub fn set_verified(&self) {
+        self.flags.fetch_or(VERIFIED, Ordering::AcqRel);
+    }
+    /// Whether the block waits to be written.
+    pub fn is_dirty(&self) -> bool {
+        self.has(DIRTY)
+    }
+    /// The bytes for a change; the caller makes the block dirty before it lets go.
+    pub(super) fn lock_for_change(&self) -> WriteGuard<'_, Box<[u8]>> {
+        self.data.write()
+    }
+    pub(super) fn set_seal(&self, seal: Seal) {
+        *self.seal.lock() = Some(seal);
+    }
+    /// Calls `take` with the bytes as they shall reach the disk and counts them as clean from here on; false if the block was
+    /// not dirty or its blocks were freed.
+    pub(super) fn take_for_write(&self, take: impl FnOnce(&[u8])) -> bool {
+        let mut data = self.data.write();
+        if self.flags.fetch_and(!DIRTY, Ordering::AcqRel) & (DIRTY | FORGOTTEN) != DIRTY {
+            return false;
+        }
+        let seal = *self.seal.lock();
+        if let Some(seal) = seal {
+            (seal.apply)(seal.seed, &mut data);
+        }
+        take(&data);
+        true
+    }
+    fn has(&self, flag: u32) -> bool {
+        self.flags.load(Ordering::Acquire) & flag != 0
+    }
+}
+
+struct Map {
+    blocks: BTreeMap<u64, Arc<MetaBlock>>,
+    dirty: BTreeSet<u64>,
+    /// Where the clock hand of the eviction stands.
+    hand: u64,
+}
+
+/// The metadata blocks of one file system.
+pub struct MetaCache {
+    device: Arc<dyn BlockDevice>,
+    block_size: u32,
+    block_count: u64,
+    limit: usize,
+    map: SpinLock<Map>,
+    /// One writer at a time: two writes of one block in flight could land in the wrong order.
+    writer: Mutex<()>,
+}
+
+impl MetaCache {
+    /// An empty cache of at most about `limit` blocks for a file system of `block_count` blocks.
+    pub fn new(device: Arc<dyn BlockDevice>, block_size: u32, block_count: u64, limit: usize) -> Self {
+        let map = Map { blocks: BTreeMap::new(), dirty: BTreeSet::new(), hand: 0 };
+        let writer = Mutex::new(Rank::MetaWrite, ());
+        MetaCache { device, block_size, block_count, limit, map: SpinLock::new(map), writer }
+    }
+
+    /// Bytes of a block.
+    pub fn block_size(&self) -> usize {
+        self.block_size as usize
+    }
+
+    /// The device.
+    pub fn device(&self) -> &Arc<dyn BlockDevice> {
+        &self.device
+    }
+
+    /// The block, read from the device if it is not cached. The caller checks what it finds there (see
+    /// [`MetaBlock::is_verified`]). May sleep. Errors: `EUCLEAN` (outside the file system), `EIO`, `ENOMEM`.
+    pub fn read(&self, number: u64) -> Result<Arc<MetaBlock>> {
+        let block = self.entry(number)?;
+        if !block.has(UPTODATE) {
+            let mut data = block.data.write();
+            if !block.has(UPTODATE) {
+                meta_io::read_block(&self.device, number, &mut data)?;
+                block.flags.fetch_or(UPTODATE, Ordering::AcqRel);
+            }
+        }
+        Ok(block)
+    }
+
+    /// A block whose old content doesn't matter: newly allocated. Zeroed, verified, not yet dirty. May sleep.
+    /// Errors: `EUCLEAN` (outside the file system), `ENOMEM`.
+    pub fn get_new(&self, number: u64) -> Result<Arc<MetaBlock>> {
+        let block = self.entry(number)?;
+        let mut data = block.data.write();
+        data.fill(0);
+        *block.seal.lock() = None;
+        block.flags.fetch_or(UPTODATE | VERIFIED, Ordering::AcqRel);
+        drop(data);
+        Ok(block)
+    }
+
+    /// Forgets a range of blocks that was freed: what is dirty there must not be written any more, the blocks may soon hold
+    /// somebody's data.
+    pub fn forget(&self, start: u64, count: u64) {
+        let end = start.saturating_add(count);
+        let mut gone: Vec<Arc<MetaBlock>> = Vec::new();
+        let mut map = self.map.lock();
+        while let Some((&number, _)) = map.blocks.range(start..end).next() {
+            map.dirty.remove(&number);
+            gone.extend(map.blocks.remove(&number));
+        }
+        for block in &gone {
+            block.flags.fetch_or(FORGOTTEN, Ordering::AcqRel);
+        }
+    }
+
+    /// Blocks that wait to be written.
+    pub fn dirty_count(&self) -> usize {
+        self.map.lock().dirty.len()
+    }
+
+    /// Whether so much is dirty that the next handle should write some of it first.
+    pub fn is_crowded(&self) -> bool {
+        self.map.lock().dirty.len() > self.limit / 2
+    }
+
+    /// Writes every dirty block, in ascending order, and waits. Errors: the first `EIO`; the failed blocks are dirty again.
+    pub fn write_all(&self) -> Result<()> {
+        let _one = self.writer.lock();
+        let list: Vec<u64> = self.map.lock().dirty.iter().copied().collect();
+        self.write_locked(&list)
+    }
+
+    /// Writes those of `numbers` (ascending) that are dirty and waits, also for blocks another task was just writing.
+    pub fn write_some(&self, numbers: &[u64]) -> Result<()> {
+        let _one = self.writer.lock();
+        self.write_locked(numbers)
+    }
+
+    fn write_locked(&self, numbers: &[u64]) -> Result<()> {
+        let blocks: Vec<Arc<MetaBlock>> = {
+            let mut map = self.map.lock();
+            numbers
+                .iter()
+                .filter(|n| map.dirty.contains(n))
+                .copied()
+                .collect::<Vec<_>>()
+                .into_iter()
+                .filter_map(|n| {
+                    map.dirty.remove(&n);
+                    map.blocks.get(&n).cloned()
+                })
+                .collect()
+        };
+        let failed = meta_io::write_blocks(&self.device, &blocks);
+        let mut result = Ok(());
+        for (block, error) in failed {
+            self.mark_dirty(&block);
+            result = result.and(Err(error));
+        }
+        result
+    }
+
+    /// Puts a block into the dirty set; its lock is held exclusively, or its write has failed.
+    pub(super) fn mark_dirty(&self, block: &Arc<MetaBlock>) {
+        let was = block.flags.fetch_or(DIRTY, Ordering::AcqRel);
+        if was & (DIRTY | FORGOTTEN) == 0 {
+            self.map.lock().dirty.insert(block.number);
+        }
+    }
+
+    /// The map's entry for `number`, made if it is missing.
+    fn entry(&self, number: u64) -> Result<Arc<MetaBlock>> {
+        if number >= self.block_count {
+            return Err(Errno::EUCLEAN);
+        }
+        if let Some(block) = self.map.lock().blocks.get(&number) {
+            if !block.has(REFERENCED) {
+                block.flags.fetch_or(REFERENCED, Ordering::Relaxed);
+            }
+            return Ok(block.clone());
+        }
+        let fresh = Arc::new(MetaBlock {
+            number,
+            flags: AtomicU32::new(REFERENCED),
+            seal: SpinLock::new(None),
+            data: RwLock::new(Rank::MetaBlock, vec![0u8; self.block_size()].into_boxed_slice()),
+        });
+        let mut victims = Vec::new();
+        let mut map = self.map.lock();
+        self.evict(&mut map, &mut victims);
+        Ok(map.blocks.entry(number).or_insert(fresh).clone())
+    }
+
+    /// Takes clean blocks that nobody uses out of a full map, second-chance order. A handful a call keeps the map bounded.
+    fn evict(&self, map: &mut Map, victims: &mut Vec<Arc<MetaBlock>>) {
+        if map.blocks.len() < self.limit {
+            return;
+        }
+        let hand = map.hand;
+        let around = map.blocks.range(hand..).chain(map.blocks.range(..hand));
+        let mut numbers: Vec<u64> = Vec::new();
+        let mut last = hand;
+        for (&number, block) in around.take(64) {
+            last = number;
+            let flags = block.flags.load(Ordering::Acquire);
+            if flags & REFERENCED != 0 {
+                block.flags.fetch_and(!REFERENCED, Ordering::Relaxed);
+            } else if flags & DIRTY == 0 && Arc::strong_count(block) == 1 {
+                numbers.push(number);
+            }
+            if numbers.len() >= 8 {
+                break;
+            }
+        }
+        map.hand = last.wrapping_add(1);
+        victims.extend(numbers.iter().filter_map(|n| map.blocks.remove(n)));
+    }
+}
