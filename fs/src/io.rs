@@ -6,6 +6,10 @@ use base::block::Segment;
 use base::{Page, Result};
 use smallvec::SmallVec;
 
+pub mod slice;
+
+pub use slice::{PageBuffer, SliceSink, SliceSource};
+
 /// Segments pinned for direct I/O.
 pub type Pinned = SmallVec<[Segment; 4]>;
 

@@ -1,9 +1,10 @@
 //! The open file description.
-use super::{FallocMode, FileFeatures, Inode, SyncKind};
+use super::{ErrCursor, FallocMode, FileFeatures, Inode, SyncKind, WriteAccess};
 use crate::io::{IoSink, IoSource};
 use crate::kiocb::{Kiocb, Outcome};
 use base::sync::atomic::{AtomicU32, Ordering};
 use base::sync::{Arc, Mutex, Rank};
+use base::workqueue::WorkLink;
 use base::{Errno, Result};
 
 bitflags::bitflags! {
@@ -49,6 +50,13 @@ bitflags::bitflags! {
     }
 }
 
+impl OpenFlags {
+    /// What `fcntl(F_SETFL)` changes.
+    pub const SETTABLE: OpenFlags = OpenFlags::from_bits_retain(
+        OpenFlags::APPEND.bits() | OpenFlags::NONBLOCK.bits() | OpenFlags::DIRECT.bits() | OpenFlags::NOATIME.bits(),
+    );
+}
+
 /// An open file description: what `open` makes and descriptors share.
 pub struct File {
     /// The inode, for files that have one in a file system (a pipe or eventfd has none).
@@ -57,13 +65,54 @@ pub struct File {
     pub pos: Mutex<u64>,
     /// Open flags; `fcntl(F_SETFL)` changes some (FLAG-4).
     flags: AtomicU32,
+    /// What this description knows of writeback errors, of the inode and of the super block (ERR-6).
+    errors: Option<(ErrCursor, ErrCursor)>,
+    /// Keeps the super block writable while a file open for writing or a request of it lives (RO-1).
+    _write_access: Option<WriteAccess>,
+    /// For the release queue (CTX-8).
+    pub(super) link: WorkLink,
     ops: Arc<dyn FileOps>,
 }
 
 impl File {
     /// A new open file. Permissions were checked.
     pub fn new(inode: Option<Arc<Inode>>, flags: OpenFlags, ops: Arc<dyn FileOps>) -> Arc<File> {
-        Arc::new(File { inode, pos: Mutex::new(Rank::FilePos, 0), flags: AtomicU32::new(flags.bits()), ops })
+        File::with_access(inode, flags, ops, None)
+    }
+    /// As [`Self::new`], with the write access that a file opened for writing holds.
+    pub fn with_access(
+        inode: Option<Arc<Inode>>,
+        flags: OpenFlags,
+        ops: Arc<dyn FileOps>,
+        write_access: Option<WriteAccess>,
+    ) -> Arc<File> {
+        let errors = inode.as_ref().map(|inode| {
+            inode.sb.file_opened();
+            (inode.wb_err.sample(), inode.sb.wb_err.sample())
+        });
+        Arc::new(File {
+            inode,
+            pos: Mutex::new(Rank::FilePos, 0),
+            flags: AtomicU32::new(flags.bits()),
+            errors,
+            _write_access: write_access,
+            link: WorkLink::new(),
+            ops,
+        })
+    }
+    /// Reports a writeback error of the inode that this description has not reported (ERR-6). Errors: the recorded one.
+    pub fn report_error(&self) -> Result<()> {
+        match (&self.inode, &self.errors) {
+            (Some(inode), Some((cursor, _))) => inode.wb_err.report(cursor),
+            _ => Ok(()),
+        }
+    }
+    /// As [`Self::report_error`], for the whole super block: syncfs (SYN-5).
+    pub fn report_super_block_error(&self) -> Result<()> {
+        match (&self.inode, &self.errors) {
+            (Some(inode), Some((_, cursor))) => inode.sb.wb_err.report(cursor),
+            _ => Ok(()),
+        }
     }
     /// The flags now.
     pub fn flags(&self) -> OpenFlags {
@@ -80,6 +129,24 @@ impl File {
     /// The operations behind it.
     pub fn ops(&self) -> &dyn FileOps {
         &*self.ops
+    }
+    /// Changes the flags that `fcntl(F_SETFL)` may change; requests that have sampled theirs go on with them (FLAG-4).
+    pub fn set_flags(&self, flags: OpenFlags) {
+        let keep = self.flags() - OpenFlags::SETTABLE;
+        self.flags.store((keep | (flags & OpenFlags::SETTABLE)).bits(), Ordering::Relaxed);
+    }
+}
+
+impl Drop for File {
+    /// The last reference: never reached on a completion queue, which uses [`super::fput_deferred`].
+    fn drop(&mut self) {
+        self.ops.release(self);
+        if let Some(inode) = self.inode.take() {
+            // The eviction writes: the super block stays busy and writable until it is done (the access goes last).
+            let sb = inode.sb.clone();
+            super::iput(inode);
+            sb.file_closed();
+        }
     }
 }
 

@@ -1,12 +1,41 @@
 //! The in-memory inode.
-use super::{DirEntry, FileOps, FileType, SuperBlock, Timespec};
-use crate::caller::Caller;
+//!
+//! # The life of an inode
+//!
+//! *Allocated.* On disk an inode begins when `create`, `mkdir` or `symlink` of its parent directory takes a free number. The
+//! file system builds the in-memory [`Inode`] and enters it with [`super::InodeCache::insert_new`]; nobody can have met the number before,
+//! because the number was free under the allocator's lock.
+//!
+//! *Loaded.* Any later meeting goes through [`super::InodeCache::get_or_load`], which makes sure that there is one `Inode` for a
+//! number: the page cache, the inode lock and the drain count hang on it, and two of them would each protect half of the users.
+//!
+//! *Referenced.* The cache holds only weak references. What holds strong ones: the dentry in its parent's name cache, every
+//! open file (and so every request in flight, which owns its file, CTX-8), a path walk for its length, and the dirty list of the super
+//! block while data or metadata wait to be written. A dentry that leaves the name cache for lack of memory lets a clean inode go;
+//! its page cache goes with it.
+//!
+//! *Unlinked.* `unlink`, `rmdir` and `rename` lower `nlink`. At 0 no new reference can be made through a name. The inode stays
+//! whole while open files and requests hold it: reads, writes and truncates go on (TRC-13).
+//!
+//! *Evicted.* When the last reference of an inode without links is gone, [`InodeOps::evict`] frees its blocks and its number,
+//! once. [`super::iput`] does it in the task that let go, so that the blocks are free when `unlink` or `close` returns. A completion
+//! worker must not: evict drains and truncates, and could wait for the finish of a request queued behind it (PRC-4). It hands
+//! its file to the release queue ([`super::fput_deferred`]). If a reference is dropped without either, `Drop` below moves the
+//! contents into a ghost that the release queue evicts; so no order of drops can lose blocks.
+//!
+//! *Freed.* `Drop` removes the slot in the cache if it still is this inode's own. The number may by then belong to a new inode:
+//! evict frees it on disk a moment before it returns.
+//!
+//! Which counts say what: `Arc` says "memory is in use", `nlink` says "a name leads here", the drain count says "the device or
+//! a worker is still at it", the writer count of the super block says "somebody may still change something". None replaces another.
+use super::dcache::DirState;
+use super::release::Ghost;
+use super::{ErrSeq, FileType, InodeOps, SuperBlock, Timespec};
 use crate::iomap::{DrainCount, WrittenMark};
 use crate::page_cache::Mapping;
 use alloc::boxed::Box;
-use base::sync::atomic::{AtomicU64, Ordering};
+use base::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use base::sync::{Arc, Rank, RwLock, SpinLock};
-use base::{Errno, Result};
 
 /// Attributes that `stat` shows, without the size (see [`Inode::size`]).
 #[derive(Clone, Copy, Debug)]
@@ -62,8 +91,13 @@ pub struct Inode {
     pub written: WrittenMark,
     /// The page cache of a regular file.
     pub mapping: Mapping,
+    /// Writeback errors, for fsync of the open files (ERR-6). Record with [`SuperBlock::record_error`].
+    pub wb_err: ErrSeq,
+    /// What the VFS knows of a directory: cached names, its own name, what is mounted on it.
+    pub(super) dir: Option<Box<DirState>>,
     attr: SpinLock<Attr>,
     size: AtomicU64,
+    evicted: AtomicBool,
     ops: Box<dyn InodeOps>,
 }
 
@@ -86,8 +120,11 @@ impl Inode {
             drain: DrainCount::new(ino),
             written: WrittenMark::new(),
             mapping: Mapping::new(ino),
+            wb_err: ErrSeq::new(),
+            dir: (kind == FileType::Directory).then(|| Box::new(DirState::new())),
             attr: SpinLock::new(attr),
             size: AtomicU64::new(size),
+            evicted: AtomicBool::new(false),
             ops,
         })
     }
@@ -107,101 +144,44 @@ impl Inode {
     pub fn update_attr<R>(&self, f: impl FnOnce(&mut Attr) -> R) -> R {
         f(&mut self.attr.lock())
     }
+    /// Reads attributes under their lock, without a copy. `f` must not sleep.
+    pub fn with_attr<R>(&self, f: impl FnOnce(&Attr) -> R) -> R {
+        f(&self.attr.lock())
+    }
+    /// Number of names.
+    pub fn nlink(&self) -> u32 {
+        self.attr.lock().nlink
+    }
     /// The file system's side.
     pub fn ops(&self) -> &dyn InodeOps {
         &*self.ops
     }
+    pub(super) fn set_evicted(&self) {
+        self.evicted.store(true, Ordering::Relaxed);
+    }
 }
 
-/// What a file system implements for its inodes. Every method gets the generic inode as `inode` (or `dir`): `self` is the
-/// private part hanging on it. Names are single components, never empty, `.` or `..`, checked by the path walk.
-///
-/// Directory operations are called with `dir.lock` held: shared for `lookup` and `readdir`, exclusive for changes (for rename
-/// both directories, see `docs/LOCKS.md`). Permissions were checked by the VFS. The defaults refuse.
-#[allow(unused_variables)]
-pub trait InodeOps: Send + Sync + core::any::Any {
-    /// Downcast to the file system's own type.
-    fn as_any(&self) -> &dyn core::any::Any;
+impl Drop for Inode {
+    /// Leaves the inode cache. An unlinked inode that nobody has evicted lives on as a ghost for the release queue.
+    fn drop(&mut self) {
+        let unlinked = self.attr.get_mut().nlink == 0;
+        if !unlinked || self.evicted.load(Ordering::Relaxed) {
+            self.sb.inodes().forget(self);
+            return;
+        }
+        let ops = core::mem::replace(&mut self.ops, Box::new(Gone));
+        Ghost::queue(Inode::new(self.sb.clone(), self.ino, self.kind, *self.attr.get_mut(), self.size(), ops));
+    }
+}
 
-    /// The operations of an open file on this inode. Errors: `ENXIO`, `EACCES`, ...
-    fn open(&self, inode: &Arc<Inode>) -> Result<Arc<dyn FileOps>>;
+/// Stands in for the operations that moved to the ghost.
+struct Gone;
 
-    /// Finds an entry. Errors: `ENOENT`, `EIO`, `EUCLEAN` (corrupt).
-    fn lookup(&self, dir: &Arc<Inode>, name: &[u8]) -> Result<Arc<Inode>> {
-        Err(Errno::ENOTDIR)
+impl InodeOps for Gone {
+    fn as_any(&self) -> &dyn core::any::Any {
+        self
     }
-    /// Makes a regular file (or a node with `rdev`). `mode` has the umask applied. Errors: `EEXIST`, `ENOSPC`.
-    fn create(
-        &self,
-        dir: &Arc<Inode>,
-        name: &[u8],
-        kind: FileType,
-        mode: u16,
-        rdev: u64,
-        caller: &dyn Caller,
-    ) -> Result<Arc<Inode>> {
-        Err(Errno::EPERM)
-    }
-    /// Makes a directory.
-    fn mkdir(&self, dir: &Arc<Inode>, name: &[u8], mode: u16, caller: &dyn Caller) -> Result<Arc<Inode>> {
-        Err(Errno::EPERM)
-    }
-    /// Makes a symbolic link to `target`.
-    fn symlink(&self, dir: &Arc<Inode>, name: &[u8], target: &[u8], caller: &dyn Caller) -> Result<Arc<Inode>> {
-        Err(Errno::EPERM)
-    }
-    /// Makes another name for `inode`. Errors: `EMLINK`, `EEXIST`.
-    fn link(&self, dir: &Arc<Inode>, name: &[u8], inode: &Arc<Inode>) -> Result<()> {
-        Err(Errno::EPERM)
-    }
-    /// Removes the name of `inode`, which is not a directory. The blocks go with [`Self::evict`].
-    fn unlink(&self, dir: &Arc<Inode>, name: &[u8], inode: &Arc<Inode>) -> Result<()> {
-        Err(Errno::EPERM)
-    }
-    /// Removes the empty directory `inode`. Errors: `ENOTEMPTY`.
-    fn rmdir(&self, dir: &Arc<Inode>, name: &[u8], inode: &Arc<Inode>) -> Result<()> {
-        Err(Errno::EPERM)
-    }
-    /// Moves `inode` from `old_name` in `old_dir` to `new_name` in `new_dir`, replacing `target` if there is one.
-    /// With `no_replace` an existing target was refused by the VFS already.
-    #[allow(clippy::too_many_arguments)]
-    fn rename(
-        &self,
-        old_dir: &Arc<Inode>,
-        old_name: &[u8],
-        inode: &Arc<Inode>,
-        new_dir: &Arc<Inode>,
-        new_name: &[u8],
-        target: Option<&Arc<Inode>>,
-    ) -> Result<()> {
-        Err(Errno::EPERM)
-    }
-    /// Gives entries from position `pos` on until `emit` returns false (that entry was not taken).
-    fn readdir(&self, dir: &Arc<Inode>, pos: u64, emit: &mut dyn FnMut(DirEntry<'_>) -> bool) -> Result<()> {
-        Err(Errno::ENOTDIR)
-    }
-    /// The target of a symbolic link, without a final NUL.
-    fn readlink(&self, inode: &Arc<Inode>) -> Result<alloc::vec::Vec<u8>> {
-        Err(Errno::EINVAL)
-    }
-    /// Sets the size (TRC-1): the implementation takes the inode lock exclusively, drains, and so on.
-    fn truncate(&self, inode: &Arc<Inode>, size: u64, caller: &dyn Caller) -> Result<()> {
-        Err(Errno::EINVAL)
-    }
-    /// Tells that `update_attr` changed the inode: it must reach the disk with the next sync. Task context; may sleep.
-    fn dirty_inode(&self, inode: &Arc<Inode>) -> Result<()> {
-        Ok(())
-    }
-    /// The last reference of an inode without links is gone: free its blocks and itself. Never on a completion queue (PRC-4).
-    fn evict(&self, inode: &Arc<Inode>) -> Result<()> {
-        Ok(())
-    }
-    /// Writes dirty folios of `range` and waits for them if `wait`; then metadata by `kind`; then flushes (SYN-1, DUR-11).
-    fn fsync(&self, inode: &Arc<Inode>, kind: super::SyncKind) -> Result<()> {
-        Err(Errno::EINVAL)
-    }
-    /// The iomap side of a regular file whose data is on a block device.
-    fn iomap(&self) -> Option<&dyn crate::iomap::IomapOps> {
-        None
+    fn open(&self, _inode: &Arc<Inode>) -> base::Result<Arc<dyn super::FileOps>> {
+        Err(base::Errno::EIO)
     }
 }

@@ -1,7 +1,12 @@
 //! A mounted file system.
+use super::inode_cache::InodeCache;
+use super::release::ReleaseQueue;
+use super::writers::{Freeze, WriterCount};
+use super::{ErrSeq, Inode};
 use alloc::boxed::Box;
 use base::Result;
 use base::sync::Arc;
+use base::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Figures for `statfs`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,22 +36,104 @@ pub trait SuperOps: Send + Sync + core::any::Any {
     fn sync(&self) -> Result<()>;
     /// Orderly end: everything written, the image marked clean. No file is open any more.
     fn unmount(&self) -> Result<()>;
+    /// The super block has become read-only (`true`, after a sync; nobody writes) or is to become writable again.
+    /// Errors: whatever keeps it from that, for example `EROFS` of a read-only device.
+    fn remount(&self, _read_only: bool) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// A mounted file system, as the VFS sees it.
 pub struct SuperBlock {
     /// Device number that `stat` shows (`st_dev`).
     pub dev: u64,
+    /// The writeback errors of all its files, for syncfs (ERR-6).
+    pub wb_err: ErrSeq,
+    pub(super) writers: WriterCount,
+    pub(super) freeze: Freeze,
+    pub(super) release: ReleaseQueue,
+    inodes: InodeCache,
+    /// Open files, those without write access included: what unmount asks (UMT-1).
+    open_files: AtomicU64,
+    /// Shut down or unmounted: nothing new starts (SHD-1).
+    dead: AtomicBool,
     ops: Box<dyn SuperOps>,
 }
 
 impl SuperBlock {
     /// A super block around a file system's private part.
     pub fn new(dev: u64, ops: Box<dyn SuperOps>) -> Arc<SuperBlock> {
-        Arc::new(SuperBlock { dev, ops })
+        SuperBlock::with_mode(dev, ops, false)
+    }
+    /// As [`Self::new`], read-only from the start if `read_only`.
+    pub fn with_mode(dev: u64, ops: Box<dyn SuperOps>, read_only: bool) -> Arc<SuperBlock> {
+        Arc::new(SuperBlock {
+            dev,
+            wb_err: ErrSeq::new(),
+            writers: WriterCount::new(read_only),
+            freeze: Freeze::new(),
+            release: ReleaseQueue::new(),
+            inodes: InodeCache::new(),
+            open_files: AtomicU64::new(0),
+            dead: AtomicBool::new(false),
+            ops,
+        })
     }
     /// The file system's side.
     pub fn ops(&self) -> &dyn SuperOps {
         &*self.ops
+    }
+    /// The inodes in memory.
+    pub fn inodes(&self) -> &InodeCache {
+        &self.inodes
+    }
+    /// Whether writes are refused with `EROFS`.
+    pub fn is_read_only(&self) -> bool {
+        self.writers.is_read_only()
+    }
+    /// Holders of write access: files open for writing and name operations under way.
+    pub fn writer_count(&self) -> u64 {
+        self.writers.holders()
+    }
+    /// Holders of freeze protection (CTX-9: zero when nothing is in flight).
+    pub fn freeze_holders(&self) -> u64 {
+        self.freeze.holders()
+    }
+    /// Refuses new writers; the present ones go on and get errors from the file system (SHD-2). Any context.
+    pub fn force_read_only(&self) {
+        self.writers.force_close();
+    }
+    /// Stops everything new with `EIO` (SHD-1). Any context.
+    pub fn shut_down(&self) {
+        self.dead.store(true, Ordering::Release);
+        self.writers.force_close();
+    }
+    /// Whether the super block was shut down or unmounted.
+    pub fn is_shut_down(&self) -> bool {
+        self.dead.load(Ordering::Acquire)
+    }
+    /// Blocks new writes and waits until those under way have posted their outcome, then syncs (FRZ-1). Task context, no locks.
+    /// Errors: `EBUSY` if frozen already; those of the sync, with the super block left unfrozen.
+    pub fn freeze(&self) -> Result<()> {
+        self.freeze.freeze(|| self.ops.sync())
+    }
+    /// Ends a freeze (FRZ-4). Errors: `EINVAL` if not frozen.
+    pub fn thaw(&self) -> Result<()> {
+        self.freeze.thaw()
+    }
+    /// Records a writeback error of `inode` for fsync of its open files and for syncfs (ERR-6). Any context.
+    pub fn record_error(&self, inode: &Inode, error: base::Errno) {
+        inode.wb_err.record(error);
+        self.wb_err.record(error);
+    }
+    /// Open files now.
+    pub fn open_files(&self) -> u64 {
+        self.open_files.load(Ordering::Acquire)
+    }
+    pub(super) fn file_opened(&self) {
+        self.open_files.fetch_add(1, Ordering::AcqRel);
+    }
+    pub(super) fn file_closed(&self) {
+        self.open_files.fetch_sub(1, Ordering::AcqRel);
     }
 }
