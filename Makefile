@@ -1,0 +1,46 @@
+# Everything is done by the host tool `xtask`; this file fetches what is missing and calls it.
+#   make run      boot, run the benchmark on a fresh disk, check the disk      make test   all tests
+#   make help     the other targets
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+XTASK := cargo run --quiet --package xtask --
+export DISK INIT JSON SMP MEM WRITE SECONDS ONLY
+
+# What has to be there: the toolchain named in rust-toolchain.toml with its targets, QEMU, and e2fsprogs.
+PACKAGES := qemu-system-x86 e2fsprogs
+TOOLS := qemu-system-x86_64 mke2fs e2fsck debugfs
+
+.PHONY: setup
+setup:
+	@command -v rustup >/dev/null || { echo "sluice: rustup is missing: see https://rustup.rs"; exit 1; }
+	@command -v cc >/dev/null || { echo "sluice: a C compiler is missing; type: apt-get install gcc"; exit 1; }
+	@rustup target list --installed 2>/dev/null | grep -q x86_64-unknown-none \
+	  && rustup target list --installed 2>/dev/null | grep -q x86_64-unknown-linux-musl \
+	  && rustup component list --installed 2>/dev/null | grep -q clippy \
+	  || rustup toolchain install
+	@missing=; for t in $(TOOLS); do PATH=$$PATH:/usr/sbin:/sbin command -v $$t >/dev/null || missing=1; done; \
+	if [ -n "$$missing" ]; then \
+	  if [ "$$(id -u)" = 0 ]; then sudo=; elif sudo -n true 2>/dev/null; then sudo=sudo; else \
+	    echo "sluice: packages are missing; type: sudo apt-get install -y $(PACKAGES)"; exit 1; fi; \
+	  $$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq $(PACKAGES); \
+	fi
+
+.PHONY: run test kernel demo count numbers museum clean help
+run: setup ## boot and run /bin/bench on a fresh disk; DISK=my.img INIT="/bin/prog arg" for your own; JSON=rows.json keeps the rows
+	@$(XTASK) run
+test: setup ## all tests; closes with "N passed, N failed"
+	@$(XTASK) test
+kernel: setup ## the kernel ELF at target/sluice
+	@$(XTASK) kernel
+demo: setup ## one aio write-through against one truncate, told as a timeline; target/demo/trace.json for Perfetto
+	@$(XTASK) demo
+count: setup ## guest instructions an operation, beside Linux
+	@$(XTASK) count
+numbers: setup ## boot time, smallest memory, sizes
+	@$(XTASK) numbers
+museum: setup ## each guard switched off in turn; the named test must then fail
+	@$(XTASK) museum
+clean: ## remove what was built
+	@cargo clean
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18

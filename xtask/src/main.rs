@@ -1,0 +1,43 @@
+//! The host tool behind the Makefile. Each command is one file; `make help` says what they are for.
+mod build;
+mod console;
+mod image;
+mod qemu;
+mod run;
+mod symbols;
+mod test;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(about = "Builds, boots and tests Sluice", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build the kernel ELF and leave it at target/sluice
+    Kernel,
+    /// Boot and run a program on a disk image, then check the disk
+    Run(run::Options),
+    /// All tests
+    Test(test::Options),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Kernel => build::kernel(build::Flavour::Release).map(|elf| {
+            println!("sluice: {}", elf.display());
+            ExitCode::SUCCESS
+        }),
+        Command::Run(options) => run::run(&options),
+        Command::Test(options) => test::run(&options),
+    };
+    result.unwrap_or_else(|error| {
+        println!("sluice: FAILED: {error:#}");
+        ExitCode::FAILURE
+    })
+}
