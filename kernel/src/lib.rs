@@ -1,6 +1,11 @@
 //! Processes, user memory, aio, system calls, and the wiring of Sluice.
 #![no_std]
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
+// Hosted only until `base` and `fs` build for the bare target.
+#[cfg(not(target_os = "none"))]
+pub mod mm;
 #[cfg(target_os = "none")]
 mod panic;

@@ -1,0 +1,226 @@
+//! The areas of an address space: sorted, never overlapping, never empty.
+use super::PAGE;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use base::Page;
+use base::sync::Arc;
+use core::ops::Range;
+use fs::vfs::File;
+use hal::user::Prot;
+
+/// Where the first content of a page comes from.
+#[derive(Clone)]
+pub enum Backing {
+    /// Zeros.
+    Anonymous,
+    /// A file; `offset` is the file position of the area's first byte, a multiple of the page size.
+    File {
+        /// The open file.
+        file: Arc<File>,
+        /// File position of the area's first byte.
+        offset: u64,
+    },
+    /// Pages of the kernel (an aio ring); `first` is the index of the area's first page.
+    Pages {
+        /// All pages of the object.
+        pages: Arc<[Page]>,
+        /// Index of the area's first page.
+        first: usize,
+    },
+}
+
+impl Backing {
+    /// The backing `delta` bytes further on.
+    fn advanced(&self, delta: u64) -> Backing {
+        match self {
+            Backing::Anonymous => Backing::Anonymous,
+            Backing::File { file, offset } => Backing::File { file: file.clone(), offset: offset.saturating_add(delta) },
+            Backing::Pages { pages, first } => {
+                Backing::Pages { pages: pages.clone(), first: first + (delta / PAGE) as usize }
+            }
+        }
+    }
+}
+
+/// One area: a run of pages with one protection and one backing.
+#[derive(Clone)]
+pub struct Vma {
+    /// The addresses, page aligned.
+    pub range: Range<u64>,
+    /// What user code may do.
+    pub prot: Prot,
+    /// Whether stores are meant to be seen through the backing (`MAP_SHARED`).
+    pub shared: bool,
+    /// Where content comes from.
+    pub backing: Backing,
+}
+
+impl Vma {
+    /// The part of this area inside `range`, which overlaps it.
+    fn cut(&self, range: &Range<u64>) -> Vma {
+        let start = self.range.start.max(range.start);
+        let end = self.range.end.min(range.end);
+        Vma {
+            range: start..end,
+            prot: self.prot,
+            shared: self.shared,
+            backing: self.backing.advanced(start - self.range.start),
+        }
+    }
+
+    /// Whether `next` continues this area so that one area can stand for both.
+    fn continues_in(&self, next: &Vma) -> bool {
+        self.range.end == next.range.start
+            && self.prot == next.prot
+            && self.shared == next.shared
+            && matches!((&self.backing, &next.backing), (Backing::Anonymous, Backing::Anonymous))
+    }
+}
+
+/// The areas of an address space by start address.
+#[derive(Default)]
+pub struct VmaTree(BTreeMap<u64, Vma>);
+
+impl VmaTree {
+    /// The area that holds `addr`.
+    pub fn find(&self, addr: u64) -> Option<&Vma> {
+        self.0.range(..=addr).next_back().map(|(_, vma)| vma).filter(|vma| vma.range.contains(&addr))
+    }
+
+    /// The areas that overlap `range`, in order of address.
+    pub fn overlapping(&self, range: Range<u64>) -> impl Iterator<Item = &Vma> {
+        let from = self.find(range.start).map_or(range.start, |vma| vma.range.start);
+        self.0.range(from..range.end.max(from)).map(|(_, vma)| vma)
+    }
+
+    /// Whether every byte of `range` lies in some area.
+    pub fn covers(&self, range: Range<u64>) -> bool {
+        let mut at = range.start;
+        for vma in self.overlapping(range.clone()) {
+            if vma.range.start > at {
+                return false;
+            }
+            at = vma.range.end;
+        }
+        at >= range.end
+    }
+
+    /// Adds `vma`, which overlaps nothing, merging it with anonymous neighbours of the same protection.
+    pub fn insert(&mut self, mut vma: Vma) {
+        debug_assert!(vma.range.start < vma.range.end && self.overlapping(vma.range.clone()).next().is_none());
+        if let Some(next) = self.0.get(&vma.range.end)
+            && vma.continues_in(next)
+        {
+            let end = next.range.end;
+            self.0.remove(&vma.range.end);
+            vma.range.end = end;
+        }
+        if let Some((_, previous)) = self.0.range_mut(..vma.range.start).next_back()
+            && previous.continues_in(&vma)
+        {
+            previous.range.end = vma.range.end;
+            return;
+        }
+        self.0.insert(vma.range.start, vma);
+    }
+
+    /// Takes everything inside `range` out, splitting areas at its ends. The result is in order of address.
+    pub fn remove(&mut self, range: Range<u64>) -> Vec<Vma> {
+        let starts: Vec<u64> = self.overlapping(range.clone()).map(|vma| vma.range.start).collect();
+        let mut removed = Vec::with_capacity(starts.len());
+        for start in starts {
+            let Some(vma) = self.0.remove(&start) else { continue };
+            removed.push(vma.cut(&range));
+            if vma.range.start < range.start {
+                let left = vma.cut(&(vma.range.start..range.start));
+                self.0.insert(left.range.start, left);
+            }
+            if vma.range.end > range.end {
+                let right = vma.cut(&(range.end..vma.range.end));
+                self.0.insert(right.range.start, right);
+            }
+        }
+        removed
+    }
+
+    /// The highest free range of `len` bytes that ends at or below `below` and starts at or above `floor`.
+    pub fn find_gap(&self, len: u64, below: u64, floor: u64) -> Option<u64> {
+        let mut top = below;
+        for vma in self.0.range(..below).rev().map(|(_, vma)| vma) {
+            if let Some(start) = top.checked_sub(len)
+                && start >= vma.range.end.max(floor)
+            {
+                return Some(start);
+            }
+            top = top.min(vma.range.start);
+        }
+        top.checked_sub(len).filter(|&start| start >= floor)
+    }
+
+    /// All areas in order of address.
+    pub fn iter(&self) -> impl Iterator<Item = &Vma> {
+        self.0.values()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    const RW: Prot = Prot { read: true, write: true, exec: false };
+    const RO: Prot = Prot { read: true, write: false, exec: false };
+
+    fn anon(range: Range<u64>, prot: Prot) -> Vma {
+        Vma { range, prot, shared: false, backing: Backing::Anonymous }
+    }
+    fn ranges(tree: &VmaTree) -> Vec<Range<u64>> {
+        tree.iter().map(|v| v.range.clone()).collect()
+    }
+
+    #[test]
+    fn anonymous_neighbours_merge_and_others_do_not() {
+        let mut tree = VmaTree::default();
+        tree.insert(anon(0x2000..0x3000, RW));
+        tree.insert(anon(0x4000..0x5000, RW));
+        tree.insert(anon(0x3000..0x4000, RW));
+        tree.insert(anon(0x5000..0x6000, RO));
+        assert_eq!(ranges(&tree), vec![0x2000..0x5000, 0x5000..0x6000]);
+    }
+
+    #[test]
+    fn removing_the_middle_splits() {
+        let mut tree = VmaTree::default();
+        tree.insert(anon(0x1000..0x9000, RW));
+        let removed = tree.remove(0x3000..0x5000);
+        assert_eq!(removed.len(), 1);
+        assert_eq!(removed[0].range, 0x3000..0x5000);
+        assert_eq!(ranges(&tree), vec![0x1000..0x3000, 0x5000..0x9000]);
+        assert!(tree.find(0x3000).is_none());
+        assert!(tree.find(0x2fff).is_some());
+        assert!(!tree.covers(0x2000..0x6000));
+        assert!(tree.covers(0x5000..0x9000));
+    }
+
+    #[test]
+    fn a_split_keeps_the_page_of_the_object() {
+        let pages: Arc<[Page]> = (0..4).map(|_| Page::alloc_zeroed().unwrap()).collect();
+        let mut tree = VmaTree::default();
+        let backing = Backing::Pages { pages, first: 0 };
+        tree.insert(Vma { range: 0x1000..0x5000, prot: RW, shared: true, backing });
+        tree.remove(0x2000..0x3000);
+        let Backing::Pages { first, .. } = tree.find(0x3000).unwrap().backing else { panic!("backing changed") };
+        assert_eq!(first, 2);
+    }
+
+    #[test]
+    fn the_highest_gap_wins() {
+        let mut tree = VmaTree::default();
+        tree.insert(anon(0x5000..0x6000, RW));
+        tree.insert(anon(0x8000..0x9000, RO));
+        assert_eq!(tree.find_gap(0x1000, 0x9000, 0x1000), Some(0x7000));
+        assert_eq!(tree.find_gap(0x3000, 0x9000, 0x1000), Some(0x2000));
+        assert_eq!(tree.find_gap(0x5000, 0x9000, 0x1000), None);
+        assert_eq!(tree.find_gap(0x1000, 0x5800, 0x1000), Some(0x4000));
+    }
+}
