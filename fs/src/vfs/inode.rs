@@ -90,7 +90,7 @@ pub struct Inode {
     /// data (write-through, direct, writeback) notes a ticket taken after the completion.
     pub written: WrittenMark,
     /// The page cache of a regular file.
-    pub mapping: Mapping,
+    pub mapping: Arc<Mapping>,
     /// Writeback errors, for fsync of the open files (ERR-6). Record with [`SuperBlock::record_error`].
     pub wb_err: ErrSeq,
     /// What the VFS knows of a directory: cached names, its own name, what is mounted on it.
@@ -112,14 +112,16 @@ impl Inode {
         ops: Box<dyn InodeOps>,
     ) -> Arc<Inode> {
         let rank = if kind == FileType::Directory { Rank::DirInode } else { Rank::Inode };
-        Arc::new(Inode {
+        let cache = sb.page_cache.clone();
+        let block_size = ops.iomap().map_or(base::PAGE_SIZE as u32, |iomap| iomap.block_size());
+        Arc::new_cyclic(|host| Inode {
             ino,
             kind,
             sb,
             lock: RwLock::new(rank, ()),
             drain: DrainCount::new(ino),
             written: WrittenMark::new(),
-            mapping: Mapping::new(ino),
+            mapping: Mapping::new(ino, host.clone(), cache, block_size),
             wb_err: ErrSeq::new(),
             dir: (kind == FileType::Directory).then(|| Box::new(DirState::new())),
             attr: SpinLock::new(attr),

@@ -3,6 +3,7 @@ use super::inode_cache::InodeCache;
 use super::release::ReleaseQueue;
 use super::writers::{Freeze, WriterCount};
 use super::{ErrSeq, Inode};
+use crate::page_cache::{CacheLimits, PageCache};
 use alloc::boxed::Box;
 use base::Result;
 use base::sync::Arc;
@@ -32,6 +33,10 @@ pub trait SuperOps: Send + Sync + core::any::Any {
     fn type_name(&self) -> &'static str;
     /// Figures for statfs.
     fn statfs(&self) -> StatFs;
+    /// The page cache of the system, which the mount was given; `None` for a file system without data on a device.
+    fn page_cache(&self) -> Option<Arc<PageCache>> {
+        None
+    }
     /// Writes everything dirty and flushes the device (SYN-5).
     fn sync(&self) -> Result<()>;
     /// Orderly end: everything written, the image marked clean. No file is open any more.
@@ -47,6 +52,8 @@ pub trait SuperOps: Send + Sync + core::any::Any {
 pub struct SuperBlock {
     /// Device number that `stat` shows (`st_dev`).
     pub dev: u64,
+    /// Where the folios of its inodes are accounted.
+    pub page_cache: Arc<PageCache>,
     /// The writeback errors of all its files, for syncfs (ERR-6).
     pub wb_err: ErrSeq,
     pub(super) writers: WriterCount,
@@ -67,8 +74,10 @@ impl SuperBlock {
     }
     /// As [`Self::new`], read-only from the start if `read_only`.
     pub fn with_mode(dev: u64, ops: Box<dyn SuperOps>, read_only: bool) -> Arc<SuperBlock> {
+        let page_cache = ops.page_cache().unwrap_or_else(|| PageCache::new(CacheLimits::default()));
         Arc::new(SuperBlock {
             dev,
+            page_cache,
             wb_err: ErrSeq::new(),
             writers: WriterCount::new(read_only),
             freeze: Freeze::new(),

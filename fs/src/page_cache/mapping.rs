@@ -1,0 +1,259 @@
+//! The mapping: the cached folios of one inode.
+use super::tree::Tree;
+use super::{Folio, FolioGuard, PageCache, ReverseMap, Tag};
+use crate::vfs::Inode;
+use base::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use base::sync::{Arc, Rank, RwLock, SpinLock, Weak};
+use base::{Errno, PAGE_SIZE, Result};
+use core::ops::Range;
+
+/// The cached folios of one inode, with search tags.
+///
+/// A tree lock (leaf, spinning) orders lookups and tags; folio locks order contents; [`Mapping::invalidate`] orders whoever
+/// inserts folios by what the extents say against whoever changes both (LOCK-3).
+pub struct Mapping {
+    ino: u64,
+    host: Weak<Inode>,
+    this: Weak<Mapping>,
+    pub(super) cache: Arc<PageCache>,
+    block_size: u32,
+    pub(super) tree: SpinLock<Tree>,
+    /// Shared: reads that insert folios, page faults. Exclusive: truncate, punch and the like, around "remove page cache and change
+    /// extents" (LOCK-3).
+    pub invalidate: RwLock<()>,
+    dirty: AtomicUsize,
+    /// Counts starts of writeback.
+    pub(super) stamp: AtomicU64,
+    /// On the list of inodes with dirty folios.
+    pub(super) listed: AtomicBool,
+    always_stable: AtomicBool,
+    mapped: AtomicBool,
+    rmap: SpinLock<Option<Arc<dyn ReverseMap>>>,
+}
+
+impl Mapping {
+    /// An empty mapping of the inode `host`, number `ino`, in `cache`, with dirty bits for blocks of `block_size` bytes.
+    pub fn new(ino: u64, host: Weak<Inode>, cache: Arc<PageCache>, block_size: u32) -> Arc<Mapping> {
+        debug_assert!(block_size.is_power_of_two() && (512..=PAGE_SIZE as u32).contains(&block_size));
+        Arc::new_cyclic(|this| Mapping {
+            ino,
+            host,
+            this: this.clone(),
+            cache,
+            block_size,
+            tree: SpinLock::new(Tree::new()),
+            invalidate: RwLock::new(Rank::Invalidate, ()),
+            dirty: AtomicUsize::new(0),
+            stamp: AtomicU64::new(0),
+            listed: AtomicBool::new(false),
+            always_stable: AtomicBool::new(false),
+            mapped: AtomicBool::new(false),
+            rmap: SpinLock::new(None),
+        })
+    }
+
+    /// The inode number, for traces and anchors.
+    pub fn ino(&self) -> u64 {
+        self.ino
+    }
+    /// The inode, unless it is being dropped.
+    pub fn host(&self) -> Option<Arc<Inode>> {
+        self.host.upgrade()
+    }
+    /// The cache this mapping belongs to.
+    pub fn cache(&self) -> &Arc<PageCache> {
+        &self.cache
+    }
+    /// Bytes of a block, the unit of dirty and uptodate bits.
+    pub fn block_size(&self) -> usize {
+        self.block_size as usize
+    }
+    /// Folios in the cache.
+    pub fn nr_pages(&self) -> usize {
+        self.tree.lock().len()
+    }
+    /// Folios with dirty blocks.
+    pub fn nr_dirty(&self) -> usize {
+        self.dirty.load(Ordering::Relaxed)
+    }
+    /// Whether every writeback needs stable bytes (a property of the device; never cleared, R21).
+    pub fn always_stable(&self) -> bool {
+        self.always_stable.load(Ordering::Relaxed)
+    }
+    /// Makes every writeback need stable bytes.
+    pub fn set_always_stable(&self) {
+        self.always_stable.store(true, Ordering::Relaxed);
+    }
+
+    /// The folio at `index`, unlocked. The fast path of a read.
+    pub fn get(&self, index: u64) -> Option<Arc<Folio>> {
+        self.tree.lock().get(index).cloned()
+    }
+
+    /// Locks `folio`, sleeping for it. `None` if it was removed meanwhile (the still-belongs check).
+    pub fn lock(&self, folio: Arc<Folio>) -> Option<FolioGuard<'_>> {
+        folio.lock_raw();
+        self.guard(folio)
+    }
+
+    /// Locks `folio` if its lock is free and it still belongs.
+    pub fn try_lock(&self, folio: Arc<Folio>) -> Option<FolioGuard<'_>> {
+        if folio.try_lock_raw() { self.guard(folio) } else { None }
+    }
+
+    /// The folio at `index`, locked, if it is cached. Sleeps for the lock.
+    pub fn find_locked(&self, index: u64) -> Option<FolioGuard<'_>> {
+        loop {
+            let folio = self.get(index)?;
+            if let Some(guard) = self.lock(folio) {
+                return Some(guard);
+            }
+        }
+    }
+
+    /// The folio at `index`, locked; a new one (not uptodate, content unspecified) if there is none. Sleeps for the folio
+    /// lock, never for memory. Errors: `ENOMEM`.
+    pub fn find_or_create(&self, index: u64) -> Result<FolioGuard<'_>> {
+        loop {
+            match self.get(index) {
+                Some(folio) => {
+                    if let Some(guard) = self.lock(folio) {
+                        return Ok(guard);
+                    }
+                }
+                None => {
+                    if let Some(guard) = self.create(index)? {
+                        return Ok(guard);
+                    }
+                }
+            }
+        }
+    }
+
+    /// As [`Mapping::find_or_create`], but `None` where it would sleep: a caller with unsubmitted folios submits them first
+    /// (LOCK-6). Errors: `ENOMEM`.
+    pub fn try_find_or_create(&self, index: u64) -> Result<Option<FolioGuard<'_>>> {
+        loop {
+            match self.get(index) {
+                Some(folio) if folio.try_lock_raw() => {
+                    if let Some(guard) = self.guard(folio) {
+                        return Ok(Some(guard));
+                    }
+                }
+                Some(_) => return Ok(None),
+                None => {
+                    if let Some(guard) = self.create(index)? {
+                        return Ok(Some(guard));
+                    }
+                }
+            }
+        }
+    }
+
+    /// A new locked folio at `index`; `None` if there is one already. Errors: `ENOMEM`.
+    pub fn create(&self, index: u64) -> Result<Option<FolioGuard<'_>>> {
+        let page = self.cache.alloc_page().ok_or(Errno::ENOMEM)?;
+        let folio = Folio::new_locked(page, index, self.this.clone());
+        self.cache.adopt(&folio)?;
+        let mut tree = self.tree.lock();
+        if tree.get(index).is_some() {
+            drop(tree);
+            self.cache.forget(&folio);
+            return Ok(None);
+        }
+        tree.insert(index, folio.clone());
+        drop(tree);
+        Ok(Some(FolioGuard { mapping: self, folio }))
+    }
+
+    /// The first folio at or after `index` with `tag`, unlocked.
+    pub fn next_tagged(&self, index: u64, tag: Tag) -> Option<Arc<Folio>> {
+        self.tree.lock().next(index, tag).cloned()
+    }
+
+    /// Tags every folio of `indices` that is dirty now, so that an integrity writeback knows its work from later work (SYN-2).
+    pub fn tag_for_writing(&self, indices: Range<u64>) {
+        /// Folios tagged under one hold of the tree lock.
+        const BATCH: usize = 256;
+        let mut from = indices.start;
+        loop {
+            let mut tree = self.tree.lock();
+            for _ in 0..BATCH {
+                let Some(index) = tree.next(from, Tag::Dirty).map(|f| f.index()).filter(|i| *i < indices.end) else {
+                    return;
+                };
+                tree.set_tag(index, Tag::ToWrite);
+                from = index + 1;
+            }
+        }
+    }
+
+    /// Ends the duty of an integrity writeback for a folio: its blocks are clean, or under a writeback that is waited for.
+    pub fn clear_to_write(&self, index: u64) {
+        self.tree.lock().clear_tag(index, Tag::ToWrite);
+    }
+
+    /// The count of writeback starts: a folio stamped later went under writeback later.
+    pub fn stamp(&self) -> u64 {
+        self.stamp.load(Ordering::Acquire)
+    }
+
+    /// Sets what write-protects user mappings; `None` when the last is gone.
+    pub fn set_reverse_map(&self, rmap: Option<Arc<dyn ReverseMap>>) {
+        let mut slot = self.rmap.lock();
+        self.mapped.store(rmap.is_some(), Ordering::Release);
+        *slot = rmap;
+    }
+
+    pub(super) fn reverse_map(&self) -> Option<Arc<dyn ReverseMap>> {
+        if !self.mapped.load(Ordering::Acquire) {
+            return None;
+        }
+        self.rmap.lock().clone()
+    }
+
+    /// The guard of a folio that is locked; unlocks it again if it was removed.
+    fn guard(&self, folio: Arc<Folio>) -> Option<FolioGuard<'_>> {
+        let guard = FolioGuard { mapping: self, folio };
+        guard.folio.state().attached().then_some(guard)
+    }
+
+    /// `[offset, offset + len)` widened to blocks, as (start, end).
+    pub(super) fn widen(&self, offset: usize, len: usize) -> (usize, usize) {
+        let bs = self.block_size();
+        (offset / bs * bs, (offset + len).next_multiple_of(bs))
+    }
+
+    pub(super) fn count_dirty(&self) {
+        self.cache.dirtied();
+        if self.dirty.fetch_add(1, Ordering::AcqRel) == 0 {
+            self.cache.list_dirty(self);
+        }
+    }
+
+    pub(super) fn count_clean(&self) {
+        self.dirty.fetch_sub(1, Ordering::AcqRel);
+        self.cache.cleaned();
+    }
+
+    pub(super) fn weak(&self) -> Weak<Mapping> {
+        self.this.clone()
+    }
+}
+
+impl Drop for Mapping {
+    /// Gives the folios of a dropped inode back. Nothing of it is in flight: requests hold the inode.
+    fn drop(&mut self) {
+        let tree = self.tree.get_mut();
+        let mut index = 0;
+        while let Some(folio) = tree.next(index, Tag::Present).cloned() {
+            index = folio.index() + 1;
+            tree.remove(folio.index());
+            let old = folio.clear(super::state::ATTACHED | super::state::DIRTY_ALL);
+            if old.dirty() {
+                self.cache.cleaned();
+            }
+            self.cache.forget(&folio);
+        }
+    }
+}
