@@ -1,2 +1,19 @@
-//! drivers
+//! Device drivers: PCI discovery, virtio-blk, the serial port.
+//!
+//! | module | contents |
+//! |---|---|
+//! | [`virtio`] | our split virtqueue and block driver, over the transport of the crate `virtio-drivers` |
+//! | `pci` | finding disks and bringing them up (bare metal only) |
+//! | `serial` | the 16550 console: interrupt-driven input, bounded output (bare metal only) |
+//!
+//! # What it does not do
+//!
+//! No file systems, no partitions, no processes. The wall clock is read by `hal::time`. A driver reaches memory and
+//! registers only through `hal`, so there is no `unsafe` here, and the block driver runs on the host against a scripted
+//! device.
 #![no_std]
+extern crate alloc;
+#[cfg(not(target_os = "none"))]
+extern crate std;
+
+pub mod virtio;

@@ -1,0 +1,179 @@
+//! Timeouts and broken devices: reset, and when a disk is dead.
+//!
+//! The rule (DESIGN, section 4): a bio that the device has ends with `EIO` only after the device was reset and read back as
+//! quiet, because until then it may still write to the bio's memory. If it does not come out of reset, its bios are
+//! pinned: never ended, never freed.
+//!
+//! All of this runs in the device's task. `Phase::Resetting` is its licence: nobody else touches ring, entries or
+//! transport meanwhile, though the lock is free between the steps.
+use super::config;
+use super::device::{BlkTransport, VirtioBlk};
+use super::interrupt::Batch;
+use super::protocol::Features;
+use super::state::{Core, Fault, Owner, Phase};
+use base::errno::{Errno, Result};
+use base::{sched, time};
+use core::sync::atomic::Ordering;
+use virtio_drivers::transport::DeviceStatus;
+
+/// How long the task sleeps between two looks at a device in reset.
+const RESET_POLL_NS: u64 = 1_000_000;
+
+impl<T: BlkTransport> VirtioBlk<T> {
+    /// Whether [`check_timeouts`](Self::check_timeouts) has something to do right now. Any context.
+    pub fn needs_attention(&self) -> bool {
+        self.needs_attention.load(Ordering::Acquire)
+    }
+
+    /// The duty of the device's task: ends bios that need no device, kicks what nobody kicked, and resets a device that
+    /// broke the protocol, asked for it, or has held a request for longer than the timeout. `now_ns` is
+    /// [`time::now_ns`], or a test's own clock. Task context, sleeps; one caller at a time.
+    pub fn check_timeouts(&self, now_ns: u64) {
+        self.needs_attention.store(false, Ordering::Release);
+        self.end_answered();
+        if let Some(fault) = self.fault(now_ns) {
+            self.recover(fault);
+            self.end_answered();
+        }
+    }
+
+    /// Why the device must be reset now, if it must; it is then `Resetting`.
+    fn fault(&self, now_ns: u64) -> Option<Fault> {
+        if self.core.lock().expired(now_ns, self.params.timeout_ns) {
+            // The interrupt may have been lost and not the request.
+            self.reap();
+        }
+        let mut core = self.core.lock();
+        core.kick();
+        let expired = core.expired(now_ns, self.params.timeout_ns);
+        let fault = match core.phase {
+            Phase::Broken(fault) => fault,
+            Phase::Live if core.transport.get_status().contains(DeviceStatus::DEVICE_NEEDS_RESET) => Fault::NeedsReset,
+            Phase::Live if expired => Fault::Timeout,
+            _ => return None,
+        };
+        core.phase = Phase::Resetting;
+        Some(fault)
+    }
+
+    /// Resets the device and starts it again, or gives it up.
+    fn recover(&self, fault: Fault) {
+        use base::block::BlockDevice as _;
+        log::error!("{}: {fault:?}, {} requests in flight: resetting", self.name(), self.in_flight());
+        if !self.quieten() {
+            log::error!("{}: does not come out of reset: the disk is dead, its requests stay pinned", self.name());
+            self.core.lock().pin();
+        } else {
+            self.draw_back();
+            if let Err(error) = self.restart() {
+                log::error!("{}: cannot be started again ({error}): the disk is dead", self.name());
+                self.core.lock().phase = Phase::Dead;
+            }
+        }
+        self.core.lock().starved = false;
+        self.room.wake_all();
+    }
+
+    /// Resets the device; whether it read back as reset within the time allowed. From then on it touches no memory.
+    fn quieten(&self) -> bool {
+        self.core.lock().transport.set_status(DeviceStatus::empty());
+        let deadline_ns = time::now_ns().saturating_add(self.params.reset_timeout_ns);
+        loop {
+            if self.core.lock().transport.get_status().is_empty() {
+                return true;
+            }
+            let now_ns = time::now_ns();
+            if now_ns >= deadline_ns {
+                return false;
+            }
+            sched::park_until(now_ns.saturating_add(RESET_POLL_NS));
+        }
+    }
+
+    /// Ends every request of the quiet device with `EIO`.
+    fn draw_back(&self) {
+        loop {
+            let mut batch = Batch::new();
+            self.core.lock().take_back(&mut batch);
+            if batch.is_empty() {
+                return;
+            }
+            for (bio, result) in batch {
+                bio.complete(result);
+            }
+        }
+    }
+
+    /// Starts the quiet device again. Errors: `EIO` if it is not the device it was; those of negotiation.
+    fn restart(&self) -> Result<()> {
+        let mut core = self.core.lock();
+        let agreement = config::negotiate(&mut core.transport, &self.params)?;
+        let (old, new) = (&self.agreement.limits, &agreement.limits);
+        let same = agreement.features == self.agreement.features
+            && agreement.segment_bytes_max >= self.agreement.segment_bytes_max
+            && new.logical_block_size == old.logical_block_size
+            && new.max_segments >= old.max_segments
+            && new.capacity_sectors == old.capacity_sectors;
+        if !same {
+            return Err(Errno::EIO);
+        }
+        self.set_durability(config::durability(&core.transport, agreement.features));
+        core.queue.forget(agreement.features.contains(Features::EVENT_IDX));
+        core.run()
+    }
+
+    /// Ends the bios that were answered without the device.
+    fn end_answered(&self) {
+        loop {
+            let (next, starved) = {
+                let mut core = self.core.lock();
+                let starved = core::mem::take(&mut core.starved);
+                (core.answered.pop(), starved)
+            };
+            if starved {
+                self.room.wake_all();
+            }
+            let Some((bio, error)) = next else { return };
+            bio.complete(Err(error));
+        }
+    }
+}
+
+impl<T: BlkTransport> Core<T> {
+    /// Whether a request has been with the device for `timeout_ns` since a call of this saw it first.
+    fn expired(&mut self, now_ns: u64, timeout_ns: u64) -> bool {
+        let mut expired = false;
+        for entry in self.entries.iter_mut().filter(|e| e.owner.is_some()) {
+            if entry.since_ns == 0 {
+                entry.since_ns = now_ns.max(1);
+            }
+            expired |= now_ns.saturating_sub(entry.since_ns) >= timeout_ns;
+        }
+        expired
+    }
+
+    /// Takes bios from a quiet device.
+    fn take_back(&mut self, batch: &mut Batch) {
+        debug_assert!(self.phase == Phase::Resetting);
+        for entry in self.entries.iter_mut() {
+            if batch.is_full() {
+                return;
+            }
+            match entry.owner.take() {
+                Some(Owner::Bio(bio)) => batch.push((bio, Err(Errno::EIO))),
+                Some(Owner::Identify) => self.identity = Some(Err(Errno::EIO)),
+                None => {}
+            }
+        }
+    }
+
+    /// Gives up a device that may still write to the memory of its requests: that memory is never freed.
+    fn pin(&mut self) {
+        self.phase = Phase::Dead;
+        for entry in self.entries.iter_mut() {
+            if let Some(Owner::Bio(bio)) = entry.owner.take() {
+                core::mem::forget(bio);
+            }
+        }
+    }
+}
