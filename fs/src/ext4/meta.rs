@@ -31,6 +31,7 @@ const DIRTY: u32 = 2;
 const VERIFIED: u32 = 4;
 const REFERENCED: u32 = 8;
 const FORGOTTEN: u32 = 16;
+const WRITING: u32 = 32;
 
 /// How the checksum inside a block is brought up to date: once, when the block is written, not at each change.
 #[derive(Clone, Copy)]
@@ -89,8 +90,12 @@ impl MetaBlock {
         if let Some(seal) = seal {
             (seal.apply)(seal.seed, &mut data);
         }
+        self.flags.fetch_or(WRITING, Ordering::AcqRel);
         take(&data);
         true
+    }
+    pub(super) fn write_ended(&self) {
+        self.flags.fetch_and(!WRITING, Ordering::AcqRel);
     }
     fn has(&self, flag: u32) -> bool {
         self.flags.load(Ordering::Acquire) & flag != 0
@@ -159,8 +164,8 @@ impl MetaCache {
         Ok(block)
     }
 
-    /// Forgets a range of blocks that was freed: what is dirty there must not be written any more, the blocks may soon hold
-    /// somebody's data.
+    /// Forgets a range of blocks that is about to be freed: what is dirty there must not be written any more, and what is being
+    /// written is waited for, because the blocks may soon hold somebody's data. No allocator lock held.
     pub fn forget(&self, start: u64, count: u64) {
         let end = start.saturating_add(count);
         let mut gone: Vec<Arc<MetaBlock>> = Vec::new();
@@ -169,8 +174,13 @@ impl MetaCache {
             map.dirty.remove(&number);
             gone.extend(map.blocks.remove(&number));
         }
+        drop(map);
+        let mut in_flight = false;
         for block in &gone {
-            block.flags.fetch_or(FORGOTTEN, Ordering::AcqRel);
+            in_flight |= block.flags.fetch_or(FORGOTTEN, Ordering::AcqRel) & WRITING != 0;
+        }
+        if in_flight {
+            drop(self.writer.lock());
         }
     }
 
@@ -213,6 +223,7 @@ impl MetaCache {
                 .collect()
         };
         let failed = meta_io::write_blocks(&self.device, &blocks);
+        blocks.iter().for_each(|block| block.write_ended());
         let mut result = Ok(());
         for (block, error) in failed {
             self.mark_dirty(&block);
