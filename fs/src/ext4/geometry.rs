@@ -4,7 +4,6 @@ use super::csum::crc32c;
 use super::features::{Compat, Incompat, RoCompat};
 use super::layout::{MAGIC, SuperBlockRaw};
 use base::{Errno, Result};
-use zerocopy::IntoBytes;
 
 /// Incompatible features that are understood.
 const KNOWN_INCOMPAT: Incompat = Incompat::FILETYPE
@@ -54,6 +53,10 @@ pub struct Geometry {
     pub want_extra_isize: u16,
     /// The start of every metadata checksum; `None` without the feature.
     pub csum_seed: Option<u32>,
+    /// A number for `statfs`, made from the UUID.
+    pub fsid: u64,
+    /// The two groups with copies of the superblock under `sparse_super2`.
+    pub backup_groups: [u32; 2],
     pub compat: Compat,
     pub incompat: Incompat,
     pub ro_compat: RoCompat,
@@ -191,6 +194,8 @@ impl Geometry {
             reserved_gdt_blocks: u32::from(raw.reserved_gdt_blocks.get()),
             want_extra_isize: raw.want_extra_isize.get(),
             csum_seed: csum_seed(raw, incompat, ro_compat),
+            fsid: fold_uuid(&raw.uuid),
+            backup_groups: raw.backup_bgs.map(|word| word.get()),
             compat: Compat::from_bits_retain(raw.feature_compat.get()),
             incompat,
             ro_compat,
@@ -235,8 +240,16 @@ impl Geometry {
         self.group_count.div_ceil(self.descs_per_block())
     }
 
+    /// Blocks of a group's inode table.
+    pub fn inode_table_blocks(&self) -> u32 {
+        self.inodes_per_group.saturating_mul(self.inode_size).div_ceil(self.block_size)
+    }
+
     /// Whether a group begins with a copy of the superblock and the descriptors.
     pub fn has_super(&self, group: u32) -> bool {
+        if group != 0 && self.compat.contains(Compat::SPARSE_SUPER2) {
+            return self.backup_groups.contains(&group);
+        }
         if group <= 1 || !self.ro_compat.contains(RoCompat::SPARSE_SUPER) {
             return true;
         }
@@ -250,7 +263,13 @@ impl Geometry {
     }
 }
 
-/// The start of every checksum (FACTS: crc32c over the UUID).
+/// Both halves of the UUID, folded.
+fn fold_uuid(uuid: &[u8; 16]) -> u64 {
+    let value = u128::from_le_bytes(*uuid);
+    (value as u64) ^ (value >> 64) as u64
+}
+
+/// The start of every checksum (crc32c over the UUID, or a stored value).
 fn csum_seed(raw: &SuperBlockRaw, incompat: Incompat, ro_compat: RoCompat) -> Option<u32> {
     if !ro_compat.contains(RoCompat::METADATA_CSUM) {
         return None;
@@ -259,7 +278,6 @@ fn csum_seed(raw: &SuperBlockRaw, incompat: Incompat, ro_compat: RoCompat) -> Op
 }
 
 /// The checksum of the superblock itself: over all bytes before the field.
-pub fn super_checksum(raw: &SuperBlockRaw) -> u32 {
-    let bytes = raw.as_bytes();
+pub fn super_checksum(bytes: &[u8]) -> u32 {
     crc32c(!0, bytes.get(..bytes.len().saturating_sub(4)).unwrap_or(bytes))
 }

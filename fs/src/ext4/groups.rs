@@ -92,7 +92,8 @@ impl Groups {
         for index in 0..geo.group_count {
             let block = meta.read(desc_block(geo, index))?;
             let bytes = block.read();
-            let raw = desc_slot(geo, index).and_then(|at| bytes.get(at..at.checked_add(size)?)).ok_or(Errno::EUCLEAN)?;
+            let raw =
+                desc_slot(geo, index).and_then(|at| bytes.get(at..at.checked_add(size)?)).ok_or(Errno::EUCLEAN)?;
             let (place, group) = parse(geo, index, raw)?;
             places.push(place);
             groups.push(group);

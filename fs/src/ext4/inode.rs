@@ -3,13 +3,20 @@
 //! The private part that hangs on a VFS inode is one [`Ext4Inode`] for every type, wrapped in the type that implements
 //! `InodeOps` for it (`DirInode` in `namei`, `SymlinkInode` in `symlink`, `FileInode` in `file`); their `as_any` gives the
 //! `Ext4Inode`, so [`Ext4Inode::of`] works for all.
-use super::Ext4Fs;
-use super::features::InodeFlags;
-use super::txn::{Handle, Pending};
-use crate::vfs::{Inode, SuperBlock, SyncKind};
-use base::sync::atomic::{AtomicU64, Ordering};
-use base::sync::{Arc, RwLock};
+//!
+//! What the VFS changes (times, mode, owner) stays in memory until [`write_dirty`] or the next [`Ext4Inode::store`]; what the file
+//! system changes (size, extents, links) is stored within the handle that changes it.
+use super::features::{InodeFlags, RoCompat};
+use super::meta::MetaBlock;
+use super::raw_inode::{self, InodeImage};
+use super::txn::{Credits, Handle, Pending};
+use super::{Ext4Fs, SpecialInode};
+use crate::vfs::{Attr, FileType, Inode, InodeOps, SuperBlock, SyncKind};
+use alloc::boxed::Box;
+use base::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use base::sync::{Arc, Rank, RwLock};
 use base::{Errno, Result};
+use core::ops::Range;
 
 /// What the extent lock (`Rank::Extent`) protects: the extent tree and the sizes on the disk.
 pub struct InodeCore {
@@ -23,7 +30,7 @@ pub struct InodeCore {
     pub flags: InodeFlags,
     /// The block of extended attributes, 0 for none.
     pub xattr_block: u64,
-    /// Where the next allocation should be tried; 0: near the inode's group.
+    /// Where the next allocation should be tried.
     pub goal: u64,
     /// Metadata blocks set aside for conversions of this inode (EXT-2).
     pub reserved: u32,
@@ -43,13 +50,46 @@ pub struct Ext4Inode {
     pub core: RwLock<InodeCore>,
     /// What of it waits for a commit.
     pub pending: Arc<Pending>,
+    /// Bytes in use beyond the first 128 of the on-disk inode.
+    extra_isize: u16,
+    /// `i_dtime`: the next orphan while on the orphan list, later the time of deletion. Changed under the allocator lock.
+    pub(super) dtime: AtomicU32,
     seq: AtomicU64,
+    /// A copy of `core.disk_size` that is read without the lock.
+    disk_size: AtomicU64,
+    /// Attributes are newer than the on-disk inode in the cache.
+    attr_dirty: AtomicBool,
 }
 
 impl Ext4Inode {
     /// The private part of an inode of this file system. Panics for another file system's inode: a caller's bug.
     pub fn of(inode: &Inode) -> &Ext4Inode {
         inode.ops().as_any().downcast_ref().expect("an inode of an ext4 carries an Ext4Inode")
+    }
+
+    pub(super) fn from_image(fs: &Arc<Ext4Fs>, ino: u32, image: &InodeImage) -> Ext4Inode {
+        let core = InodeCore {
+            root: image.root,
+            disk_size: image.size,
+            blocks: image.blocks,
+            flags: image.flags,
+            xattr_block: image.xattr_block,
+            goal: fs.first_goal(ino),
+            reserved: 0,
+        };
+        Ext4Inode {
+            fs: fs.clone(),
+            ino,
+            generation: image.generation,
+            seed: raw_inode::inode_seed(&fs.geo, ino, image.generation),
+            core: RwLock::new(Rank::Extent, core),
+            pending: Arc::new(Pending::default()),
+            extra_isize: image.extra_isize,
+            dtime: AtomicU32::new(image.dtime),
+            seq: AtomicU64::new(0),
+            disk_size: AtomicU64::new(image.size),
+            attr_dirty: AtomicBool::new(false),
+        }
     }
 
     /// The extent sequence number (MAP-1).
@@ -62,18 +102,175 @@ impl Ext4Inode {
         self.seq.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// d_size, as last stored. Exact under the extent lock.
+    pub fn disk_size(&self) -> u64 {
+        self.disk_size.load(Ordering::Acquire)
+    }
+
     /// Puts the inode, `core` included, into its block of the inode table, and lists the handle's blocks for its fsync. With
     /// `SyncKind::Data` the change is needed to read data back. Errors: `EIO`, `EUCLEAN`, `EROFS`.
     pub fn store(&self, handle: &mut Handle<'_>, inode: &Inode, core: &InodeCore, kind: SyncKind) -> Result<()> {
+        // Cleared before the attributes are read: a change that comes in between is stored now or marks the inode again.
+        self.attr_dirty.store(false, Ordering::Release);
+        let shift = self.fs.geo.block_bits - 9;
+        let attr = inode.update_attr(|attr| {
+            attr.blocks_512 = core.blocks << shift;
+            *attr
+        });
+        let image = self.image(inode.kind, &attr, core);
+        let (block, slot) = self.fs.inode_slot(self.ino)?;
+        let mut bytes = handle.write(&block)?;
+        let slot = bytes.get_mut(slot).ok_or(Errno::EUCLEAN)?;
+        raw_inode::store(&self.fs.geo, self.ino, &image, slot)?;
+        drop(bytes);
+        self.disk_size.store(core.disk_size, Ordering::Release);
         handle.attach(&self.pending, kind);
-        let _ = (inode, core);
-        Err(Errno::EOPNOTSUPP)
+        Ok(())
     }
+
+    fn image(&self, kind: FileType, attr: &Attr, core: &InodeCore) -> InodeImage {
+        InodeImage {
+            kind,
+            mode: attr.mode,
+            uid: attr.uid,
+            gid: attr.gid,
+            links: attr.nlink.min(0xffff) as u16,
+            size: core.disk_size,
+            blocks: core.blocks,
+            flags: core.flags,
+            generation: self.generation,
+            root: core.root,
+            xattr_block: core.xattr_block,
+            dtime: self.dtime.load(Ordering::Acquire),
+            atime: attr.atime,
+            mtime: attr.mtime,
+            ctime: attr.ctime,
+            btime: attr.btime,
+            extra_isize: self.extra_isize,
+        }
+    }
+
+    /// Notes that attributes changed; [`write_dirty`] stores them. Keeps the inode in memory until then. Task context; no sleep.
+    pub fn mark_attr_dirty(&self, inode: &Arc<Inode>) -> Result<()> {
+        if !self.attr_dirty.swap(true, Ordering::AcqRel) {
+            self.fs.check_writable()?;
+            inode.sb.inodes().mark_dirty(inode);
+        }
+        Ok(())
+    }
+
+    /// Whether attributes wait to be stored.
+    pub fn attr_dirty(&self) -> bool {
+        self.attr_dirty.load(Ordering::Acquire)
+    }
+}
+
+/// Stores the attributes if they are newer than the cached on-disk inode. Task context, extent lock not held. Errors: as `store`.
+pub fn write_dirty(inode: &Inode) -> Result<()> {
+    let own = Ext4Inode::of(inode);
+    if !own.attr_dirty() {
+        return Ok(());
+    }
+    let mut handle = own.fs.begin(Credits(1))?;
+    let core = own.core.read();
+    own.store(&mut handle, inode, &core, SyncKind::All)
+}
+
+/// Writes what of an inode is dirty: data, then attributes, and takes it off the dirty list. Task context.
+pub(super) fn write_back(inode: &Arc<Inode>) -> Result<()> {
+    // Off the list first: a change during the write puts it back.
+    let pin = inode.sb.inodes().clear_dirty(inode);
+    let result = write_dirty(inode);
+    if result.is_err() {
+        inode.sb.inodes().mark_dirty(inode);
+    }
+    drop(pin);
+    result
 }
 
 /// The inode `ino`, read if it is not in the inode cache. May sleep. Errors: `EUCLEAN` (not in use, damaged), `EIO`, `ENOMEM`,
 /// `EOPNOTSUPP` (encrypted, verity, inline data: FLAG-5).
 pub fn iget(sb: &Arc<SuperBlock>, ino: u32) -> Result<Arc<Inode>> {
-    let _ = (sb, ino);
-    Err(Errno::EOPNOTSUPP)
+    let inode = get(sb, ino)?;
+    if inode.nlink() == 0 {
+        return Err(Ext4Inode::of(&inode).fs.corrupt("directory entry of a deleted inode", u64::from(ino)));
+    }
+    Ok(inode)
+}
+
+/// As [`iget`], also for an inode without names: the orphan list leads to those.
+pub(super) fn get(sb: &Arc<SuperBlock>, ino: u32) -> Result<Arc<Inode>> {
+    let fs = Ext4Fs::of(sb);
+    sb.inodes().get_or_load(u64::from(ino), || load(sb, fs, ino))
+}
+
+fn load(sb: &Arc<SuperBlock>, fs: &Arc<Ext4Fs>, ino: u32) -> Result<Arc<Inode>> {
+    let (block, slot) = fs.inode_slot(ino)?;
+    let parsed = raw_inode::parse(&fs.geo, ino, block.read().get(slot).ok_or(Errno::EUCLEAN)?);
+    let image = parsed.map_err(|_| fs.corrupt("inode", u64::from(ino)))?;
+    let refused = InodeFlags::ENCRYPT | InodeFlags::VERITY | InodeFlags::INLINE_DATA | InodeFlags::EA_INODE;
+    if image.flags.intersects(refused) {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    Ok(build(sb, fs, ino, &image))
+}
+
+/// Makes the in-memory inode of an image.
+pub(super) fn build(sb: &Arc<SuperBlock>, fs: &Arc<Ext4Fs>, ino: u32, image: &InodeImage) -> Arc<Inode> {
+    let is_device = matches!(image.kind, FileType::CharDevice | FileType::BlockDevice);
+    let attr = Attr {
+        mode: image.mode,
+        uid: image.uid,
+        gid: image.gid,
+        nlink: u32::from(image.links),
+        rdev: if is_device { raw_inode::device_number(&image.root) } else { 0 },
+        blocks_512: image.blocks << (fs.geo.block_bits - 9),
+        atime: image.atime,
+        mtime: image.mtime,
+        ctime: image.ctime,
+        btime: image.btime,
+        append_only: image.flags.contains(InodeFlags::APPEND),
+        immutable: image.flags.contains(InodeFlags::IMMUTABLE),
+    };
+    let ops = ops_for(image.kind, Ext4Inode::from_image(fs, ino, image));
+    Inode::new(sb.clone(), u64::from(ino), image.kind, attr, image.size, ops)
+}
+
+/// The operations for a type.
+fn ops_for(kind: FileType, inner: Ext4Inode) -> Box<dyn InodeOps> {
+    let _ = kind;
+    Box::new(SpecialInode(inner))
+}
+
+impl Ext4Fs {
+    /// The block of the inode table that holds an inode, and its bytes there. Errors: `EUCLEAN` (no such inode), `EIO`.
+    pub(super) fn inode_slot(&self, ino: u32) -> Result<(Arc<MetaBlock>, Range<usize>)> {
+        let geo = &self.geo;
+        if ino == 0 || ino > geo.inode_count {
+            return Err(self.corrupt("inode number", u64::from(ino)));
+        }
+        let (group, index) = ((ino - 1) / geo.inodes_per_group, (ino - 1) % geo.inodes_per_group);
+        let per_block = geo.block_size / geo.inode_size;
+        let table = self.groups.place(group)?.inode_table;
+        let block = self.meta.read(table + u64::from(index / per_block))?;
+        let start = (index % per_block * geo.inode_size) as usize;
+        Ok((block, start..start + geo.inode_size as usize))
+    }
+
+    /// Where the first allocation of an inode is tried: in its group, at one of sixteen places, so that files that grow side by
+    /// side do not interleave.
+    pub(super) fn first_goal(&self, ino: u32) -> u64 {
+        let geo = &self.geo;
+        let group = ino.saturating_sub(1) / geo.inodes_per_group;
+        let place = u64::from(ino % 16) * u64::from(geo.blocks_per_group / 16);
+        (geo.group_start(group.min(geo.group_count - 1)) + place).min(geo.block_count - 1)
+    }
+
+    /// Largest file size in bytes: 2^32 - 1 blocks (the last block number is not used), unless the image forbids large files.
+    pub fn max_file_size(&self) -> u64 {
+        if !self.geo.ro_compat.contains(RoCompat::LARGE_FILE) {
+            return 0x7fff_ffff;
+        }
+        u64::from(u32::MAX - 1) << self.geo.block_bits
+    }
 }

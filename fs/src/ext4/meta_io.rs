@@ -62,13 +62,6 @@ pub fn read_bytes(device: &Arc<dyn BlockDevice>, pos: u64, data: &mut [u8]) -> R
     Ok(())
 }
 
-/// Flushes the device's volatile cache and waits. Errors: `EIO`.
-pub fn flush(device: &Arc<dyn BlockDevice>) -> Result<()> {
-    let batch = Batch::new();
-    batch.submit(Bio::without_data(BioOp::Flush, Sector(0), 0, batch.clone()), device);
-    batch.finish(device).map_or(Err(Errno::EIO), |bio| bio.status())
-}
-
 /// Writes the dirty ones of `blocks`, which are in ascending order, and waits. Gives the blocks that failed.
 pub fn write_blocks(device: &Arc<dyn BlockDevice>, blocks: &[Arc<MetaBlock>]) -> Vec<(Arc<MetaBlock>, Errno)> {
     let batch = Batch::new();

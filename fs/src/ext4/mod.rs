@@ -12,7 +12,9 @@
 //! | `meta`, `meta_io` | the cache of metadata blocks and its device I/O |
 //! | `txn` | handles: atomic changes and what an fsync has to write for them |
 //! | `balloc`, `ialloc` | allocation of blocks and inodes |
+//! | `raw_inode` | the on-disk inode |
 //! | `inode` | the in-memory inode, reading and storing it |
+//! | `tree` | the nodes of an inode's extent tree in metadata blocks: the store that `extents` works on |
 //! | `orphan` | the on-disk list of inodes whose blocks are still to be freed |
 //!
 //! # What it does not do
@@ -27,17 +29,26 @@
 //! ```
 //! A handle is begun with neither folio nor extent lock held (LOCK-1). The allocator is called with no metadata block locked.
 pub mod balloc;
+mod bitmap;
 pub mod csum;
 pub mod features;
 mod fs;
 pub mod geometry;
+pub mod groups;
 pub mod ialloc;
 pub mod inode;
 pub mod layout;
 pub mod meta;
-pub mod meta_io;
+mod meta_io;
 pub mod orphan;
+mod raw_inode;
+mod special;
+mod super_block;
+mod system_zone;
 pub mod txn;
 
 pub use fs::Ext4Fs;
-pub use inode::Ext4Inode;
+pub use inode::{Ext4Inode, iget};
+pub use layout::ROOT_INO;
+pub use special::SpecialInode;
+pub use super_block::{Ext4Super, MountOptions, mount};

@@ -1,7 +1,8 @@
 //! The list of inodes that lost their last name, or are being truncated, before their blocks are free: so that a mount after a
 //! power cut can finish the work.
+use super::Ext4Fs;
 use super::txn::Handle;
-use crate::vfs::Inode;
+use crate::vfs::{Inode, SuperBlock};
 use base::{Errno, Result};
 
 /// Puts an inode on the on-disk list; nothing if it is there. The caller ends its change with `Ext4Inode::store`. Takes the
@@ -15,4 +16,10 @@ pub fn add(handle: &mut Handle<'_>, inode: &Inode) -> Result<()> {
 pub fn remove(handle: &mut Handle<'_>, inode: &Inode) -> Result<()> {
     let _ = (handle, inode);
     Err(Errno::EOPNOTSUPP)
+}
+
+/// Finishes what the list names, at mount. Errors: `EIO`, `EUCLEAN`.
+pub(super) fn process(sb: &SuperBlock) -> Result<()> {
+    let head = Ext4Fs::of(sb).with_super(|raw| raw.last_orphan.get())?;
+    if head == 0 { Ok(()) } else { Err(Errno::EOPNOTSUPP) }
 }

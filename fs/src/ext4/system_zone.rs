@@ -50,6 +50,11 @@ impl SystemZone {
         self.runs.get(at).is_some_and(|run| run.0 < end)
     }
 
+    /// Blocks of the zone.
+    pub fn blocks(&self) -> u64 {
+        self.runs.iter().fold(0, |sum: u64, run| sum.saturating_add(run.1.saturating_sub(run.0)))
+    }
+
     /// Calls `each` with every part of the zone in `[start, start + len)`, as offset from `start` and length.
     pub fn each_within(&self, start: u64, len: u32, mut each: impl FnMut(u32, u32)) {
         let end = start.saturating_add(u64::from(len));

@@ -157,7 +157,12 @@ impl Ext4Fs {
     /// Begins a change for I/O that has ended. Never waits for other changes or for memory (LOCK-5). Errors: as [`Self::begin`].
     pub fn begin_reserved(&self, _credits: Credits) -> Result<Handle<'_>> {
         self.check_writable()?;
-        Ok(Handle { fs: self, touched: SmallVec::new(), owners: SmallVec::new() })
+        Ok(self.begin_unchecked())
+    }
+
+    /// Begins a change of the superblock alone, also of a damaged file system.
+    pub(super) fn begin_unchecked(&self) -> Handle<'_> {
+        Handle { fs: self, touched: SmallVec::new(), owners: SmallVec::new() }
     }
 }
 

@@ -1,6 +1,6 @@
 //! An address space: areas, resident pages and the page table.
-use super::vma::{Vma, VmaTree};
 use super::page_floor;
+use super::vma::{Vma, VmaTree};
 use alloc::collections::BTreeMap;
 use base::sync::{Mutex, MutexGuard, Rank};
 use base::{Errno, Page, Result};

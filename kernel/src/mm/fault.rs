@@ -92,9 +92,10 @@ impl AddressSpace {
             self.fault(addr, access).map_err(FaultError::errno)?;
             // Another thread may unmap it in between: then the next fault tells.
             let map = self.lock();
-            let fits = map.resident.get(&page_floor(addr)).is_some_and(|&origin| {
-                access != Access::Write || origin == Origin::Owned
-            });
+            let fits = map
+                .resident
+                .get(&page_floor(addr))
+                .is_some_and(|&origin| access != Access::Write || origin == Origin::Owned);
             if fits && let Some(page) = self.page_at(page_floor(addr)) {
                 return Ok(page);
             }

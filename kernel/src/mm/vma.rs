@@ -34,7 +34,9 @@ impl Backing {
     fn advanced(&self, delta: u64) -> Backing {
         match self {
             Backing::Anonymous => Backing::Anonymous,
-            Backing::File { file, offset } => Backing::File { file: file.clone(), offset: offset.saturating_add(delta) },
+            Backing::File { file, offset } => {
+                Backing::File { file: file.clone(), offset: offset.saturating_add(delta) }
+            }
             Backing::Pages { pages, first } => {
                 Backing::Pages { pages: pages.clone(), first: first + (delta / PAGE) as usize }
             }

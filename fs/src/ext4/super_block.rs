@@ -1,0 +1,298 @@
+//! Mount, sync and unmount.
+//!
+//! ```text
+//!   clean ──mount rw──▶ marked not clean on the disk ──unmount──▶ clean
+//!                          └── power cut ──▶ found not clean: logged, orphans processed; `e2fsck` is advised
+//! ```
+use super::features::RoCompat;
+use super::geometry::{self, Geometry, Verdict};
+use super::groups::Groups;
+use super::layout::{STATE_CLEAN, STATE_ERROR, SUPER_OFFSET, SUPER_SIZE, SuperBlockRaw};
+use super::meta::{MetaCache, Seal};
+use super::txn::{Credits, Handle};
+use super::{Ext4Fs, inode, meta_io, orphan};
+use crate::vfs::{StatFs, SuperBlock, SuperOps, Timespec};
+use alloc::boxed::Box;
+use base::block::{BlockDevice, Durability, SECTOR_SIZE};
+use base::sync::Arc;
+use base::{Errno, Result};
+use zerocopy::FromBytes;
+
+/// The magic number that statfs shows.
+const STATFS_MAGIC: u64 = 0xef53;
+/// Bytes of metadata that are kept in memory.
+const META_CACHE_BYTES: usize = 4 << 20;
+
+/// How to mount.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MountOptions {
+    /// Never write to the device.
+    pub read_only: bool,
+}
+
+/// The VFS's handle on a mounted ext4.
+pub struct Ext4Super(pub Arc<Ext4Fs>);
+
+/// Mounts `device`; `dev` is the number `stat` shows for its files. Task context.
+/// Errors: `EINVAL` (no ext4 there), `EOPNOTSUPP` (a feature that is not supported, named on the log), `EUCLEAN` (damaged),
+/// `EROFS` (the device is read-only and the mount is not), `EIO`, `ENOMEM`.
+pub fn mount(device: Arc<dyn BlockDevice>, dev: u64, options: MountOptions) -> Result<Arc<SuperBlock>> {
+    let raw = read_super(&device)?;
+    let read_only = options.read_only || allowed_features(&device, &raw)? == Access::ReadOnly;
+    if device.limits().read_only && !read_only {
+        return Err(Errno::EROFS);
+    }
+    let geo = Geometry::from_raw(&raw, device.limits().capacity_sectors.saturating_mul(SECTOR_SIZE))?;
+    let limit = META_CACHE_BYTES >> geo.block_bits;
+    let meta = MetaCache::new(device.clone(), geo.block_size, geo.block_count, limit);
+    let groups =
+        Groups::load(&geo, &meta).inspect_err(|e| log::error!("ext4 {}: group descriptors: {e}", device.name()))?;
+    let fs = Arc::new(Ext4Fs::new(device, geo, meta, groups, read_only));
+    let sb = SuperBlock::with_mode(dev, Box::new(Ext4Super(fs.clone())), read_only);
+    fs.set_super_block(&sb);
+    announce(&fs, &raw, read_only);
+    if !read_only {
+        fs.mark_mounted()?;
+        orphan::process(&sb)?;
+    }
+    Ok(sb)
+}
+
+#[derive(PartialEq, Eq)]
+enum Access {
+    Full,
+    ReadOnly,
+}
+
+fn read_super(device: &Arc<dyn BlockDevice>) -> Result<SuperBlockRaw> {
+    let mut bytes = [0u8; SUPER_SIZE];
+    meta_io::read_bytes(device, SUPER_OFFSET, &mut bytes)?;
+    let raw = SuperBlockRaw::read_from_bytes(&bytes).map_err(|_| Errno::EINVAL)?;
+    if raw.magic.get() != super::layout::MAGIC {
+        return Err(Errno::EINVAL);
+    }
+    let summed = RoCompat::from_bits_retain(raw.feature_ro_compat.get()).contains(RoCompat::METADATA_CSUM);
+    if summed && (raw.checksum_type != 1 || geometry::super_checksum(&bytes) != raw.checksum.get()) {
+        log::error!("ext4 {}: the checksum of the superblock is wrong", device.name());
+        return Err(Errno::EUCLEAN);
+    }
+    Ok(raw)
+}
+
+fn allowed_features(device: &Arc<dyn BlockDevice>, raw: &SuperBlockRaw) -> Result<Access> {
+    match geometry::check_features(raw) {
+        Verdict::Writable => Ok(Access::Full),
+        Verdict::ReadOnly(bits) => {
+            let name = geometry::ro_compat_name(bits);
+            log::warn!("ext4 {}: feature {name} ({bits:#x}) is not supported: read-only", device.name());
+            Ok(Access::ReadOnly)
+        }
+        Verdict::Refused(name, bits) => {
+            log::error!("ext4 {}: feature {name} ({bits:#x}) is not supported", device.name());
+            Err(Errno::EOPNOTSUPP)
+        }
+    }
+}
+
+/// The line on the log: what is mounted, and what a write promises there (DUR-3).
+fn announce(fs: &Ext4Fs, raw: &SuperBlockRaw, read_only: bool) {
+    let name = fs.device.name();
+    let promise = match fs.device.durability() {
+        Durability::OnCompletion => "a completed write is durable",
+        Durability::OnFlush => "volatile write cache, flushed by fsync and O_DSYNC",
+        Durability::Unknown => "the device offers no flush: fsync and O_DSYNC cannot keep their promise",
+    };
+    let mode = if read_only { "read-only" } else { "read-write" };
+    let geo = &fs.geo;
+    log::info!(
+        "ext4 {name}: mounted {mode}, {} blocks of {}, features {:?} {:?} {:?}; {promise}",
+        geo.block_count,
+        geo.block_size,
+        geo.compat,
+        geo.incompat,
+        geo.ro_compat
+    );
+    if !read_only {
+        log::info!(
+            "ext4 {name}: no journal: a power cut keeps what fsync covered, and can leave free counts, directories or \
+             half-made changes for e2fsck"
+        );
+    }
+    let state = raw.state.get();
+    if state & STATE_CLEAN == 0 || state & STATE_ERROR != 0 {
+        log::warn!("ext4 {name}: was not unmounted cleanly (state {state:#x}); run e2fsck");
+    }
+}
+
+/// Stores the checksum of the superblock into the block that holds it.
+fn seal_super(_seed: u32, block: &mut [u8]) {
+    let at = super_at(block.len());
+    let Some(bytes) = block.get_mut(at..at + SUPER_SIZE) else { return };
+    let crc = geometry::super_checksum(bytes);
+    if let Some(field) = bytes.last_chunk_mut::<4>() {
+        *field = crc.to_le_bytes();
+    }
+}
+
+/// Where the superblock stands in its block.
+fn super_at(block_size: usize) -> usize {
+    if block_size == SUPER_SIZE { 0 } else { SUPER_OFFSET as usize }
+}
+
+impl Ext4Fs {
+    /// Changes the superblock on the disk. No metadata block lock held. Errors: `EIO`, `EUCLEAN`.
+    pub(super) fn update_super(&self, handle: &mut Handle<'_>, change: impl FnOnce(&mut SuperBlockRaw)) -> Result<()> {
+        let block = self.meta.read(SUPER_OFFSET >> self.geo.block_bits)?;
+        let mut bytes = match self.geo.csum_seed {
+            Some(seed) => handle.write_sealed(&block, Seal { seed, apply: seal_super })?,
+            None => handle.write(&block)?,
+        };
+        let at = super_at(bytes.len());
+        let raw = bytes.get_mut(at..at + SUPER_SIZE).and_then(|b| SuperBlockRaw::mut_from_bytes(b).ok());
+        change(raw.ok_or(Errno::EUCLEAN)?);
+        Ok(())
+    }
+
+    /// Reads a field of the superblock as it stands in the cache. Errors: `EIO`.
+    pub(super) fn with_super<R>(&self, read: impl FnOnce(&SuperBlockRaw) -> R) -> Result<R> {
+        let block = self.meta.read(SUPER_OFFSET >> self.geo.block_bits)?;
+        let bytes = block.read();
+        let at = super_at(bytes.len());
+        let raw = bytes.get(at..at + SUPER_SIZE).and_then(|b| SuperBlockRaw::ref_from_bytes(b).ok());
+        raw.map(read).ok_or(Errno::EUCLEAN)
+    }
+
+    /// Marks the image as in use: a power cut from here on is noticed at the next mount.
+    fn mark_mounted(&self) -> Result<()> {
+        let mut handle = self.begin(Credits(1))?;
+        self.update_super(&mut handle, |raw| {
+            raw.state = (raw.state.get() & !STATE_CLEAN).into();
+            raw.mnt_count = raw.mnt_count.get().wrapping_add(1).into();
+            raw.mtime = (Timespec::now().sec as u32).into();
+        })?;
+        drop(handle);
+        self.meta.write_all()?;
+        self.flush.flush(self.flush.ticket())
+    }
+
+    /// Brings the superblock's counters up to date; `clean` also marks the image as unmounted in order.
+    fn store_super(&self, clean: bool) -> Result<()> {
+        let (free_blocks, free_inodes) = {
+            let state = self.groups.state.lock();
+            (state.free_blocks, state.free_inodes)
+        };
+        let damaged = self.is_damaged();
+        let mut handle = self.begin_unchecked();
+        self.update_super(&mut handle, |raw| {
+            if damaged {
+                raw.state = (raw.state.get() | STATE_ERROR).into();
+            } else {
+                raw.free_blocks_count_lo = (free_blocks as u32).into();
+                raw.free_blocks_count_hi = ((free_blocks >> 32) as u32).into();
+                raw.free_inodes_count = (free_inodes as u32).into();
+                if clean {
+                    raw.state = (raw.state.get() | STATE_CLEAN).into();
+                }
+            }
+            raw.wtime = (Timespec::now().sec as u32).into();
+        })
+    }
+
+    /// Makes every change so far durable: attributes, descriptors, superblock, metadata blocks, flush. Data was written before.
+    /// Errors: `EIO`, `EUCLEAN`.
+    pub(super) fn commit_all(&self, clean: bool) -> Result<()> {
+        self.check_not_shut_down()?;
+        let upto = self.txn.last();
+        if !self.is_damaged() {
+            self.seal_groups()?;
+        }
+        self.store_super(clean)?;
+        self.write_back_metadata()?;
+        self.flush.flush(self.flush.ticket())?;
+        self.txn.set_durable(upto);
+        base::stats::count(base::stats::Counter::Commits);
+        Ok(())
+    }
+
+    /// Stores the attributes of all inodes that wait for it; the first error is given after all were tried.
+    fn write_dirty_inodes(&self, sb: &SuperBlock) -> Result<()> {
+        let mut result = Ok(());
+        for inode in sb.inodes().dirty() {
+            let written = inode::write_back(&inode);
+            result = result.and(written);
+            crate::vfs::iput(inode);
+        }
+        result
+    }
+}
+
+impl SuperOps for Ext4Super {
+    fn as_any(&self) -> &dyn core::any::Any {
+        self
+    }
+    fn type_name(&self) -> &'static str {
+        "ext4"
+    }
+
+    fn statfs(&self) -> StatFs {
+        let geo = &self.0.geo;
+        let (free, inodes_free) = {
+            let state = self.0.groups.state.lock();
+            (state.free_blocks.saturating_sub(state.set_aside), state.free_inodes)
+        };
+        StatFs {
+            magic: STATFS_MAGIC,
+            block_size: u64::from(geo.block_size),
+            blocks: geo.block_count - geo.first_block - self.0.groups.zone.blocks(),
+            blocks_free: free,
+            blocks_available: free.saturating_sub(geo.reserved_blocks),
+            inodes: u64::from(geo.inode_count),
+            inodes_free,
+            name_max: 255,
+            fsid: geo.fsid,
+            read_only: self.0.is_read_only(),
+        }
+    }
+
+    fn sync(&self) -> Result<()> {
+        if self.0.is_read_only() {
+            return self.0.check_not_shut_down();
+        }
+        let Some(sb) = self.0.super_block() else { return Ok(()) };
+        let written = self.0.write_dirty_inodes(&sb);
+        written.and(self.0.commit_all(false))
+    }
+
+    fn unmount(&self) -> Result<()> {
+        if self.0.is_damaged() {
+            return self.0.commit_all(false);
+        }
+        if self.0.is_read_only() {
+            return Ok(());
+        }
+        let Some(sb) = self.0.super_block() else { return Ok(()) };
+        self.0.write_dirty_inodes(&sb)?;
+        self.0.commit_all(true)?;
+        self.0.set_read_only(true);
+        Ok(())
+    }
+
+    fn remount(&self, read_only: bool) -> Result<()> {
+        match (read_only, self.0.is_read_only()) {
+            (true, false) => self.unmount(),
+            (false, true) => self.remount_writable(),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Ext4Super {
+    fn remount_writable(&self) -> Result<()> {
+        let writable = self.0.with_super(|raw| matches!(geometry::check_features(raw), Verdict::Writable))?;
+        if self.0.is_damaged() || !writable || self.0.device.limits().read_only {
+            return Err(Errno::EROFS);
+        }
+        self.0.set_read_only(false);
+        self.0.mark_mounted().inspect_err(|_| self.0.set_read_only(true))
+    }
+}
