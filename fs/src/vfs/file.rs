@@ -188,6 +188,14 @@ pub trait FileOps: Send + Sync {
     fn seekable(&self) -> bool {
         true
     }
+    /// The first position at or after `from`, which is below the size, that holds data (`data`) or a hole: `SEEK_DATA`, `SEEK_HOLE`
+    /// (BUF-8). The default knows no holes but the one at the end. Errors: `ENXIO` if there is no data from here on.
+    fn seek_extent(&self, file: &File, from: u64, data: bool) -> Result<u64> {
+        match &file.inode {
+            Some(inode) if !data => Ok(inode.size()),
+            _ => Ok(from),
+        }
+    }
     /// The last descriptor and request of the open file is gone. May sleep; never on a completion queue (CTX-8).
     fn release(&self, file: &File) {}
 }

@@ -21,6 +21,10 @@ pub trait InodeOps: Send + Sync + core::any::Any {
     fn lookup(&self, dir: &Arc<Inode>, name: &[u8]) -> Result<Arc<Inode>> {
         Err(Errno::ENOTDIR)
     }
+    /// Whether the VFS may keep the answers of `lookup`: not where entries come and go by themselves.
+    fn caches_names(&self) -> bool {
+        true
+    }
     /// Makes a regular file (or a node with `rdev`). `mode` has the umask applied. Errors: `EEXIST`, `ENOSPC`.
     fn create(
         &self,
@@ -67,7 +71,7 @@ pub trait InodeOps: Send + Sync + core::any::Any {
     ) -> Result<()> {
         Err(Errno::EPERM)
     }
-    /// Gives entries from position `pos` on until `emit` returns false (that entry was not taken).
+    /// Gives entries, `.` and `..` among them, from position `pos` (0: the first) on until `emit` returns false (that entry was not taken).
     fn readdir(&self, dir: &Arc<Inode>, pos: u64, emit: &mut dyn FnMut(DirEntry<'_>) -> bool) -> Result<()> {
         Err(Errno::ENOTDIR)
     }

@@ -9,24 +9,69 @@
 //! | `writers` | the writer count of a super block, and freeze |
 //! | `errseq` | writeback errors, reported once to each open file |
 //! | `release` | how files and inodes go away, and where |
-//! | `dcache` | the name cache |
+//! | `dcache`, `name_limit` | the name cache of each directory, and what keeps it from growing for ever |
+//! | `mount`, `walk` | the mount table; from a path to an inode |
+//! | `perm` | permission checks |
+//! | `open`, `namespace`, `rename` | open and creation; mkdir, link, unlink and so on; rename |
+//! | `stat`, `setattr` | attributes: shown, changed; truncate |
+//! | `flags` | validation of a request's flags (A1) |
+//! | `rw`, `readdir`, `sync` | what is done with an open file |
+//! | `device` | what stands behind device nodes |
+//!
+//! # Locks
+//!
+//! `File::pos` → rename mutex → `Freeze(write)` → inode locks of directories, parents before children → inode locks of files →
+//! what the file systems take. Name tables, attributes, inode cache and mount table are spin-locked leaves, held for a few
+//! instructions and never while an inode is let go.
+//!
+//! # What it does not do
+//!
+//! No hard limit on open files (the descriptor table has one), no bind mounts or mount namespaces, no `chroot`, no file locks, no
+//! `O_TMPFILE`, no access times on reading: every mount behaves as `noatime`.
 mod dcache;
+mod device;
 mod errseq;
 mod file;
+mod flags;
 mod inode;
 mod inode_cache;
 mod inode_ops;
+mod mount;
+mod name_limit;
+mod namespace;
+mod open;
+mod perm;
+mod readdir;
 mod release;
+mod rename;
+mod rw;
+mod setattr;
+mod stat;
 mod super_block;
+mod sync;
 mod types;
+mod walk;
 mod writers;
 
+pub use device::{DeviceTable, makedev};
 pub use errseq::{ErrCursor, ErrSeq};
 pub use file::{File, FileOps, OpenFlags};
+pub use flags::{Request, request_flags};
 pub use inode::{Attr, Inode, SetAttr};
 pub use inode_cache::InodeCache;
 pub use inode_ops::InodeOps;
+pub use mount::{Mount, Site, Vfs};
+pub use namespace::Change;
+pub use perm::{Access, permission};
+pub use readdir::readdir;
 pub use release::{fput, fput_deferred, iput};
+pub use rw::{MAX_RW_COUNT, Whence, fallocate, read, read_at, read_current, seek, write, write_at, write_current};
+pub use setattr::{SetTime, chmod, chown, ftruncate, needs_privilege_removal, remove_privileges, truncate, utimens};
+pub use stat::{Stat, stat, statfs};
 pub use super_block::{StatFs, SuperBlock, SuperOps};
+pub use sync::{fsync, syncfs};
 pub use types::{DirEntry, FallocMode, FileFeatures, FileType, SyncKind, Timespec};
 pub use writers::{FreezeGuard, FreezeLevel, WriteAccess};
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 //! A mounted file system.
 use super::inode_cache::InodeCache;
+use super::name_limit::NameLimit;
 use super::release::ReleaseQueue;
 use super::writers::{Freeze, WriterCount};
 use super::{ErrSeq, Inode};
@@ -59,6 +60,7 @@ pub struct SuperBlock {
     pub(super) writers: WriterCount,
     pub(super) freeze: Freeze,
     pub(super) release: ReleaseQueue,
+    pub(super) names: NameLimit,
     inodes: InodeCache,
     /// Open files, those without write access included: what unmount asks (UMT-1).
     open_files: AtomicU64,
@@ -82,6 +84,7 @@ impl SuperBlock {
             writers: WriterCount::new(read_only),
             freeze: Freeze::new(),
             release: ReleaseQueue::new(),
+            names: NameLimit::new(),
             inodes: InodeCache::new(),
             open_files: AtomicU64::new(0),
             dead: AtomicBool::new(false),

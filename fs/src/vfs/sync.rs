@@ -1,0 +1,42 @@
+//! fsync, syncfs, sync.
+use super::mount::Vfs;
+use super::{File, SyncKind};
+use base::{Errno, Result};
+
+/// fsync and fdatasync: everything submitted before the call is durable after it (SYN-1), and a writeback error that this
+/// description has not seen is reported once (ERR-6). Task context; may sleep.
+pub fn fsync(file: &File, kind: SyncKind) -> Result<()> {
+    let done = file.ops().fsync(file, kind);
+    // Also after an error of the call itself: it is the same news, and is not told twice.
+    let reported = file.report_error();
+    done.and(reported)
+}
+
+/// syncfs: the whole super block of `file` (SYN-5). Errors: `EBADF` for a file without one.
+pub fn syncfs(file: &File) -> Result<()> {
+    let inode = file.inode.as_ref().ok_or(Errno::EBADF)?;
+    inode.sb.run_releases();
+    let done = if inode.sb.is_read_only() { Ok(()) } else { inode.sb.ops().sync() };
+    let reported = file.report_super_block_error();
+    done.and(reported)
+}
+
+impl Vfs {
+    /// sync(2): every writable super block. Errors go to the error sequences; the log names them.
+    pub fn sync(&self) {
+        for mount in self.mounts() {
+            let sb = &mount.root.sb;
+            sb.run_releases();
+            if sb.is_read_only() || sb.is_shut_down() {
+                continue;
+            }
+            if let Err(error) = sb.ops().sync() {
+                log::warn!("sync of {}: {error}", sb.ops().type_name());
+                sb.wb_err.record(match error {
+                    Errno::ENOSPC | Errno::EDQUOT => error,
+                    _ => Errno::EIO,
+                });
+            }
+        }
+    }
+}
