@@ -16,4 +16,6 @@ extern crate alloc;
 #[cfg(not(target_os = "none"))]
 extern crate std;
 
+#[cfg(target_os = "none")]
+pub mod pci;
 pub mod virtio;

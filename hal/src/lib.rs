@@ -13,6 +13,7 @@
 //! |---|---|
 //! | [`sync`] | `SpinLock`, `IrqLock` and the checked `atomic` types |
 //! | [`mem`] | `Page` (a counted page frame), `DmaBuffer`, `PhysAddr`, allocation statistics |
+//! | [`mmio`] | `Mmio`, registers of a device (on the host of a simulated one) |
 //! | [`irq`] | hard-interrupt context: query, masking, handler registration |
 //! | [`time`] | monotonic nanoseconds, wall clock, one-shot timer |
 //! | [`user`] | copies to and from user memory that never fault in the kernel |
@@ -26,12 +27,18 @@ extern crate alloc;
 #[cfg(target_os = "none")]
 pub mod bare;
 #[cfg(target_os = "none")]
-pub use bare::{irq, mem, sync, thread, time, user};
+use bare::dma as backend_dma;
+#[cfg(target_os = "none")]
+pub use bare::{irq, mem, mmio, sync, thread, time, user};
 
 #[cfg(not(target_os = "none"))]
 pub mod host;
 #[cfg(not(target_os = "none"))]
-pub use host::{irq, mem, sync, thread, time, user};
+use host::dma as backend_dma;
+#[cfg(not(target_os = "none"))]
+pub use host::{irq, mem, mmio, sync, thread, time, user};
+
+mod dma;
 
 mod ktest;
 pub use ktest::{KTest, ktests};

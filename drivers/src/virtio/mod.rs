@@ -3,6 +3,7 @@
 //! | module | contents |
 //! |---|---|
 //! | [`queue`] | the split virtqueue: ring arithmetic, kick and interrupt suppression, checks of what the device writes |
+//! | [`transport`] | interrupts and a cheap doorbell for the PCI transport |
 //! | [`blk`] | the block device |
 //!
 //! The crate `virtio-drivers` finds capabilities and reaches the configuration registers (its `Transport`); everything
@@ -10,3 +11,4 @@
 //! (block device).
 pub mod blk;
 pub mod queue;
+pub mod transport;

@@ -1,6 +1,7 @@
 //! Counted page frames.
 use super::paging::phys_to_virt;
 use crate::PAGE_SIZE;
+pub use crate::dma::DmaBuffer;
 
 /// A counted page frame whose bytes others (user mappings, devices) may change at any time. `Clone` counts up in the
 /// frame table; the last drop frees the frame.

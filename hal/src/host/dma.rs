@@ -1,14 +1,14 @@
 //! Memory that a device may touch, on the host: a register of ranges, and accesses that stay inside it.
 //!
 //! A scripted device has no pointers. It has the bus addresses it found in a ring, and reaches memory only through
-//! [`read`], [`write`], [`load_u16`] and [`store_u16`], which refuse every address that no live [`DmaBuffer`] and no live
+//! [`read`], [`write`], [`load_u16`] and [`store_u16`], which refuse every address that no live [`DmaBuffer`](crate::mem::DmaBuffer) and no live
 //! [`Grant`] covers. A driver that gives out a wrong address, or memory it has already taken back, is thereby found.
 use super::mem::Page;
 use crate::PAGE_SIZE;
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::collections::BTreeMap;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// First address of a range, to its length and how often it was granted.
@@ -39,33 +39,23 @@ fn leave(start: u64) {
     }
 }
 
-/// Zeroed, physically contiguous memory that a device shares with its driver.
-///
-/// Accesses are atomic in their width, because the device works at the same time; offsets are in bytes, must be aligned to
-/// the width, and panic outside the buffer.
+/// The memory of a [`DmaBuffer`](crate::mem::DmaBuffer), registered while it lives.
 ///
 /// # Invariants
-/// `start` is the beginning of an allocation of `len` bytes aligned to [`PAGE_SIZE`], owned by this value and only ever
-/// accessed by atomics or raw copies.
-pub struct DmaBuffer {
+/// `start` is the beginning of an allocation of `len` bytes (not 0) aligned to [`PAGE_SIZE`], owned by this value.
+pub(crate) struct Memory {
     start: NonNull<u8>,
     len: usize,
 }
 
-// SAFETY: the memory is only accessed by atomics and raw copies, from any thread.
-unsafe impl Send for DmaBuffer {}
-// SAFETY: as above.
-unsafe impl Sync for DmaBuffer {}
-
-impl DmaBuffer {
-    /// At least `len_bytes` zeroed bytes, in whole frames; `None` when memory is short or `len_bytes` is 0. Task context.
-    pub fn alloc(len_bytes: usize) -> Option<DmaBuffer> {
-        let len = len_bytes.checked_next_multiple_of(PAGE_SIZE).filter(|&l| l > 0)?;
-        let layout = Layout::from_size_align(len, PAGE_SIZE).ok()?;
+impl Memory {
+    /// `len` zeroed bytes; `None` when memory is short. `len` is a multiple of [`PAGE_SIZE`] and not 0.
+    pub fn alloc_zeroed(len: usize) -> Option<Memory> {
+        let layout = Layout::from_size_align(len, PAGE_SIZE).ok().filter(|l| l.size() > 0)?;
         // SAFETY: the layout's size is not 0.
         let start = NonNull::new(unsafe { alloc_zeroed(layout) })?;
         enter(start.as_ptr() as u64, len);
-        Some(DmaBuffer { start, len })
+        Some(Memory { start, len })
     }
 
     /// The address a device uses for the first byte.
@@ -73,78 +63,17 @@ impl DmaBuffer {
         self.start.as_ptr() as u64
     }
 
-    /// Bytes in the buffer.
-    pub fn len_bytes(&self) -> usize {
-        self.len
-    }
-
-    /// A pointer to `offset`, after checking that `width` bytes there are inside and aligned.
-    #[inline]
-    fn at(&self, offset: usize, width: usize) -> *mut u8 {
-        assert!(offset.is_multiple_of(width) && offset < self.len && width <= self.len - offset);
-        // SAFETY: in bounds by the assertion.
-        unsafe { self.start.as_ptr().add(offset) }
-    }
-
-    #[inline]
-    fn word16(&self, offset: usize) -> &AtomicU16 {
-        // SAFETY: in bounds and aligned (`at`), and only accessed by atomics (type invariant).
-        unsafe { AtomicU16::from_ptr(self.at(offset, 2).cast()) }
-    }
-
-    /// Reads a byte.
-    pub fn read_u8(&self, offset: usize) -> u8 {
-        // SAFETY: in bounds (`at`), and only accessed by atomics (type invariant).
-        unsafe { std::sync::atomic::AtomicU8::from_ptr(self.at(offset, 1)) }.load(Ordering::Relaxed)
-    }
-    /// Writes a byte.
-    pub fn write_u8(&self, offset: usize, value: u8) {
-        // SAFETY: in bounds (`at`), and only accessed by atomics (type invariant).
-        unsafe { std::sync::atomic::AtomicU8::from_ptr(self.at(offset, 1)) }.store(value, Ordering::Relaxed);
-    }
-    /// Reads 16 bits; unordered.
-    pub fn read_u16(&self, offset: usize) -> u16 {
-        self.word16(offset).load(Ordering::Relaxed)
-    }
-    /// Writes 16 bits; unordered.
-    pub fn write_u16(&self, offset: usize, value: u16) {
-        self.word16(offset).store(value, Ordering::Relaxed);
-    }
-    /// Reads 16 bits; later reads see what the other side wrote before it published the value.
-    pub fn load_acquire_u16(&self, offset: usize) -> u16 {
-        self.word16(offset).load(Ordering::Acquire)
-    }
-    /// Publishes 16 bits: whoever sees the value sees every earlier write.
-    pub fn store_release_u16(&self, offset: usize, value: u16) {
-        self.word16(offset).store(value, Ordering::Release);
-    }
-    /// Reads 32 bits; unordered.
-    pub fn read_u32(&self, offset: usize) -> u32 {
-        // SAFETY: in bounds and aligned (`at`), and only accessed by atomics (type invariant).
-        unsafe { AtomicU32::from_ptr(self.at(offset, 4).cast()) }.load(Ordering::Relaxed)
-    }
-    /// Writes 32 bits; unordered.
-    pub fn write_u32(&self, offset: usize, value: u32) {
-        // SAFETY: in bounds and aligned (`at`), and only accessed by atomics (type invariant).
-        unsafe { AtomicU32::from_ptr(self.at(offset, 4).cast()) }.store(value, Ordering::Relaxed);
-    }
-    /// Reads 64 bits; unordered.
-    pub fn read_u64(&self, offset: usize) -> u64 {
-        // SAFETY: in bounds and aligned (`at`), and only accessed by atomics (type invariant).
-        unsafe { AtomicU64::from_ptr(self.at(offset, 8).cast()) }.load(Ordering::Relaxed)
-    }
-    /// Writes 64 bits; unordered.
-    pub fn write_u64(&self, offset: usize, value: u64) {
-        // SAFETY: in bounds and aligned (`at`), and only accessed by atomics (type invariant).
-        unsafe { AtomicU64::from_ptr(self.at(offset, 8).cast()) }.store(value, Ordering::Relaxed);
+    /// The first byte.
+    pub fn start(&self) -> NonNull<u8> {
+        self.start
     }
 }
 
-impl Drop for DmaBuffer {
+impl Drop for Memory {
     fn drop(&mut self) {
         leave(self.phys());
         let layout = Layout::from_size_align(self.len, PAGE_SIZE).expect("the layout it was allocated with");
-        // SAFETY: allocated with this layout in `alloc`, freed once; no device access is under way, as `leave` waited.
+        // SAFETY: allocated with this layout, freed once; no device access is under way, as `leave` waited for it.
         unsafe { dealloc(self.start.as_ptr(), layout) }
     }
 }
@@ -215,6 +144,7 @@ pub fn store_u16(address: u64, value: u16) -> Result<(), Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mem::DmaBuffer;
 
     #[test]
     fn a_device_stays_inside_what_it_was_given() {

@@ -1,5 +1,5 @@
 //! Page frames on the host: counted, zeroed, 4096 bytes, never borrowed as a slice.
-pub use super::dma::DmaBuffer;
+pub use crate::dma::DmaBuffer;
 use crate::PAGE_SIZE;
 use std::cell::UnsafeCell;
 use std::sync::Arc;

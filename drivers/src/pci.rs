@@ -1,0 +1,156 @@
+//! Finding disks on the PCI bus and bringing them up.
+//!
+//! A virtio block device has vendor 0x1af4 and device 0x1042, or 0x1001 where it also speaks the interface from before
+//! version 1 (which is not used). Disks are named `vda`, `vdb`, ... in the order of their addresses on the bus.
+use crate::virtio::blk::{Params, VirtioBlk};
+use crate::virtio::transport::{CONFIG_ENTRY, MsixTransport, QUEUE_ENTRY};
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+use base::errno::{Errno, Result};
+use base::sync::Arc;
+use hal::bare::msi::MsixTable;
+use hal::bare::pci::{ConfigSpace, VirtioHal};
+use hal::irq;
+use hal::mmio::Mmio;
+use virtio_drivers::transport::DeviceType;
+use virtio_drivers::transport::pci::bus::{
+    Command, ConfigurationAccess, DeviceFunction, HeaderType, PCI_CAP_ID_VNDR, PciRoot,
+};
+use virtio_drivers::transport::pci::{
+    PciTransport, VIRTIO_PCI_CAP_COMMON_CFG, VIRTIO_PCI_CAP_NOTIFY_CFG, virtio_device_type,
+};
+
+/// A disk of this machine.
+pub type Disk = VirtioBlk<MsixTransport<PciTransport>>;
+
+/// Register of a bridge that names the buses on its two sides.
+const BRIDGE_BUSES: u8 = 0x18;
+
+/// Finds every virtio block device, starts it and names it. A device that cannot be driven is logged and left out; its name
+/// is not given to another. Task context, once.
+pub fn probe_disks(params: Params) -> Vec<Arc<Disk>> {
+    let mut root = PciRoot::new(ConfigSpace);
+    let mut disks = Vec::new();
+    for (index, function) in block_devices(&root).into_iter().enumerate() {
+        let name = disk_name(index);
+        match bring_up(&mut root, function, name.clone(), params) {
+            Ok(disk) => {
+                announce(&disk, function);
+                disks.push(disk);
+            }
+            Err(error) => log::error!("pci {function}: {name}: cannot be started: {error}"),
+        }
+    }
+    disks
+}
+
+/// Every virtio block device, in the order of buses and device numbers.
+fn block_devices(root: &PciRoot<ConfigSpace>) -> Vec<DeviceFunction> {
+    let mut found = Vec::new();
+    let mut buses = Vec::from([0u8]);
+    let mut next = 0;
+    while let Some(&bus) = buses.get(next) {
+        next += 1;
+        for (function, info) in root.enumerate_bus(bus) {
+            if info.header_type == HeaderType::PciPciBridge {
+                let behind = (ConfigSpace.read_word(function, BRIDGE_BUSES) >> 8) as u8;
+                // An unset or looping bridge must not send the walk in circles.
+                if behind > bus && !buses.contains(&behind) {
+                    buses.push(behind);
+                }
+            } else if virtio_device_type(&info) == Some(DeviceType::Block) {
+                found.push(function);
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Starts one device. Errors: `ENODEV` if it lacks a capability; `ENOMEM`; those of [`VirtioBlk::new`] and
+/// [`VirtioBlk::start`].
+fn bring_up(
+    root: &mut PciRoot<ConfigSpace>,
+    function: DeviceFunction,
+    name: String,
+    params: Params,
+) -> Result<Arc<Disk>> {
+    let (_, command) = root.get_status_command(function);
+    let wanted = Command::MEMORY_SPACE | Command::BUS_MASTER | Command::INTERRUPT_DISABLE;
+    root.set_command(function, command | wanted);
+    // Our own mappings come first: they are checked, the transport's are not.
+    let (common, _) = registers(root, function, VIRTIO_PCI_CAP_COMMON_CFG)?;
+    let (notify, notify_multiplier) = registers(root, function, VIRTIO_PCI_CAP_NOTIFY_CFG)?;
+    let msix = MsixTable::find(root, function).filter(|t| t.entries() > QUEUE_ENTRY).ok_or(Errno::ENODEV)?;
+    let inner = PciTransport::new::<VirtioHal, _>(root, function).map_err(|error| {
+        log::error!("pci {function}: {error}");
+        Errno::ENODEV
+    })?;
+    let transport = MsixTransport::new(inner, common, notify, notify_multiplier)?;
+    let disk = Arc::new(Disk::new(name, transport, params)?);
+    bind(&msix, &disk)?;
+    disk.start()?;
+    Ok(disk)
+}
+
+/// Leads the device's two interrupts to the driver. The handlers keep the disk for ever.
+fn bind(msix: &MsixTable, disk: &Arc<Disk>) -> Result<()> {
+    let on_queue = disk.clone();
+    let on_config = disk.clone();
+    let queue = irq::register(Box::new(move || on_queue.interrupt())).ok_or(Errno::ENOMEM)?;
+    let config = irq::register(Box::new(move || on_config.config_changed())).ok_or(Errno::ENOMEM)?;
+    if !msix.bind(QUEUE_ENTRY, queue) || !msix.bind(CONFIG_ENTRY, config) {
+        return Err(Errno::EIO);
+    }
+    msix.enable();
+    Ok(())
+}
+
+/// Maps the virtio structure `kind` of the device: its registers, and the word after the capability (the multiplier, for the
+/// notification area). Errors: `ENODEV` if it has none or it lies outside its BAR; `ENOMEM`.
+fn registers(root: &mut PciRoot<ConfigSpace>, function: DeviceFunction, kind: u8) -> Result<(Mmio, u32)> {
+    let capability = root
+        .capabilities(function)
+        .find(|c| c.id == PCI_CAP_ID_VNDR && (c.private_header >> 8) as u8 == kind)
+        .filter(|c| c.offset <= 0xe8)
+        .ok_or(Errno::ENODEV)?;
+    let word = |n: u8| ConfigSpace.read_word(function, capability.offset + 4 * n);
+    let (bar, offset, len) = (word(1) as u8, u64::from(word(2)), u64::from(word(3)));
+    let info = root.bar_info(function, bar).ok().flatten().ok_or(Errno::ENODEV)?;
+    let (start, size) = info.memory_address_size().ok_or(Errno::ENODEV)?;
+    let inside = start != 0 && offset.checked_add(len).is_some_and(|end| end <= size);
+    let phys = start.checked_add(offset).filter(|_| inside).ok_or(Errno::ENODEV)?;
+    let multiplier = if capability.private_header as u8 >= 20 { word(4) } else { 0 };
+    Ok((Mmio::map(phys, len as usize).ok_or(Errno::ENOMEM)?, multiplier))
+}
+
+/// One line about a disk, with its durability (DUR-3).
+fn announce(disk: &Disk, function: DeviceFunction) {
+    use base::block::BlockDevice as _;
+    let limits = disk.limits();
+    log::info!(
+        "{}: pci {function}, {} MiB, {}-byte blocks, {} requests of {} segments, writes durable: {:?}{}",
+        disk.name(),
+        limits.capacity_sectors / 2048,
+        limits.logical_block_size,
+        disk.queue_size(),
+        limits.max_segments,
+        disk.durability(),
+        if limits.read_only { ", read-only" } else { "" },
+    );
+}
+
+/// `vda` to `vdz`, then `vdaa`.
+fn disk_name(index: usize) -> String {
+    let mut letters = Vec::new();
+    let mut rest = index;
+    loop {
+        letters.push(char::from(b'a' + (rest % 26) as u8));
+        match (rest / 26).checked_sub(1) {
+            Some(next) => rest = next,
+            None => break,
+        }
+    }
+    core::iter::once("vd").map(String::from).chain(letters.into_iter().rev().map(String::from)).collect()
+}
