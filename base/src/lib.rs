@@ -7,6 +7,7 @@
 //! | [`sched`] | tasks: spawn, park, unpark, sleep |
 //! | [`workqueue`] | worker threads and embedded work items |
 //! | [`block`] | bio, block device, plug; in the lab the gate and the RAM disk |
+//! | [`memory`] | fallible allocation, shrinkers, planned failures |
 //! | [`stats`] | event counters |
 //! | [`mod@trace`] | typed events in a ring |
 //! | [`lab`] | anchors and guards: the hooks of SEMANTICS A27 |
@@ -18,6 +19,7 @@ extern crate std;
 pub mod block;
 pub mod errno;
 pub mod lab;
+pub mod memory;
 pub mod sched;
 pub mod stats;
 pub mod sync;

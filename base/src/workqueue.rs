@@ -1,6 +1,24 @@
 //! Worker threads and the work items they run. Items are embedded in what they finish, so that queueing cannot fail.
+//!
+//! # States of an item
+//!
+//! | state | owner of the queue's reference | leaves it by |
+//! |---|---|---|
+//! | Idle | nobody | [`WorkQueue::queue`]: Queued |
+//! | Queued | the list, then the worker that took it out | the worker that begins it: Running |
+//! | Running | the worker | the end of `run`: Idle |
+//! | Again(queue) | the worker | the end of `run`: Queued, in that queue |
+//!
+//! An item stands in one list at most (I9) and never runs twice at a time: queued while it runs, it runs again afterwards,
+//! in the queue that was named first. A `queue` that is refused because the item is queued already is served by the run that
+//! is still to come: that run begins after the refusal, because the step to Running is made under the same lock.
 use crate::errno::Result;
-use crate::sync::{Arc, IrqLock, atomic::AtomicBool, atomic::Ordering};
+use crate::sched::{self, Task};
+use crate::stats::{self, Counter};
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Arc, IrqLock, SpinLock, WaitQueue};
+use alloc::boxed::Box;
+use alloc::vec::Vec;
 
 /// Something a worker can run. The item is embedded: queueing allocates nothing and is safe in hard IRQ.
 pub trait Work: Send + Sync {
@@ -10,16 +28,36 @@ pub trait Work: Send + Sync {
     fn run(self: Arc<Self>);
 }
 
+enum State {
+    Idle,
+    Queued,
+    Running,
+    Again(Arc<Shared>),
+}
+
 /// The link of a [`Work`] item; an item is queued at most once at a time (SEMANTICS I9).
 pub struct WorkLink {
-    queued: AtomicBool,
+    state: IrqLock<State>,
+    /// The next item of the list. Touched under the list's lock only, so this one is never contended.
     next: IrqLock<Option<Arc<dyn Work>>>,
 }
 
 impl WorkLink {
     /// An unqueued link.
     pub fn new() -> Self {
-        WorkLink { queued: AtomicBool::new(false), next: IrqLock::new(None) }
+        WorkLink { state: IrqLock::new(State::Idle), next: IrqLock::new(None) }
+    }
+
+    /// Leaves Running: to Idle, or to Queued in the queue that is returned.
+    fn end_run(&self) -> Option<Arc<Shared>> {
+        let mut state = self.state.lock();
+        match core::mem::replace(&mut *state, State::Idle) {
+            State::Again(queue) => {
+                *state = State::Queued;
+                Some(queue)
+            }
+            _ => None,
+        }
     }
 }
 impl Default for WorkLink {
@@ -28,21 +66,139 @@ impl Default for WorkLink {
     }
 }
 
-/// A FIFO of work items with worker tasks of its own (SEMANTICS QUE-6).
+/// A FIFO of work items with worker tasks of its own (SEMANTICS QUE-6). Dropping it waits until it is empty and its workers
+/// have ended, except on one of those workers, which then ends by itself.
 pub struct WorkQueue {
-    _private: (),
+    shared: Arc<Shared>,
+    workers: SpinLock<Vec<Task>>,
 }
 
 impl WorkQueue {
-    /// Starts `workers` worker tasks. Errors: `ENOMEM`. Task context.
-    pub fn new(_name: &str, _workers: usize) -> Result<Arc<WorkQueue>> {
-        Err(crate::Errno::ENOMEM)
+    /// Starts `workers` worker tasks named `name`. Errors: `ENOMEM`. Task context.
+    pub fn new(name: &str, workers: usize) -> Result<Arc<WorkQueue>> {
+        let queue = Arc::new(WorkQueue { shared: Arc::new(Shared::new()), workers: SpinLock::new(Vec::new()) });
+        for _ in 0..workers {
+            // On failure the queue is dropped here and ends the workers that did start.
+            let shared = queue.shared.clone();
+            let worker = sched::spawn(name, Box::new(move || shared.work_until_closed()))?;
+            queue.workers.lock().push(worker);
+        }
+        Ok(queue)
     }
-    /// Queues `work`; false if it was queued already. Any context; no allocation, no free.
+
+    /// Queues `work`; false if it was queued already, and then the reference is dropped here: who calls from an interrupt
+    /// keeps another one that falls in a task. Any context; no allocation, no free.
     pub fn queue(&self, work: Arc<dyn Work>) -> bool {
-        let link = work.link();
-        let fresh = !link.queued.swap(true, Ordering::AcqRel);
-        link.next.lock().take();
-        fresh
+        let mut state = work.link().state.lock();
+        match *state {
+            State::Queued | State::Again(_) => return false,
+            State::Running => {
+                *state = State::Again(self.shared.clone());
+                return true;
+            }
+            State::Idle => *state = State::Queued,
+        }
+        drop(state);
+        self.shared.push(work);
+        true
+    }
+
+    /// Sleeps until every item that was queued before has run. Task context, not on a worker of this queue.
+    pub fn wait_idle(&self) {
+        self.shared.idle.wait_until(|| self.shared.list.lock().unfinished == 0);
+    }
+}
+
+impl Drop for WorkQueue {
+    fn drop(&mut self) {
+        self.shared.closed.store(true, Ordering::Release);
+        self.shared.more.wake_all();
+        let workers = core::mem::take(&mut *self.workers.lock());
+        let me = sched::current_id();
+        if workers.iter().all(|w| w.id() != me) {
+            workers.iter().for_each(Task::join);
+        }
+    }
+}
+
+struct List {
+    head: Option<Arc<dyn Work>>,
+    tail: Option<Arc<dyn Work>>,
+    /// Items in the list and items that run.
+    unfinished: usize,
+}
+
+/// What the workers keep alive.
+struct Shared {
+    list: IrqLock<List>,
+    more: WaitQueue,
+    idle: WaitQueue,
+    closed: AtomicBool,
+}
+
+impl Shared {
+    fn new() -> Self {
+        Shared {
+            list: IrqLock::new(List { head: None, tail: None, unfinished: 0 }),
+            more: WaitQueue::new(),
+            idle: WaitQueue::new(),
+            closed: AtomicBool::new(false),
+        }
+    }
+
+    fn push(&self, work: Arc<dyn Work>) {
+        let mut list = self.list.lock();
+        list.unfinished += 1;
+        match list.tail.replace(work.clone()) {
+            Some(tail) => *tail.link().next.lock() = Some(work),
+            None => list.head = Some(work),
+        }
+        drop(list);
+        self.more.wake_one();
+    }
+
+    fn pop(&self) -> Option<Arc<dyn Work>> {
+        let mut list = self.list.lock();
+        let work = list.head.take()?;
+        list.head = work.link().next.lock().take();
+        if list.head.is_none() {
+            // Not the last reference: `work` is one more.
+            list.tail = None;
+        }
+        Some(work)
+    }
+
+    fn work_until_closed(&self) {
+        loop {
+            let mut taken = None;
+            self.more.wait_until(|| {
+                taken = self.pop();
+                taken.is_some() || self.closed.load(Ordering::Acquire)
+            });
+            match taken {
+                Some(work) => self.run(work),
+                None => return,
+            }
+        }
+    }
+
+    fn run(&self, work: Arc<dyn Work>) {
+        *work.link().state.lock() = State::Running;
+        stats::count(Counter::WorkItems);
+        work.clone().run();
+        if let Some(queue) = work.link().end_run() {
+            queue.push(work);
+        }
+        self.end_one();
+    }
+
+    fn end_one(&self) {
+        let mut list = self.list.lock();
+        list.unfinished -= 1;
+        let none_left = list.unfinished == 0;
+        drop(list);
+        if none_left {
+            self.idle.wake_all();
+        }
     }
 }

@@ -42,6 +42,7 @@ mod dma;
 
 mod ktest;
 pub use ktest::{KTest, ktests};
+pub mod cell;
 
 /// Bytes in a page frame, the unit of [`mem::Page`].
 pub const PAGE_SIZE: usize = 4096;

@@ -18,3 +18,4 @@ mod plug;
 pub use bio::{Bio, BioEnd, BioOp, SECTOR_SIZE, Sector, Segment, SubmittedBio};
 pub use device::{BlockDevice, Durability, Limits};
 pub use plug::Plug;
+pub(crate) use plug::{PlugState, kick_plugged};

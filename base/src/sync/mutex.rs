@@ -1,58 +1,104 @@
 //! A sleeping mutual-exclusion lock.
-use super::{Rank, SpinLock, WaitQueue};
+use super::rank::{self, HeldRank, Rank};
+use super::wait::WaitQueue;
 use core::ops::{Deref, DerefMut};
+use hal::cell::{Exclusive, ShareCell};
 
-/// A lock whose waiters sleep. Task context only.
+/// A lock whose waiters sleep. Task context only. Free to take and give back it costs one atomic operation each, and a look
+/// at the wait queue.
 pub struct Mutex<T: ?Sized> {
-    wait: WaitQueue,
     rank: Rank,
-    inner: SpinLock<T>,
-}
-
-/// Guard of a [`Mutex`].
-pub struct MutexGuard<'a, T: ?Sized> {
-    lock: &'a Mutex<T>,
-    guard: Option<super::SpinGuard<'a, T>>,
+    waiters: WaitQueue,
+    cell: ShareCell<T>,
 }
 
 impl<T> Mutex<T> {
     /// A free lock of the given rank.
     pub fn new(rank: Rank, value: T) -> Self {
-        Mutex { wait: WaitQueue::new(), rank, inner: SpinLock::new(value) }
+        Mutex { rank, waiters: WaitQueue::new(), cell: ShareCell::new(value) }
     }
 }
 
 impl<T: ?Sized> Mutex<T> {
-    /// Takes the lock, sleeping until it is free.
+    /// Takes the lock, sleeping until it is free. The task must hold no sleeping lock of this rank or a later one.
+    #[inline]
+    #[track_caller]
     pub fn lock(&self) -> MutexGuard<'_, T> {
-        let _ = self.rank;
-        let mut guard = None;
-        self.wait.wait_until(|| {
-            guard = self.inner.try_lock();
-            guard.is_some()
-        });
-        MutexGuard { lock: self, guard }
+        self.lock_ranked(rank::enter(self.rank))
     }
-    /// Takes the lock if it is free.
+
+    /// As [`lock`](Self::lock) for one of several locks of one rank, among which the caller keeps an order of its own.
+    #[inline]
+    #[track_caller]
+    pub fn lock_nested(&self) -> MutexGuard<'_, T> {
+        self.lock_ranked(rank::enter_nested(self.rank))
+    }
+
+    /// Takes the lock if it is free. Never sleeps, so no order is asked of it.
+    #[inline]
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-        self.inner.try_lock().map(|g| MutexGuard { lock: self, guard: Some(g) })
+        self.cell.try_exclusive().map(|data| self.guard(data, rank::enter_try(self.rank)))
+    }
+
+    /// The data, without locking: the borrow proves that nobody else has it.
+    pub fn get_mut(&mut self) -> &mut T {
+        self.cell.get_mut()
+    }
+
+    #[inline]
+    #[track_caller]
+    fn lock_ranked(&self, held: HeldRank) -> MutexGuard<'_, T> {
+        crate::sched::might_sleep();
+        match self.cell.try_exclusive() {
+            Some(data) => self.guard(data, held),
+            None => self.lock_slowly(held),
+        }
+    }
+
+    #[cold]
+    fn lock_slowly(&self, held: HeldRank) -> MutexGuard<'_, T> {
+        let mut taken = None;
+        self.waiters.wait_until(|| {
+            taken = self.cell.try_exclusive();
+            taken.is_some()
+        });
+        self.guard(taken.expect("the wait ended with the lock taken"), held)
+    }
+
+    #[inline]
+    fn guard<'a>(&'a self, data: Exclusive<'a, T>, held: HeldRank) -> MutexGuard<'a, T> {
+        MutexGuard { data, _wake: WakeNext(&self.waiters), _held: held }
+    }
+}
+
+/// Guard of a [`Mutex`]. It stays with the task that took it.
+#[must_use = "dropping the guard frees the lock"]
+pub struct MutexGuard<'a, T: ?Sized> {
+    // In this order: the lock is free before the next one is woken to take it.
+    data: Exclusive<'a, T>,
+    _wake: WakeNext<'a>,
+    _held: HeldRank,
+}
+
+struct WakeNext<'a>(&'a WaitQueue);
+
+impl Drop for WakeNext<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.wake_one();
     }
 }
 
 impl<T: ?Sized> Deref for MutexGuard<'_, T> {
     type Target = T;
+    #[inline]
     fn deref(&self) -> &T {
-        self.guard.as_ref().expect("held until drop")
+        &self.data
     }
 }
 impl<T: ?Sized> DerefMut for MutexGuard<'_, T> {
+    #[inline]
     fn deref_mut(&mut self) -> &mut T {
-        self.guard.as_mut().expect("held until drop")
-    }
-}
-impl<T: ?Sized> Drop for MutexGuard<'_, T> {
-    fn drop(&mut self) {
-        self.guard = None;
-        self.lock.wait.wake_all();
+        &mut self.data
     }
 }

@@ -1,4 +1,12 @@
-//! The order in which sleeping locks are taken (SEMANTICS A6).
+//! The order in which sleeping locks are taken (SEMANTICS A6), and its check in debug builds.
+//!
+//! Each task keeps the ranks it holds. Taking a lock is refused, with a panic, when the task holds one of the same or a later
+//! rank. Equal ranks are allowed where the caller says that it keeps an order of its own ([`enter_nested`]: directories by
+//! address, for instance) and for folios in ascending index ([`enter_keyed`]). A lock that is only tried can't deadlock and is
+//! merely noted. In release builds all of it is empty.
+#[cfg(debug_assertions)]
+use crate::sched::with_inner;
+use core::marker::PhantomData;
 
 /// The rank of a sleeping lock: a task takes ranks in ascending order only.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -30,4 +38,110 @@ pub enum Rank {
     MetaBlock = 85,
     /// Anything below which no other sleeping lock is taken.
     Leaf = 100,
+}
+
+/// The most sleeping locks a task holds at a time.
+const MOST_HELD: usize = 32;
+
+/// What a task holds, in the order of taking. Only the task itself looks at it.
+pub(crate) struct RankStack(hal::sync::SpinLock<arrayvec::ArrayVec<(Rank, u64), MOST_HELD>>);
+
+impl RankStack {
+    pub(crate) fn new() -> Self {
+        RankStack(hal::sync::SpinLock::new(arrayvec::ArrayVec::new_const()))
+    }
+
+    #[cfg(debug_assertions)]
+    #[track_caller]
+    fn push(&self, rank: Rank, key: u64, check: Check) {
+        let mut held = self.0.lock();
+        let worst = held.iter().copied().max();
+        let overflow = held.try_push((rank, key)).is_err();
+        drop(held);
+        assert!(!overflow, "a task holds more than {MOST_HELD} sleeping locks");
+        let Some((top, top_key)) = worst else { return };
+        let in_order = match check {
+            Check::Strict => top < rank,
+            Check::Nested => top <= rank,
+            Check::Keyed => top < rank || (top == rank && top_key < key),
+            Check::Try => true,
+        };
+        assert!(in_order, "lock order: {rank:?} (key {key}) is taken while {top:?} (key {top_key}) is held");
+    }
+
+    #[cfg(debug_assertions)]
+    fn pop(&self, rank: Rank, key: u64) {
+        let mut held = self.0.lock();
+        if let Some(at) = held.iter().rposition(|&h| h == (rank, key)) {
+            held.remove(at);
+        }
+    }
+}
+
+#[cfg(debug_assertions)]
+#[derive(Clone, Copy)]
+enum Check {
+    Strict,
+    Nested,
+    Keyed,
+    Try,
+}
+
+/// A rank noted as held by the current task until it is dropped. Locks that are made of other parts (a bit in a folio's
+/// flags and a wait queue) keep one in their guard.
+#[must_use = "dropping it says that the lock is free"]
+pub struct HeldRank {
+    #[cfg(debug_assertions)]
+    held: Option<(Rank, u64)>,
+    _task: PhantomData<*const ()>,
+}
+
+macro_rules! enter {
+    ($rank:expr, $key:expr, $check:ident) => {{
+        #[cfg(debug_assertions)]
+        {
+            let (rank, key) = ($rank, $key);
+            let held = with_inner(|t| t.ranks.push(rank, key, Check::$check)).map(|()| (rank, key));
+            HeldRank { held, _task: PhantomData }
+        }
+        #[cfg(not(debug_assertions))]
+        {
+            let _ = ($rank, $key);
+            HeldRank { _task: PhantomData }
+        }
+    }};
+}
+
+/// Notes a lock that is about to be taken. Debug builds panic if the task holds one of this rank or a later one.
+#[inline]
+#[track_caller]
+pub fn enter(rank: Rank) -> HeldRank {
+    enter!(rank, 0, Strict)
+}
+/// As [`enter`], but locks of the same rank may be held: the caller keeps an order among them.
+#[inline]
+#[track_caller]
+pub fn enter_nested(rank: Rank) -> HeldRank {
+    enter!(rank, 0, Nested)
+}
+/// As [`enter`], but locks of the same rank with a smaller key may be held: folios by index.
+#[inline]
+#[track_caller]
+pub fn enter_keyed(rank: Rank, key: u64) -> HeldRank {
+    enter!(rank, key, Keyed)
+}
+/// Notes a lock that was tried and taken: no order is asked of it.
+#[inline]
+pub fn enter_try(rank: Rank) -> HeldRank {
+    enter!(rank, 0, Try)
+}
+
+impl Drop for HeldRank {
+    #[inline]
+    fn drop(&mut self) {
+        #[cfg(debug_assertions)]
+        if let Some((rank, key)) = self.held {
+            with_inner(|t| t.ranks.pop(rank, key));
+        }
+    }
 }
