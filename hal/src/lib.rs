@@ -40,9 +40,9 @@ pub use host::{irq, mem, mmio, sync, thread, time, user};
 
 mod dma;
 
+pub mod cell;
 mod ktest;
 pub use ktest::{KTest, ktests};
-pub mod cell;
 
 /// Bytes in a page frame, the unit of [`mem::Page`].
 pub const PAGE_SIZE: usize = 4096;
