@@ -15,6 +15,7 @@
 //! | `raw_inode` | the on-disk inode |
 //! | `inode` | the in-memory inode, reading and storing it |
 //! | `tree` | the nodes of an inode's extent tree in metadata blocks: the store that `extents` works on |
+//! | `extents` | the extent tree of a file |
 //! | `orphan` | the on-disk list of inodes whose blocks are still to be freed |
 //!
 //! # What it does not do
@@ -31,6 +32,7 @@
 pub mod balloc;
 mod bitmap;
 pub mod csum;
+pub mod extents;
 pub mod features;
 mod fs;
 pub mod geometry;
