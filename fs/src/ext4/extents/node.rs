@@ -147,8 +147,7 @@ impl<'a> Node<'a> {
     pub fn parse(bytes: &'a [u8], depth: Option<u16>) -> Result<Node<'a>> {
         let (header, rest) = Header::ref_from_prefix(bytes).map_err(|_| Errno::EUCLEAN)?;
         let (entries, max) = (usize::from(header.entries.get()), usize::from(header.max.get()));
-        let (slots, _) =
-            <[RawEntry]>::ref_from_prefix_with_elems(rest, max).map_err(|_| Errno::EUCLEAN)?;
+        let (slots, _) = <[RawEntry]>::ref_from_prefix_with_elems(rest, max).map_err(|_| Errno::EUCLEAN)?;
         let node_depth = header.depth.get();
         let right_depth = depth.is_none_or(|d| d == node_depth) && node_depth <= MAX_DEPTH;
         let entries = slots.get(..entries).ok_or(Errno::EUCLEAN)?;

@@ -41,11 +41,7 @@ pub struct Path {
 
 /// Descends to the leaf for `lblk` and gives what `f` makes of that leaf and the way there. The depth falls by one with each
 /// level, so that a tree that points back into itself is found out. Errors: `EIO`, `EUCLEAN`.
-pub fn descend<S: NodeStore, R>(
-    store: &S,
-    lblk: u32,
-    f: impl FnOnce(Path, &Node<'_>) -> Result<R>,
-) -> Result<R> {
+pub fn descend<S: NodeStore, R>(store: &S, lblk: u32, f: impl FnOnce(Path, &Node<'_>) -> Result<R>) -> Result<R> {
     let mut parents = ArrayVec::new();
     let (mut at, mut expect) = (NodeAt::Root, Expect::ROOT);
     let mut f = Some(f);

@@ -44,8 +44,7 @@ fn plan(path: Path, leaf: &Node<'_>, range: &Range<u32>) -> (Option<Edit>, Taken
     let until = path.leaf.slot;
     let overlapping = leaf.entries().partition_point(|e| e.extent().end() <= range.start);
     let from = overlapping.max(until.saturating_sub(BATCH));
-    let extents: ArrayVec<Extent, BATCH> =
-        (from..until).filter_map(|i| extent_at(leaf, i)?.clip(range)).collect();
+    let extents: ArrayVec<Extent, BATCH> = (from..until).filter_map(|i| extent_at(leaf, i)?.clip(range)).collect();
     let Some(first) = extents.first() else {
         // Nothing of the range in this leaf: the rest lies in the leaves before it.
         let rest_end = if path.expect.range.start > range.start { path.expect.range.start } else { range.start };

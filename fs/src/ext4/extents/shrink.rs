@@ -43,9 +43,8 @@ pub fn pull_up<S: NodeStoreMut>(store: &mut S) -> Result<()> {
         let Some((block, depth, room)) = only_child else { return Ok(()) };
         let child_depth = depth.checked_sub(1).ok_or(Errno::EUCLEAN)?;
         let expect = Expect { depth: Some(child_depth), ..Expect::ROOT };
-        let entries = store.read(NodeAt::Block(block), &expect, |n| {
-            Ok((n.entries().len() <= room).then(|| n.entries().to_vec()))
-        })?;
+        let entries = store
+            .read(NodeAt::Block(block), &expect, |n| Ok((n.entries().len() <= room).then(|| n.entries().to_vec())))?;
         let Some(entries) = entries else { return Ok(()) };
         store.reset_root(|bytes| NodeMut::init(bytes, child_depth, &entries))?;
         store.free_node(block)?;

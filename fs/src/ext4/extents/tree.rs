@@ -1,12 +1,12 @@
 //! The tree of an inode: the root in [`InodeCore`], the other nodes in the cache of metadata blocks.
 use super::node::{self, Expect, Node, NodeMut};
 use super::store::{NodeAt, NodeStore, NodeStoreMut};
+use crate::ext4::Ext4Inode;
 use crate::ext4::balloc::{BlockRun, Purpose};
 use crate::ext4::csum::crc32c;
 use crate::ext4::inode::InodeCore;
 use crate::ext4::meta::{MetaBlock, Seal};
 use crate::ext4::txn::Handle;
-use crate::ext4::Ext4Inode;
 use base::{Errno, Result};
 
 /// A tree that is only read. The borrow of `core` proves that the extent lock is held.
