@@ -1,0 +1,284 @@
+//! Raw system calls: the one file of `user` with `unsafe`.
+//!
+//! Measured calls must cost what the kernel costs and nothing else, so they go around the C library. Each wrapper keeps
+//! the memory rules of its call: what the kernel reads or writes is borrowed for the call, or owned by [`AioQueue`] until the
+//! request has ended.
+#![allow(unsafe_code)]
+use linux_raw_sys::general as abi;
+use std::arch::asm;
+use std::ffi::CStr;
+
+/// A file descriptor.
+pub type Fd = i32;
+/// Bytes of a page.
+pub const PAGE: usize = 4096;
+/// `RWF_WRITETHROUGH`; not in mainline Linux, where rows that need it say "unsupported".
+pub const RWF_WRITETHROUGH: u32 = 0x200;
+pub use abi::{O_CREAT, O_DIRECT, O_DSYNC, O_RDWR, O_TRUNC, RWF_DSYNC};
+
+/// An error number, positive.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Errno(pub i32);
+/// "Operation not supported".
+pub const EOPNOTSUPP: Errno = Errno(linux_raw_sys::errno::EOPNOTSUPP as i32);
+/// "No such system call".
+pub const ENOSYS: Errno = Errno(linux_raw_sys::errno::ENOSYS as i32);
+/// "Invalid argument".
+pub const EINVAL: Errno = Errno(linux_raw_sys::errno::EINVAL as i32);
+
+/// The result of a call.
+pub type Result<T> = std::result::Result<T, Errno>;
+
+/// One system call.
+///
+/// # Safety
+/// The arguments keep the memory rules of call `number`: every pointer is valid for what the kernel does with it.
+#[inline(always)]
+unsafe fn call(number: u32, args: [usize; 6]) -> Result<usize> {
+    let result: isize;
+    // SAFETY: the kernel preserves all registers but rax, rcx and r11; memory is the caller's promise.
+    unsafe {
+        asm!("syscall", inlateout("rax") number as usize => result, in("rdi") args[0], in("rsi") args[1],
+             in("rdx") args[2], in("r10") args[3], in("r8") args[4], in("r9") args[5],
+             out("rcx") _, out("r11") _, options(nostack));
+    }
+    if result < 0 { Err(Errno(-result as i32)) } else { Ok(result as usize) }
+}
+
+/// `getppid`
+#[inline(always)]
+pub fn getppid() -> usize {
+    // SAFETY: the call takes no memory.
+    unsafe { call(abi::__NR_getppid, [0; 6]) }.unwrap_or(0)
+}
+
+/// `open` with mode 0644.
+pub fn open(path: &CStr, flags: u32) -> Result<Fd> {
+    // SAFETY: the path is a C string that lives for the call.
+    unsafe { call(abi::__NR_open, [path.as_ptr() as usize, flags as usize, 0o644, 0, 0, 0]) }.map(|fd| fd as Fd)
+}
+
+/// `close`
+pub fn close(fd: Fd) -> Result<()> {
+    // SAFETY: no memory.
+    unsafe { call(abi::__NR_close, [fd as usize, 0, 0, 0, 0, 0]) }.map(drop)
+}
+
+/// `unlink`
+pub fn unlink(path: &CStr) -> Result<()> {
+    // SAFETY: the path is a C string that lives for the call.
+    unsafe { call(abi::__NR_unlink, [path.as_ptr() as usize, 0, 0, 0, 0, 0]) }.map(drop)
+}
+
+/// `stat`; the size in bytes.
+pub fn stat(path: &CStr) -> Result<u64> {
+    let mut buffer = std::mem::MaybeUninit::<abi::stat>::zeroed();
+    // SAFETY: the path is a C string; the buffer has the structure's size.
+    unsafe { call(abi::__NR_stat, [path.as_ptr() as usize, buffer.as_mut_ptr() as usize, 0, 0, 0, 0]) }?;
+    // SAFETY: all-zero bytes are a valid `stat`, and the kernel filled it.
+    Ok(unsafe { buffer.assume_init() }.st_size as u64)
+}
+
+/// `fstat`; the size in bytes.
+pub fn fstat(fd: Fd) -> Result<u64> {
+    let mut buffer = std::mem::MaybeUninit::<abi::stat>::zeroed();
+    // SAFETY: the buffer has the structure's size.
+    unsafe { call(abi::__NR_fstat, [fd as usize, buffer.as_mut_ptr() as usize, 0, 0, 0, 0]) }?;
+    // SAFETY: all-zero bytes are a valid `stat`, and the kernel filled it.
+    Ok(unsafe { buffer.assume_init() }.st_size as u64)
+}
+
+/// `pread64`
+#[inline(always)]
+pub fn pread(fd: Fd, buffer: &mut [u8], pos: u64) -> Result<usize> {
+    let args = [fd as usize, buffer.as_mut_ptr() as usize, buffer.len(), pos as usize, 0, 0];
+    // SAFETY: the buffer is borrowed exclusively for the call.
+    unsafe { call(abi::__NR_pread64, args) }
+}
+
+/// `pwrite64`
+#[inline(always)]
+pub fn pwrite(fd: Fd, buffer: &[u8], pos: u64) -> Result<usize> {
+    // SAFETY: the buffer is borrowed for the call.
+    unsafe { call(abi::__NR_pwrite64, [fd as usize, buffer.as_ptr() as usize, buffer.len(), pos as usize, 0, 0]) }
+}
+
+/// `pwritev2` of one buffer.
+#[inline(always)]
+pub fn pwritev2(fd: Fd, buffer: &[u8], pos: u64, flags: u32) -> Result<usize> {
+    let iov = [buffer.as_ptr() as usize, buffer.len()];
+    // SAFETY: the vector and the buffer are borrowed for the call.
+    unsafe { call(abi::__NR_pwritev2, [fd as usize, iov.as_ptr() as usize, 1, pos as usize, 0, flags as usize]) }
+}
+
+/// `fsync`
+pub fn fsync(fd: Fd) -> Result<()> {
+    // SAFETY: no memory.
+    unsafe { call(abi::__NR_fsync, [fd as usize, 0, 0, 0, 0, 0]) }.map(drop)
+}
+
+/// `fdatasync`
+pub fn fdatasync(fd: Fd) -> Result<()> {
+    // SAFETY: no memory.
+    unsafe { call(abi::__NR_fdatasync, [fd as usize, 0, 0, 0, 0, 0]) }.map(drop)
+}
+
+/// `ftruncate`
+pub fn ftruncate(fd: Fd, size: u64) -> Result<()> {
+    // SAFETY: no memory.
+    unsafe { call(abi::__NR_ftruncate, [fd as usize, size as usize, 0, 0, 0, 0]) }.map(drop)
+}
+
+/// `fallocate`, with or without `FALLOC_FL_KEEP_SIZE`.
+pub fn fallocate(fd: Fd, keep_size: bool, len: u64) -> Result<()> {
+    // SAFETY: no memory.
+    unsafe { call(abi::__NR_fallocate, [fd as usize, usize::from(keep_size), 0, len as usize, 0, 0]) }.map(drop)
+}
+
+/// The time-stamp counter.
+#[inline(always)]
+pub fn tsc() -> u64 {
+    // SAFETY: every x86-64 processor has it, and no kernel this runs on forbids it to user space.
+    unsafe { core::arch::x86_64::_rdtsc() }
+}
+
+/// The NOP at which the instruction counter starts; nothing without that counter.
+#[inline(always)]
+pub fn count_start() {
+    // SAFETY: a NOP with an immediate.
+    unsafe { asm!(".byte 0x0f,0x1f,0x84,0x00,0x01,0x4b,0x52,0x4d", options(nomem, nostack, preserves_flags)) }
+}
+
+/// The NOP at which the instruction counter stops.
+#[inline(always)]
+pub fn count_stop() {
+    // SAFETY: a NOP with an immediate.
+    unsafe { asm!(".byte 0x0f,0x1f,0x84,0x00,0x02,0x4b,0x52,0x4d", options(nomem, nostack, preserves_flags)) }
+}
+
+/// A page-aligned buffer of one page.
+#[repr(C, align(4096))]
+#[derive(Clone)]
+pub struct PageBuffer(pub [u8; PAGE]);
+
+/// An aio context with its requests and buffers, which it owns until no request is in flight.
+pub struct AioQueue {
+    context: usize,
+    buffers: Box<[PageBuffer]>,
+    iocbs: Box<[abi_iocb::Iocb]>,
+    events: Box<[abi_iocb::Event]>,
+    free: Vec<usize>,
+    /// Requests prepared and not yet submitted.
+    batch: Vec<usize>,
+    in_flight: usize,
+}
+
+/// The aio structures of the ABI, which the bindings do not carry with these fields.
+mod abi_iocb {
+    /// `struct iocb`
+    #[repr(C)]
+    #[derive(Clone, Copy, Default)]
+    pub struct Iocb {
+        pub data: u64,
+        pub key: u32,
+        pub rw_flags: u32,
+        pub opcode: u16,
+        pub priority: i16,
+        pub fd: u32,
+        pub buffer: u64,
+        pub len: u64,
+        pub pos: i64,
+        pub reserved2: u64,
+        pub flags: u32,
+        pub eventfd: u32,
+    }
+    /// `struct io_event`
+    #[repr(C)]
+    #[derive(Clone, Copy, Default)]
+    pub struct Event {
+        pub data: u64,
+        pub iocb: u64,
+        pub result: i64,
+        pub result2: i64,
+    }
+}
+
+impl AioQueue {
+    /// A context for `depth` requests of one page each.
+    pub fn new(depth: usize) -> Result<AioQueue> {
+        let mut context = 0usize;
+        // SAFETY: the context word is borrowed for the call.
+        unsafe { call(abi::__NR_io_setup, [depth, &raw mut context as usize, 0, 0, 0, 0]) }?;
+        Ok(AioQueue {
+            context,
+            buffers: (0..depth).map(|i| PageBuffer([i as u8 + 1; PAGE])).collect(),
+            iocbs: vec![abi_iocb::Iocb::default(); depth].into(),
+            events: vec![abi_iocb::Event::default(); depth].into(),
+            free: (0..depth).collect(),
+            batch: Vec::with_capacity(depth),
+            in_flight: 0,
+        })
+    }
+
+    /// Whether another request fits.
+    pub fn has_room(&self) -> bool {
+        !self.free.is_empty()
+    }
+
+    /// Requests in flight.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// Adds a one-page read or write to the batch. There is room.
+    pub fn prepare(&mut self, fd: Fd, write: bool, pos: u64, rw_flags: u32) {
+        let slot = self.free.pop().expect("the caller looked for room");
+        self.iocbs[slot] = abi_iocb::Iocb {
+            data: slot as u64,
+            opcode: u16::from(write),
+            fd: fd as u32,
+            rw_flags,
+            buffer: self.buffers[slot].0.as_mut_ptr() as u64,
+            len: PAGE as u64,
+            pos: pos as i64,
+            ..Default::default()
+        };
+        self.batch.push(&raw const self.iocbs[slot] as usize);
+    }
+
+    /// Submits the batch; calls `io_submit` until all of it is taken.
+    pub fn submit(&mut self) -> Result<()> {
+        let mut done = 0;
+        while done < self.batch.len() {
+            let rest = &self.batch[done..];
+            // SAFETY: the pointers lead to requests and buffers that `self` keeps until they have ended.
+            done += unsafe { call(abi::__NR_io_submit, [self.context, rest.len(), rest.as_ptr() as usize, 0, 0, 0]) }?;
+        }
+        self.in_flight += done;
+        self.batch.clear();
+        Ok(())
+    }
+
+    /// Waits for at least one event and frees the slots of all that came. An event that is no full page is an error.
+    pub fn reap(&mut self) -> Result<usize> {
+        let args = [self.context, 1, self.events.len(), self.events.as_mut_ptr() as usize, 0, 0];
+        // SAFETY: the events are borrowed exclusively, and there are as many as is said.
+        let n = unsafe { call(abi::__NR_io_getevents, args) }?;
+        for event in &self.events[..n] {
+            if event.result != PAGE as i64 {
+                return Err(Errno((-event.result).max(1) as i32));
+            }
+            self.free.push(event.data as usize);
+        }
+        self.in_flight -= n;
+        Ok(n)
+    }
+}
+
+impl Drop for AioQueue {
+    /// Waits for every request: the kernel is done with the buffers when `io_destroy` has returned.
+    fn drop(&mut self) {
+        // SAFETY: no memory is handed over.
+        let _ = unsafe { call(abi::__NR_io_destroy, [self.context, 0, 0, 0, 0, 0]) };
+    }
+}
