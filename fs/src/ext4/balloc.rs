@@ -1,6 +1,12 @@
 //! Allocating and freeing runs of blocks.
-use super::Ext4Fs;
+//!
+//! A request names a goal and a length; it gets one contiguous run, possibly shorter. The goal's group is tried first, from the
+//! goal on, so that a file that grows stays contiguous; then any group that has a run of the full length, then the longest run
+//! there is.
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+use super::groups::{AllocState, BitmapKind};
 use super::txn::Handle;
+use super::{Ext4Fs, bitmap};
 use base::{Errno, Result};
 
 /// A run of blocks of the file system.
@@ -15,36 +21,164 @@ pub struct BlockRun {
 /// Whom blocks are allocated for: decides which reserves may be used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Purpose {
-    /// File data of an ordinary caller: neither root's share nor the reserve for conversions.
+    /// File data: not the blocks set aside for conversions.
     Data,
     /// Directory blocks, new extent nodes outside a conversion: as `Data`.
     Meta,
-    /// An extent node that a conversion needs: may use the reserve made at allocation time (EXT-2), so it does not fail for space.
+    /// An extent node that a conversion needs: may use what was set aside (EXT-2), so it does not fail for space.
     Conversion,
+}
+
+/// A run within one group.
+#[derive(Clone, Copy)]
+struct Found {
+    group: u32,
+    start: u32,
+    len: u32,
 }
 
 impl Ext4Fs {
     /// Allocates a contiguous run of 1 to `want` blocks at or near `goal` (0: anywhere). Takes the allocator lock, so no metadata
     /// block lock is held. Errors: `ENOSPC`, `EIO`, `EUCLEAN`.
     pub fn alloc_blocks(&self, handle: &mut Handle<'_>, goal: u64, want: u32, purpose: Purpose) -> Result<BlockRun> {
-        let _ = (handle, goal, want, purpose);
-        Err(Errno::EOPNOTSUPP)
+        let mut state = self.groups.state.lock();
+        let held_back = if purpose == Purpose::Conversion { 0 } else { state.set_aside };
+        let available = state.free_blocks.saturating_sub(held_back);
+        if available == 0 {
+            return Err(Errno::ENOSPC);
+        }
+        let want = want.clamp(1, u32::try_from(available).unwrap_or(u32::MAX));
+        let found = self.search(handle, &mut state, goal, want)?;
+        self.take(handle, &mut state, found)?;
+        let start = self.geo.group_start(found.group).saturating_add(u64::from(found.start));
+        Ok(BlockRun { start, len: found.len })
     }
 
     /// Frees a run; cached metadata in it is forgotten. Errors: `EUCLEAN` (not in use, or not freeable), `EIO`.
     pub fn free_blocks(&self, handle: &mut Handle<'_>, run: BlockRun) -> Result<()> {
-        let _ = (handle, run);
-        Err(Errno::EOPNOTSUPP)
+        let len = u64::from(run.len);
+        if !self.geo.contains_run(run.start, len) || self.groups.zone.touches(run.start, len) {
+            return Err(self.corrupt("freed run at block", run.start));
+        }
+        // Before the bits are cleared: from then on somebody else may own the blocks.
+        handle.forget(run.start, len);
+        let mut state = self.groups.state.lock();
+        let (mut at, mut left) = (run.start, run.len);
+        while left > 0 {
+            let group = self.geo.group_of(at).ok_or(Errno::EUCLEAN)?;
+            let start = at.saturating_sub(self.geo.group_start(group)) as u32;
+            let part = left.min(self.geo.group_len(group).saturating_sub(start)).max(1);
+            self.give_back(handle, &mut state, Found { group, start, len: part })?;
+            at = at.saturating_add(u64::from(part));
+            left = left.saturating_sub(part);
+        }
+        Ok(())
     }
 
     /// Sets `blocks` more metadata blocks aside for later conversions (EXT-2), or fails with `ENOSPC`.
     pub fn reserve_blocks(&self, blocks: u32) -> Result<()> {
-        let _ = blocks;
-        Err(Errno::EOPNOTSUPP)
+        let mut state = self.groups.state.lock();
+        let set_aside = state.set_aside.saturating_add(u64::from(blocks));
+        if set_aside > state.free_blocks {
+            return Err(Errno::ENOSPC);
+        }
+        state.set_aside = set_aside;
+        Ok(())
     }
 
     /// Gives back what [`Self::reserve_blocks`] set aside and nobody used.
     pub fn unreserve_blocks(&self, blocks: u32) {
-        let _ = blocks;
+        let mut state = self.groups.state.lock();
+        state.set_aside = state.set_aside.saturating_sub(u64::from(blocks));
+    }
+
+    /// Free blocks that a caller other than root may still take.
+    pub fn blocks_for_users(&self) -> u64 {
+        let state = self.groups.state.lock();
+        state.free_blocks.saturating_sub(state.set_aside).saturating_sub(self.geo.reserved_blocks)
+    }
+
+    /// The best run for a request: at the goal, else a full one nearby, else the longest.
+    fn search(&self, handle: &mut Handle<'_>, state: &mut AllocState, goal: u64, want: u32) -> Result<Found> {
+        let count = self.geo.group_count;
+        let first = self.geo.group_of(goal).unwrap_or(0);
+        let offset = goal.saturating_sub(self.geo.group_start(first)) as u32;
+        let mut best: Option<Found> = None;
+        // The first group is looked at twice: from the goal to its end, and at last from its beginning.
+        for step in 0..=count {
+            let group = first.saturating_add(step).checked_rem(count).unwrap_or(0);
+            if state.group(group)?.free_blocks == 0 {
+                continue;
+            }
+            let from = if step == 0 { offset } else { 0 };
+            let Some(found) = self.search_group(handle, state, group, from, want, step == 0)? else { continue };
+            if found.len >= want || (step == 0 && found.start == offset) {
+                return Ok(found);
+            }
+            if best.is_none_or(|b| found.len > b.len) {
+                best = Some(found);
+            }
+        }
+        // The counters promised blocks that no bitmap has.
+        best.ok_or_else(|| self.corrupt("free block count; wanted blocks", u64::from(want)))
+    }
+
+    /// The first run of `want` blocks in a group from `from` on, else the longest. With `at_goal`, a run that begins at `from`
+    /// is taken whatever its length.
+    fn search_group(
+        &self,
+        handle: &mut Handle<'_>,
+        state: &mut AllocState,
+        group: u32,
+        from: u32,
+        want: u32,
+        at_goal: bool,
+    ) -> Result<Option<Found>> {
+        let block = self.bitmap(handle, state, group, BitmapKind::Blocks)?;
+        let bits = block.read();
+        let end = self.geo.group_len(group);
+        let mut best: Option<Found> = None;
+        let mut at = from;
+        while let Some((start, len)) = bitmap::clear_run(&bits, at, end, want) {
+            let found = Found { group, start, len };
+            if len >= want || (at_goal && start == from) {
+                return Ok(Some(found));
+            }
+            if best.is_none_or(|b| len > b.len) {
+                best = Some(found);
+            }
+            at = start.saturating_add(len);
+        }
+        Ok(best)
+    }
+
+    fn take(&self, handle: &mut Handle<'_>, state: &mut AllocState, found: Found) -> Result<()> {
+        let start = self.geo.group_start(found.group).saturating_add(u64::from(found.start));
+        if self.groups.zone.touches(start, u64::from(found.len)) {
+            return Err(self.corrupt("block bitmap of group", u64::from(found.group)));
+        }
+        let block = self.bitmap(handle, state, found.group, BitmapKind::Blocks)?;
+        bitmap::fill(&mut handle.write(&block)?, true, found.start, found.len);
+        let group = state.group_mut(found.group)?;
+        group.free_blocks = group.free_blocks.saturating_sub(found.len);
+        group.mark_bitmap(BitmapKind::Blocks);
+        state.free_blocks = state.free_blocks.saturating_sub(u64::from(found.len));
+        Ok(())
+    }
+
+    fn give_back(&self, handle: &mut Handle<'_>, state: &mut AllocState, found: Found) -> Result<()> {
+        let block = self.bitmap(handle, state, found.group, BitmapKind::Blocks)?;
+        let mut bits = handle.write(&block)?;
+        if !bitmap::all(&bits, true, found.start, found.len) {
+            drop(bits);
+            return Err(self.corrupt("block freed twice, in group", u64::from(found.group)));
+        }
+        bitmap::fill(&mut bits, false, found.start, found.len);
+        drop(bits);
+        let group = state.group_mut(found.group)?;
+        group.free_blocks = group.free_blocks.saturating_add(found.len);
+        group.mark_bitmap(BitmapKind::Blocks);
+        state.free_blocks = state.free_blocks.saturating_add(u64::from(found.len));
+        Ok(())
     }
 }

@@ -29,6 +29,7 @@ pub struct Ext4Fs {
     pub txn: TxnState,
     /// Flushes of the device, shared (DUR-8).
     pub flush: SharedFlush,
+    pub(super) generations: AtomicU32,
     state: AtomicU32,
     sb: SpinLock<Weak<SuperBlock>>,
 }
@@ -48,6 +49,7 @@ impl Ext4Fs {
             meta,
             groups,
             txn: TxnState::new(),
+            generations: AtomicU32::new(0),
             state: AtomicU32::new(if read_only { READ_ONLY } else { 0 }),
             sb: SpinLock::new(Weak::new()),
         }

@@ -245,6 +245,13 @@ impl Geometry {
         self.inodes_per_group.saturating_mul(self.inode_size).div_ceil(self.block_size)
     }
 
+    /// How much of a new inode beyond its first 128 bytes is in use.
+    pub fn new_extra_isize(&self) -> u16 {
+        let room = self.inode_size.saturating_sub(128) as u16;
+        let known = size_of::<super::layout::InodeExtra>() as u16;
+        self.want_extra_isize.max(known).min(room) & !3
+    }
+
     /// Whether a group begins with a copy of the superblock and the descriptors.
     pub fn has_super(&self, group: u32) -> bool {
         if group != 0 && self.compat.contains(Compat::SPARSE_SUPER2) {

@@ -14,7 +14,6 @@
 //! | `balloc`, `ialloc` | allocation of blocks and inodes |
 //! | `raw_inode` | the on-disk inode |
 //! | `inode` | the in-memory inode, reading and storing it |
-//! | `tree` | the nodes of an inode's extent tree in metadata blocks: the store that `extents` works on |
 //! | `extents` | the extent tree of a file |
 //! | `orphan` | the on-disk list of inodes whose blocks are still to be freed |
 //!
