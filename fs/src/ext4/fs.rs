@@ -59,7 +59,7 @@ impl Ext4Fs {
     pub fn of(sb: &SuperBlock) -> &Arc<Ext4Fs> {
         let own: &Ext4Super =
             sb.ops().as_any().downcast_ref().expect("the super block of an ext4 carries an Ext4Super");
-        &own.0
+        &own.fs
     }
 
     pub(super) fn set_super_block(&self, sb: &Arc<SuperBlock>) {

@@ -11,6 +11,7 @@ use super::layout::{STATE_CLEAN, STATE_ERROR, SUPER_OFFSET, SUPER_SIZE, SuperBlo
 use super::meta::{MetaCache, Seal};
 use super::txn::{Credits, Handle};
 use super::{Ext4Fs, inode, meta_io, orphan};
+use crate::page_cache::PageCache;
 use crate::vfs::{StatFs, SuperBlock, SuperOps, Timespec};
 use alloc::boxed::Box;
 use base::block::{BlockDevice, Durability, SECTOR_SIZE};
@@ -24,14 +25,20 @@ const STATFS_MAGIC: u64 = 0xef53;
 const META_CACHE_BYTES: usize = 4 << 20;
 
 /// How to mount.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct MountOptions {
     /// Never write to the device.
     pub read_only: bool,
+    /// The page cache of the system; `None`: one of its own.
+    pub page_cache: Option<Arc<PageCache>>,
 }
 
 /// The VFS's handle on a mounted ext4.
-pub struct Ext4Super(pub Arc<Ext4Fs>);
+pub struct Ext4Super {
+    /// The file system.
+    pub fs: Arc<Ext4Fs>,
+    page_cache: Option<Arc<PageCache>>,
+}
 
 /// Mounts `device`; `dev` is the number `stat` shows for its files. Task context.
 /// Errors: `EINVAL` (no ext4 there), `EOPNOTSUPP` (a feature that is not supported, named on the log), `EUCLEAN` (damaged),
@@ -48,7 +55,7 @@ pub fn mount(device: Arc<dyn BlockDevice>, dev: u64, options: MountOptions) -> R
     let groups =
         Groups::load(&geo, &meta).inspect_err(|e| log::error!("ext4 {}: group descriptors: {e}", device.name()))?;
     let fs = Arc::new(Ext4Fs::new(device, geo, meta, groups, read_only));
-    let sb = SuperBlock::with_mode(dev, Box::new(Ext4Super(fs.clone())), read_only);
+    let sb = SuperBlock::with_mode(dev, Box::new(Ext4Super { fs: fs.clone(), page_cache: options.page_cache }), read_only);
     fs.set_super_block(&sb);
     announce(&fs, &raw, read_only);
     if !read_only {
@@ -234,51 +241,55 @@ impl SuperOps for Ext4Super {
         "ext4"
     }
 
+    fn page_cache(&self) -> Option<Arc<PageCache>> {
+        self.page_cache.clone()
+    }
+
     fn statfs(&self) -> StatFs {
-        let geo = &self.0.geo;
+        let geo = &self.fs.geo;
         let (free, inodes_free) = {
-            let state = self.0.groups.state.lock();
+            let state = self.fs.groups.state.lock();
             (state.free_blocks.saturating_sub(state.set_aside), state.free_inodes)
         };
         StatFs {
             magic: STATFS_MAGIC,
             block_size: u64::from(geo.block_size),
-            blocks: geo.block_count - geo.first_block - self.0.groups.zone.blocks(),
+            blocks: geo.block_count - geo.first_block - self.fs.groups.zone.blocks(),
             blocks_free: free,
             blocks_available: free.saturating_sub(geo.reserved_blocks),
             inodes: u64::from(geo.inode_count),
             inodes_free,
             name_max: 255,
             fsid: geo.fsid,
-            read_only: self.0.is_read_only(),
+            read_only: self.fs.is_read_only(),
         }
     }
 
     fn sync(&self) -> Result<()> {
-        if self.0.is_read_only() {
-            return self.0.check_not_shut_down();
+        if self.fs.is_read_only() {
+            return self.fs.check_not_shut_down();
         }
-        let Some(sb) = self.0.super_block() else { return Ok(()) };
-        let written = self.0.write_dirty_inodes(&sb);
-        written.and(self.0.commit_all(false))
+        let Some(sb) = self.fs.super_block() else { return Ok(()) };
+        let written = self.fs.write_dirty_inodes(&sb);
+        written.and(self.fs.commit_all(false))
     }
 
     fn unmount(&self) -> Result<()> {
-        if self.0.is_damaged() {
-            return self.0.commit_all(false);
+        if self.fs.is_damaged() {
+            return self.fs.commit_all(false);
         }
-        if self.0.is_read_only() {
+        if self.fs.is_read_only() {
             return Ok(());
         }
-        let Some(sb) = self.0.super_block() else { return Ok(()) };
-        self.0.write_dirty_inodes(&sb)?;
-        self.0.commit_all(true)?;
-        self.0.set_read_only(true);
+        let Some(sb) = self.fs.super_block() else { return Ok(()) };
+        self.fs.write_dirty_inodes(&sb)?;
+        self.fs.commit_all(true)?;
+        self.fs.set_read_only(true);
         Ok(())
     }
 
     fn remount(&self, read_only: bool) -> Result<()> {
-        match (read_only, self.0.is_read_only()) {
+        match (read_only, self.fs.is_read_only()) {
             (true, false) => self.unmount(),
             (false, true) => self.remount_writable(),
             _ => Ok(()),
@@ -288,11 +299,11 @@ impl SuperOps for Ext4Super {
 
 impl Ext4Super {
     fn remount_writable(&self) -> Result<()> {
-        let writable = self.0.with_super(|raw| matches!(geometry::check_features(raw), Verdict::Writable))?;
-        if self.0.is_damaged() || !writable || self.0.device.limits().read_only {
+        let writable = self.fs.with_super(|raw| matches!(geometry::check_features(raw), Verdict::Writable))?;
+        if self.fs.is_damaged() || !writable || self.fs.device.limits().read_only {
             return Err(Errno::EROFS);
         }
-        self.0.set_read_only(false);
-        self.0.mark_mounted().inspect_err(|_| self.0.set_read_only(true))
+        self.fs.set_read_only(false);
+        self.fs.mark_mounted().inspect_err(|_| self.fs.set_read_only(true))
     }
 }
