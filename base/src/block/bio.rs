@@ -65,16 +65,7 @@ pub struct Bio {
 impl Bio {
     /// A read or write bio without segments yet. Allocates: task context. Errors: none; see [`Bio::push`].
     pub fn new(op: BioOp, sector: Sector, end: Arc<dyn BioEnd>) -> Box<Bio> {
-        Box::new(Bio {
-            op,
-            sector,
-            len_bytes: 0,
-            segments: SmallVec::new(),
-            status: Ok(()),
-            end: Some(end),
-            cookie: 0,
-            next: None,
-        })
+        Bio::with_end(op, sector, Some(end))
     }
 
     /// A bio without memory: flush, discard or write-zeroes of `len_bytes`.
@@ -82,6 +73,34 @@ impl Bio {
         let mut bio = Bio::new(op, sector, end);
         bio.len_bytes = len_bytes;
         bio
+    }
+
+    /// A read or write bio for [`super::submit_and_wait`], which is its end. Allocates: task context.
+    pub fn for_wait(op: BioOp, sector: Sector) -> Box<Bio> {
+        Bio::with_end(op, sector, None)
+    }
+
+    fn with_end(op: BioOp, sector: Sector, end: Option<Arc<dyn BioEnd>>) -> Box<Bio> {
+        Box::new(Bio {
+            op,
+            sector,
+            len_bytes: 0,
+            segments: SmallVec::new(),
+            status: Ok(()),
+            end,
+            cookie: 0,
+            next: None,
+        })
+    }
+
+    /// Gives the bio the end that it is submitted with.
+    pub(super) fn set_end(&mut self, end: Arc<dyn BioEnd>) {
+        self.end = Some(end);
+    }
+
+    /// Sets the length of a bio without memory.
+    pub(super) fn set_len_bytes(&mut self, len_bytes: u64) {
+        self.len_bytes = len_bytes;
     }
 
     /// Appends a segment; one that continues the last segment in the same frame is merged into it.
@@ -108,7 +127,7 @@ impl Bio {
     }
     /// The sector after the last.
     pub fn end_sector(&self) -> Sector {
-        Sector(self.sector.0 + self.len_bytes / SECTOR_SIZE)
+        Sector(self.sector.0.saturating_add(self.len_bytes / SECTOR_SIZE))
     }
     /// Bytes on the device.
     pub fn len_bytes(&self) -> u64 {
@@ -147,6 +166,12 @@ impl Bio {
         }
         trace::record(trace::Kind::BioSubmit, self.sector.0, self.len_bytes);
         SubmittedBio(Some(self))
+    }
+
+    /// Hands on a copy of a bio that was counted already.
+    #[cfg(feature = "lab")]
+    pub(super) fn forward_to(self: Box<Self>, device: &dyn super::BlockDevice) {
+        device.submit(SubmittedBio(Some(self)));
     }
 
     /// Submits to `device`; the completion comes later, exactly once. Task context; sleeps while the device's ring is full.
