@@ -12,12 +12,12 @@ extern crate alloc;
 extern crate std;
 
 // Hosted only until `base` and `fs` build for the bare target.
-#[cfg(not(target_os = "none"))]
-pub mod mm;
 #[cfg(target_os = "none")]
 pub mod cmdline;
 #[cfg(all(target_os = "none", feature = "ktest"))]
 mod ktest;
+#[cfg(not(target_os = "none"))]
+pub mod mm;
 #[cfg(target_os = "none")]
 mod panic;
 #[cfg(target_os = "none")]

@@ -1,6 +1,6 @@
 //! Page frames on the host: counted, zeroed, 4096 bytes, never borrowed as a slice.
-pub use crate::dma::DmaBuffer;
 use crate::PAGE_SIZE;
+pub use crate::dma::DmaBuffer;
 use std::cell::UnsafeCell;
 use std::sync::Arc;
 
