@@ -55,7 +55,8 @@ pub fn mount(device: Arc<dyn BlockDevice>, dev: u64, options: MountOptions) -> R
     let groups =
         Groups::load(&geo, &meta).inspect_err(|e| log::error!("ext4 {}: group descriptors: {e}", device.name()))?;
     let fs = Arc::new(Ext4Fs::new(device, geo, meta, groups, read_only));
-    let sb = SuperBlock::with_mode(dev, Box::new(Ext4Super { fs: fs.clone(), page_cache: options.page_cache }), read_only);
+    let sb =
+        SuperBlock::with_mode(dev, Box::new(Ext4Super { fs: fs.clone(), page_cache: options.page_cache }), read_only);
     fs.set_super_block(&sb);
     announce(&fs, &raw, read_only);
     if !read_only {

@@ -4,20 +4,37 @@
 //! |---|---|
 //! | `types` | the mapping of a range and the trait a file system implements |
 //! | `drain` | the count of I/Os in flight that truncate waits for |
-//! | `read` | filling folios, readahead |
+//! | `read` | buffered reads |
+//! | `readahead`, `read_batch`, `extents` | filling folios: windows, their bios, what stands under them |
 //! | `buffered_write` | copy into the cache, dirty |
+//! | `zero` | the gap behind the end of a file, the tail of a truncate |
 //! | `writethrough` | copy into the cache and send at once |
 //! | `direct` | around the cache |
-//! | `writeback` | dirty folios to the device |
+//! | `writeback`, `writeback_end` | dirty folios to the device, and what runs when they are there |
+//! | `flusher` | writeback in the background, throttling, sync of a super block |
 //! | `ioctx`, `ctx` | one I/O in flight: references, first error, who finishes |
 //! | `ioend` | the order of the finish steps F1 to F6 |
 //! | `shared_flush` | device flushes shared by all that wait for one |
+mod buffered_write;
 mod ctx;
 mod drain;
+mod extents;
+mod flusher;
+mod read;
+mod read_batch;
+mod readahead;
 mod shared_flush;
 mod types;
+mod writeback;
+mod writeback_end;
+mod zero;
 
+pub use buffered_write::{buffered_write, prepare_folio};
 pub use ctx::{CtxRefs, Done, FirstError};
 pub use drain::{DrainCount, DrainGuard, DrainKind};
+pub use flusher::{balance_dirty, flush_cache, run_flusher, sync_data};
+pub use read::buffered_read;
 pub use shared_flush::{SharedFlush, Ticket, WrittenMark};
 pub use types::{Iomap, IomapKind, IomapOps};
+pub use writeback::{wait_range, write_and_wait, write_range};
+pub use zero::{zero_gap, zero_range, zero_tail};

@@ -51,6 +51,7 @@ pub struct PageCache {
     dirty_mappings: SpinLock<Vec<Weak<Mapping>>>,
     /// Whether a task runs the flusher.
     flusher: AtomicBool,
+    stopped: AtomicBool,
     kicked: AtomicBool,
     kick: WaitQueue,
     /// Throttled tasks.
@@ -75,6 +76,7 @@ impl PageCache {
             wt: AtomicUsize::new(0),
             dirty_mappings: SpinLock::new(Vec::new()),
             flusher: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
             kicked: AtomicBool::new(false),
             kick: WaitQueue::new(),
             throttle: WaitQueue::new(),
@@ -147,9 +149,11 @@ impl PageCache {
     pub fn over_background_limit(&self) -> bool {
         self.dirty.load(Ordering::Relaxed) > self.background_limit.load(Ordering::Relaxed)
     }
-    /// Whether whoever dirties should wait.
+    /// Whether whoever dirties should wait: too much is dirty or on its way to the device. Folios of write-throughs don't count
+    /// (LOCK-7).
     pub fn over_dirty_limit(&self) -> bool {
-        self.dirty.load(Ordering::Relaxed) > self.dirty_limit.load(Ordering::Relaxed)
+        let in_flight = self.writeback.load(Ordering::Relaxed).saturating_sub(self.wt.load(Ordering::Relaxed));
+        self.dirty.load(Ordering::Relaxed) + in_flight > self.dirty_limit.load(Ordering::Relaxed)
     }
 
     /// The mappings with dirty folios, least recently dirtied first; the list starts anew.
@@ -167,19 +171,27 @@ impl PageCache {
         }
     }
 
-    /// Tells the flusher to look; returns whether there is one.
-    pub(crate) fn kick_flusher(&self) -> bool {
+    /// Asks the flusher to write back what is dirty; returns whether there is one. Any context.
+    pub fn kick(&self) -> bool {
         if !self.kicked.swap(true, Ordering::AcqRel) {
             self.kick.wake_all();
         }
         self.flusher.load(Ordering::Acquire)
     }
-    /// Sleeps until kicked: the flusher's own wait.
-    pub(crate) fn wait_for_kick(&self) {
+    /// Ends the flusher once it has done what it was asked.
+    pub fn stop_flusher(&self) {
+        self.stopped.store(true, Ordering::Release);
+        self.kick();
+    }
+    /// The flusher's own wait: sleeps until kicked; false when it is to end.
+    pub(crate) fn wait_for_kick(&self) -> bool {
         self.flusher.store(true, Ordering::Release);
         self.kick.wait_until(|| self.kicked.swap(false, Ordering::AcqRel));
+        let go_on = !self.stopped.load(Ordering::Acquire);
+        self.flusher.store(go_on, Ordering::Release);
+        go_on
     }
-    /// Sleeps until fewer folios are dirty than the limit, or nothing is under writeback that could end.
+    /// Sleeps until fewer folios than the limit are dirty, and no more are on their way to the device.
     pub(crate) fn wait_below_dirty_limit(&self) {
         self.throttled.fetch_add(1, Ordering::SeqCst);
         self.throttle.wait_until(|| !self.over_dirty_limit());
@@ -191,6 +203,9 @@ impl PageCache {
     }
     pub(super) fn cleaned(&self) {
         self.dirty.fetch_sub(1, Ordering::SeqCst);
+        self.wake_throttled();
+    }
+    fn wake_throttled(&self) {
         if self.throttled.load(Ordering::SeqCst) != 0 && !self.over_dirty_limit() {
             self.throttle.wake_all();
         }
@@ -202,10 +217,11 @@ impl PageCache {
         self.wt.fetch_add(1, Ordering::Relaxed);
     }
     pub(super) fn writeback_ended(&self, wt: bool) {
-        self.writeback.fetch_sub(1, Ordering::Relaxed);
         if wt {
-            self.wt.fetch_sub(1, Ordering::Relaxed);
+            self.wt.fetch_sub(1, Ordering::SeqCst);
         }
+        self.writeback.fetch_sub(1, Ordering::SeqCst);
+        self.wake_throttled();
     }
 }
 

@@ -3,6 +3,7 @@ use super::state::{ATTACHED, LOCKED, READAHEAD, REFERENCED, State, WAITERS, WRIT
 use super::{Mapping, PageCache};
 use base::stats::{self, Counter};
 use base::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use base::sync::rank::HeldRank;
 use base::sync::{Arc, WaitQueue, Weak};
 use base::{PAGE_SIZE, Page};
 
@@ -108,6 +109,16 @@ impl Folio {
         }
     }
 
+    /// Whether the last writeback started after the mapping's count was `stamp`.
+    pub(crate) fn started_after(&self, stamp: u64) -> bool {
+        self.stamp.load(Ordering::Acquire) > stamp
+    }
+
+    /// The mapping's count when the last writeback started.
+    pub(crate) fn stamp(&self) -> u64 {
+        self.stamp.load(Ordering::Acquire)
+    }
+
     /// Sleeps until the writeback that is under way now has ended, even if another begins at once.
     pub fn wait_writeback(&self) {
         let stamp = self.stamp.load(Ordering::Acquire);
@@ -159,17 +170,52 @@ impl Folio {
     }
 }
 
+/// The lock of a folio, without its mapping: what a read in flight keeps until the bytes have come (BUF-3). Dropping it
+/// unlocks.
+#[must_use = "a folio is unlocked as soon as its guard is dropped"]
+pub struct LockedFolio(pub(super) Arc<Folio>);
+
+impl LockedFolio {
+    /// The folio.
+    pub fn folio(&self) -> &Arc<Folio> {
+        &self.0
+    }
+    /// Marks the whole folio valid.
+    pub fn set_all_uptodate(&self) {
+        self.0.set(uptodate_bits(0, PAGE_SIZE));
+    }
+}
+
+impl Drop for LockedFolio {
+    fn drop(&mut self) {
+        self.0.unlock();
+    }
+}
+
 /// The lock of a folio. Dropping it unlocks. It knows the mapping, so that flags and search tags change together.
 #[must_use = "a folio is unlocked as soon as its guard is dropped"]
 pub struct FolioGuard<'a> {
-    pub(super) mapping: &'a Mapping,
-    pub(super) folio: Arc<Folio>,
+    mapping: &'a Mapping,
+    locked: LockedFolio,
+    _rank: HeldRank,
 }
 
 impl<'a> FolioGuard<'a> {
+    /// The guard of a folio that its caller has locked, noting `rank`.
+    pub(super) fn new(mapping: &'a Mapping, folio: Arc<Folio>, rank: HeldRank) -> Self {
+        FolioGuard { mapping, locked: LockedFolio(folio), _rank: rank }
+    }
     /// The folio; clone it to keep it beyond the lock.
     pub fn folio(&self) -> &Arc<Folio> {
-        &self.folio
+        &self.locked.0
+    }
+    /// Keeps the lock beyond the borrow of the mapping.
+    pub fn into_locked(self) -> LockedFolio {
+        self.locked
+    }
+    /// The flags now.
+    pub fn state(&self) -> State {
+        self.folio().state()
     }
     /// The mapping whose folio this is.
     pub fn mapping(&self) -> &'a Mapping {
@@ -179,7 +225,7 @@ impl<'a> FolioGuard<'a> {
     /// Whether a change of bytes has to wait (STB-2): the folio is under the writeback of a write-through, or under any
     /// writeback and the device needs stable pages.
     pub fn must_wait_stable(&self) -> bool {
-        let state = self.folio.state();
+        let state = self.state();
         state.writeback() && base::guard!("STB-2", state.wt() || self.mapping.always_stable())
     }
 
@@ -188,7 +234,7 @@ impl<'a> FolioGuard<'a> {
     pub fn wait_stable(&self) {
         while self.must_wait_stable() {
             stats::count(Counter::StableWaits);
-            self.folio.wait_writeback();
+            self.folio().wait_writeback();
         }
     }
 
@@ -196,12 +242,12 @@ impl<'a> FolioGuard<'a> {
     /// they start theirs (FS-5, FS-8, BUF-6). Returns whether it slept. The caller has nothing unsubmitted (LOCK-6).
     pub fn wait_writeback(&self) -> bool {
         let mut slept = false;
-        while self.folio.state().writeback() {
-            if self.folio.state().wt() {
+        while self.state().writeback() {
+            if self.state().wt() {
                 stats::count(Counter::StableWaits);
             }
             slept = true;
-            self.folio.wait_writeback();
+            self.folio().wait_writeback();
         }
         slept
     }
@@ -211,22 +257,16 @@ impl<'a> FolioGuard<'a> {
         let bs = self.mapping.block_size();
         let (start, end) = (offset.next_multiple_of(bs), (offset + len) / bs * bs);
         if start < end {
-            self.folio.set(uptodate_bits(start, end - start));
+            self.folio().set(uptodate_bits(start, end - start));
         }
     }
 
     /// Write-protects user mappings of the folio; if any was dirty, all blocks become dirty (S-8i, MM-2).
     pub fn write_protect(&self) {
         if let Some(rmap) = self.mapping.reverse_map()
-            && rmap.write_protect(self.folio.index)
+            && rmap.write_protect(self.folio().index())
         {
             self.mark_dirty(0, PAGE_SIZE);
         }
-    }
-}
-
-impl Drop for FolioGuard<'_> {
-    fn drop(&mut self) {
-        self.folio.unlock();
     }
 }

@@ -1,9 +1,11 @@
 //! The mapping: the cached folios of one inode.
 use super::tree::Tree;
 use super::{Folio, FolioGuard, PageCache, ReverseMap, Tag};
-use crate::vfs::Inode;
+use crate::iomap::IomapOps;
+use crate::vfs::{Inode, SyncKind};
 use base::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use base::sync::{Arc, Rank, RwLock, SpinLock, Weak};
+use base::sync::rank::{self, HeldRank, Rank};
+use base::sync::{Arc, RwLock, SpinLock, Weak};
 use base::{Errno, PAGE_SIZE, Result};
 use core::ops::Range;
 
@@ -92,13 +94,14 @@ impl Mapping {
 
     /// Locks `folio`, sleeping for it. `None` if it was removed meanwhile (the still-belongs check).
     pub fn lock(&self, folio: Arc<Folio>) -> Option<FolioGuard<'_>> {
+        let rank = rank::enter_keyed(Rank::Folio, folio.index());
         folio.lock_raw();
-        self.guard(folio)
+        self.guard(folio, rank)
     }
 
     /// Locks `folio` if its lock is free and it still belongs.
     pub fn try_lock(&self, folio: Arc<Folio>) -> Option<FolioGuard<'_>> {
-        if folio.try_lock_raw() { self.guard(folio) } else { None }
+        if folio.try_lock_raw() { self.guard(folio, rank::enter_try(Rank::Folio)) } else { None }
     }
 
     /// The folio at `index`, locked, if it is cached. Sleeps for the lock.
@@ -136,7 +139,7 @@ impl Mapping {
         loop {
             match self.get(index) {
                 Some(folio) if folio.try_lock_raw() => {
-                    if let Some(guard) = self.guard(folio) {
+                    if let Some(guard) = self.guard(folio, rank::enter_try(Rank::Folio)) {
                         return Ok(Some(guard));
                     }
                 }
@@ -163,7 +166,19 @@ impl Mapping {
         }
         tree.insert(index, folio.clone());
         drop(tree);
-        Ok(Some(FolioGuard { mapping: self, folio }))
+        Ok(Some(FolioGuard::new(self, folio, rank::enter_try(Rank::Folio))))
+    }
+
+    /// How many folios without a gap are cached just before `index`, counted up to `most`: the history of a reader.
+    pub fn cached_before(&self, index: u64, most: u64) -> u64 {
+        let tree = self.tree.lock();
+        (1..=most.min(index)).take_while(|back| tree.get(index - back).is_some()).count() as u64
+    }
+
+    /// The first index at or after `index` that is not cached, looked for up to `most` folios further.
+    pub fn first_absent(&self, index: u64, most: u64) -> Option<u64> {
+        let tree = self.tree.lock();
+        (index..index.saturating_add(most)).find(|i| tree.get(*i).is_none())
     }
 
     /// The first folio at or after `index` with `tag`, unlocked.
@@ -205,17 +220,22 @@ impl Mapping {
         *slot = rmap;
     }
 
+    /// Whether user mappings of the file exist.
+    pub fn is_mapped(&self) -> bool {
+        self.mapped.load(Ordering::Acquire)
+    }
+
     pub(super) fn reverse_map(&self) -> Option<Arc<dyn ReverseMap>> {
-        if !self.mapped.load(Ordering::Acquire) {
+        if !self.is_mapped() {
             return None;
         }
         self.rmap.lock().clone()
     }
 
     /// The guard of a folio that is locked; unlocks it again if it was removed.
-    fn guard(&self, folio: Arc<Folio>) -> Option<FolioGuard<'_>> {
-        let guard = FolioGuard { mapping: self, folio };
-        guard.folio.state().attached().then_some(guard)
+    fn guard(&self, folio: Arc<Folio>, rank: HeldRank) -> Option<FolioGuard<'_>> {
+        let guard = FolioGuard::new(self, folio, rank);
+        guard.state().attached().then_some(guard)
     }
 
     /// `[offset, offset + len)` widened to blocks, as (start, end).
@@ -228,12 +248,34 @@ impl Mapping {
         self.cache.dirtied();
         if self.dirty.fetch_add(1, Ordering::AcqRel) == 0 {
             self.cache.list_dirty(self);
+            self.pin();
         }
     }
 
     pub(super) fn count_clean(&self) {
         self.dirty.fetch_sub(1, Ordering::AcqRel);
         self.cache.cleaned();
+    }
+
+    /// Keeps the inode in memory while it has dirty folios.
+    fn pin(&self) {
+        if let Some(inode) = self.host() {
+            inode.sb.inodes().mark_dirty(&inode);
+        }
+    }
+
+    /// Ends the pin of the inode if neither data nor metadata is dirty. A folio dirtied meanwhile pinned before or finds itself counted by
+    /// the second look here.
+    pub(crate) fn unpin_if_clean(&self, inode: &Inode) {
+        let metadata = |ops: &dyn IomapOps| ops.metadata_pending(inode, SyncKind::All);
+        if self.nr_dirty() != 0 || inode.ops().iomap().is_some_and(metadata) {
+            return;
+        }
+        let pin = inode.sb.inodes().clear_dirty(inode);
+        if self.nr_dirty() != 0 {
+            self.pin();
+        }
+        drop(pin);
     }
 
     pub(super) fn weak(&self) -> Weak<Mapping> {

@@ -43,7 +43,7 @@ mod transitions;
 mod tree;
 
 pub use cache::{CacheFigures, CacheLimits, PageCache};
-pub use folio::{Folio, FolioGuard};
+pub use folio::{Folio, FolioGuard, LockedFolio};
 pub use mapping::Mapping;
 pub use rmap::ReverseMap;
 pub use state::State;

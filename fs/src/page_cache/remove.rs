@@ -20,11 +20,11 @@ impl Mapping {
         if first > last {
             return self.clear_edge(range);
         }
-        if range.start % PS != 0 {
+        if !range.start.is_multiple_of(PS) {
             self.clear_edge(range.start..first * PS);
         }
         self.remove_all(first..last);
-        if range.end % PS != 0 && range.end != u64::MAX {
+        if !range.end.is_multiple_of(PS) && range.end != u64::MAX {
             self.clear_edge(last * PS..range.end);
         }
     }
@@ -37,7 +37,7 @@ impl Mapping {
     /// Removes a folio that holds nothing of the file, for instance one that a failed extension left past the end (EOF-6, ERR-10).
     pub fn remove(&self, guard: FolioGuard<'_>) {
         guard.wait_writeback();
-        self.detach(&guard.folio);
+        self.detach(guard.folio());
     }
 
     /// Removes the clean folios of `range`, before or after a direct write (DIO-2, DIO-4). Never waits: folios that are dirty, locked
@@ -55,12 +55,12 @@ impl Mapping {
             return !folio.state().attached();
         };
         base::anchor!("reclaim.before_remove", self.ino());
-        let state = guard.folio.state();
+        let state = guard.state();
         let busy = state.dirty() || state.writeback();
-        if base::guard!("BUF-7", busy) || !self.unmapped(&guard.folio) {
+        if base::guard!("BUF-7", busy) || !self.unmapped(guard.folio()) {
             return false;
         }
-        self.detach(&guard.folio);
+        self.detach(guard.folio());
         true
     }
 
@@ -82,7 +82,7 @@ impl Mapping {
         self.for_each(indices, |folio| {
             if let Some(guard) = self.lock(folio) {
                 guard.wait_writeback();
-                self.detach(&guard.folio);
+                self.detach(guard.folio());
             }
         });
     }
@@ -99,7 +99,7 @@ impl Mapping {
         };
         guard.wait_writeback();
         let (offset, len) = ((start % PS) as usize, (end - start) as usize);
-        guard.folio.page().zero(offset, len);
+        guard.folio().page().zero(offset, len);
         guard.set_uptodate(offset, len);
         guard.clear_dirty(offset, len);
     }

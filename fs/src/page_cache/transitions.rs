@@ -12,14 +12,14 @@ impl FolioGuard<'_> {
     ///
     /// The caller has waited until the folio is stable, and throttles later, with nothing locked (LOCK-7).
     pub fn mark_dirty(&self, offset: usize, len: usize) -> bool {
-        debug_assert!(self.folio.state().attached(), "a removed folio would never be written");
-        self.mapping.set_dirty(&self.folio, offset, len)
+        debug_assert!(self.state().attached(), "a removed folio would never be written");
+        self.mapping().set_dirty(self.folio(), offset, len)
     }
 
     /// Clears the dirty bits of the blocks that `len` bytes from `offset` touch without writing them: only for blocks that are gone
     /// from the file (truncate, punch) or past its end (EOF-6). Not under writeback.
     pub fn clear_dirty(&self, offset: usize, len: usize) {
-        self.mapping.clear_dirty(&self.folio, offset, len);
+        self.mapping().clear_dirty(self.folio(), offset, len);
     }
 
     /// Starts writeback of whole blocks (S-8k and S-8l, FS-1 to FS-4): clears their dirty bits, sets writeback, and with
@@ -28,8 +28,8 @@ impl FolioGuard<'_> {
     /// If the folio is under writeback already, the caller knows that it is by its own call and for other blocks (R75): the bytes
     /// add up, and the writeback ends once, with the last of them (FOL-2).
     pub fn begin_writeback(&self, offset: usize, len: usize, wt: bool) {
-        let (mapping, folio) = (self.mapping, &self.folio);
-        debug_assert!(offset % mapping.block_size() == 0 && len % mapping.block_size() == 0 && len > 0);
+        let (mapping, folio) = (self.mapping(), self.folio());
+        debug_assert!(len > 0 && (offset | len).is_multiple_of(mapping.block_size()), "whole blocks");
         let mut tree = mapping.tree.lock();
         folio.pending.fetch_add(len as u32, Ordering::Relaxed);
         let set = WRITEBACK | if wt { WT } else { 0 };

@@ -143,11 +143,6 @@ impl Tree {
         }
     }
 
-    /// Whether the folio at `index` has `tag`.
-    pub(super) fn has_tag(&self, index: u64, tag: Tag) -> bool {
-        self.next(index, tag).is_some_and(|f| f.index() == index)
-    }
-
     /// The first folio at or after `from` that has `tag`.
     pub(super) fn next(&self, from: u64, tag: Tag) -> Option<&Arc<Folio>> {
         if !self.covers(from) {

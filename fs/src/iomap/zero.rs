@@ -1,0 +1,78 @@
+//! Zeroing through the cache: the gap of a write behind the end, the tail of a truncate, the edges of a hole.
+use super::extents::Extents;
+use super::readahead::fill;
+use super::{IomapKind, IomapOps};
+use crate::vfs::Inode;
+use base::{PAGE_SIZE, Result};
+
+const PS: u64 = PAGE_SIZE as u64;
+
+/// Before i_size goes from where it is to `pos` or beyond: what stands behind the old end, in the cache or in its last block on the
+/// device, becomes zero, and whole blocks of the gap stay holes (EOF-3, EOF-4). The inode lock is held exclusively. Does nothing if
+/// `pos` is not behind the end. Errors: `EIO`, `ENOMEM`.
+///
+/// User mappings of the folio at the old end lose write access even if nothing is to be zeroed: their next store must
+/// fault, so that a block is allocated for it (EOF-5).
+pub fn zero_gap(inode: &Inode, ops: &dyn IomapOps, pos: u64) -> Result<()> {
+    let size = inode.size();
+    if pos < size || size.is_multiple_of(PS) {
+        return Ok(());
+    }
+    if pos == size {
+        if inode.mapping.is_mapped()
+            && let Some(guard) = inode.mapping.find_locked(size / PS)
+        {
+            guard.write_protect();
+        }
+        return Ok(());
+    }
+    zero_range(inode, ops, size, pos.min(size.next_multiple_of(PS)))
+}
+
+/// The tail of the block that holds `size` becomes zero, after i_size was set to `size` by a truncate (TRC-1, TRC-3); with
+/// it what is cached behind, to the end of the folio. The inode lock is held exclusively. Errors: `EIO`, `ENOMEM`.
+pub fn zero_tail(inode: &Inode, ops: &dyn IomapOps, size: u64) -> Result<()> {
+    zero_range(inode, ops, size, size.next_multiple_of(PS))
+}
+
+/// Makes the bytes `[start, end)` zero, where they are not already: blocks with data through the cache, which are dirty then; holes
+/// and unwritten blocks only where they are cached. Allocates nothing. The inode lock is held exclusively, and
+/// nothing that changes extents runs. Waits for stable folios (STB-5). Errors: `EIO`, `ENOMEM`.
+pub fn zero_range(inode: &Inode, ops: &dyn IomapOps, start: u64, end: u64) -> Result<()> {
+    let bs = u64::from(ops.block_size());
+    let mut pos = start;
+    while pos < end {
+        let block = pos / bs * bs;
+        let stop = end.min(block + bs);
+        zero_block(inode, ops, block, pos, stop)?;
+        pos = stop;
+    }
+    Ok(())
+}
+
+/// Zeroes `[start, end)`, which lies in the block at `block`.
+fn zero_block(inode: &Inode, ops: &dyn IomapOps, block: u64, start: u64, end: u64) -> Result<()> {
+    let bs = ops.block_size() as usize;
+    let (index, offset) = (block / PS, (block % PS) as usize);
+    let extents = Extents::load(inode, ops, block, block + bs as u64)?;
+    let kind = extents.at(block).map_or(IomapKind::Hole, |map| map.kind);
+    let guard = if let IomapKind::Mapped(_) = kind
+        && block < inode.size()
+    {
+        fill(inode, ops, index, offset..offset + bs)?
+    } else {
+        match inode.mapping.find_locked(index) {
+            Some(guard) if guard.state().uptodate_in(offset, bs) => guard,
+            _ => return Ok(()),
+        }
+    };
+    guard.wait_stable();
+    // A store through a user mapping could otherwise follow the zeroing (EOF-4).
+    guard.write_protect();
+    guard.folio().page().zero((start % PS) as usize, (end - start) as usize);
+    // What stands behind a hole or an unwritten block reads as zeros already; if it was dirty it still is.
+    if let IomapKind::Mapped(_) = kind {
+        guard.mark_dirty(offset, bs);
+    }
+    Ok(())
+}
