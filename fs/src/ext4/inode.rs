@@ -10,7 +10,7 @@ use super::features::{InodeFlags, RoCompat};
 use super::meta::MetaBlock;
 use super::raw_inode::{self, InodeImage};
 use super::txn::{Credits, Handle, Pending};
-use super::{Ext4Fs, SpecialInode};
+use super::{DirInode, Ext4Fs, SpecialInode, SymlinkInode};
 use crate::vfs::{Attr, FileType, Inode, InodeOps, SuperBlock, SyncKind};
 use alloc::boxed::Box;
 use base::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -238,8 +238,11 @@ pub(super) fn build(sb: &Arc<SuperBlock>, fs: &Arc<Ext4Fs>, ino: u32, image: &In
 
 /// The operations for a type.
 fn ops_for(kind: FileType, inner: Ext4Inode) -> Box<dyn InodeOps> {
-    let _ = kind;
-    Box::new(SpecialInode(inner))
+    match kind {
+        FileType::Directory => Box::new(DirInode(inner)),
+        FileType::Symlink => Box::new(SymlinkInode(inner)),
+        _ => Box::new(SpecialInode(inner)),
+    }
 }
 
 impl Ext4Fs {

@@ -15,6 +15,8 @@
 //! | `raw_inode` | the on-disk inode |
 //! | `inode` | the in-memory inode, reading and storing it |
 //! | `extents` | the extent tree of a file |
+//! | `dir`, `hash` | directories: blocks of entries, the index by hash |
+//! | `namei`, `rename`, `symlink` | operations on names |
 //! | `orphan` | the on-disk list of inodes whose blocks are still to be freed |
 //!
 //! # What it does not do
@@ -31,25 +33,32 @@
 pub mod balloc;
 mod bitmap;
 pub mod csum;
+pub mod dir;
 pub mod extents;
 pub mod features;
 mod fs;
 pub mod geometry;
 pub mod groups;
+pub mod hash;
 pub mod ialloc;
 pub mod inode;
 pub mod layout;
 pub mod meta;
 mod meta_io;
+mod namei;
 pub mod orphan;
 mod raw_inode;
+mod rename;
 mod special;
 mod super_block;
+mod symlink;
 mod system_zone;
 pub mod txn;
 
 pub use fs::Ext4Fs;
 pub use inode::{Ext4Inode, iget};
 pub use layout::ROOT_INO;
+pub use namei::DirInode;
 pub use special::SpecialInode;
 pub use super_block::{Ext4Super, MountOptions, mount};
+pub use symlink::SymlinkInode;
