@@ -18,4 +18,6 @@ extern crate std;
 
 #[cfg(target_os = "none")]
 pub mod pci;
+#[cfg(all(test, not(loom), not(shuttle)))]
+mod testing;
 pub mod virtio;

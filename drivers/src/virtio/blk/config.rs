@@ -29,15 +29,21 @@ pub struct Agreement {
 /// Resets the device, agrees on features and reads the limits; the device is left before `DRIVER_OK`, its queues not yet
 /// set up. Errors: `EOPNOTSUPP` for a device that lacks a required feature or refuses ours, `EINVAL` for absurd limits,
 /// `EIO` for one that does not come out of reset. All are logged with the reason.
+///
+/// The steps are those of VIRTIO 1.2, section 3.1.1. `Transport::begin_init` of the crate is not used: it neither waits for
+/// the reset nor looks whether the device kept FEATURES_OK.
 pub fn negotiate<T: Transport>(transport: &mut T, params: &Params) -> Result<Agreement> {
     reset(transport, params.reset_timeout_ns)?;
-    let offered = Features::from_bits_truncate(transport.read_device_features());
-    if let Some(missing) = (Features::REQUIRED - offered).iter_names().next() {
+    // Everything known that is offered is taken.
+    let features = Features::from_bits_truncate(transport.read_device_features());
+    if let Some(missing) = (Features::REQUIRED - features).iter_names().next() {
         log::error!("virtio-blk: the device lacks {}", missing.0);
         return Err(Errno::EOPNOTSUPP);
     }
-    // `begin_init` does not look whether the device kept FEATURES_OK (VIRTIO 1.2, 3.1.1 step 6).
-    let features = transport.begin_init(offered);
+    let known = DeviceStatus::ACKNOWLEDGE | DeviceStatus::DRIVER;
+    transport.set_status(known);
+    transport.write_driver_features(features.bits());
+    transport.set_status(known | DeviceStatus::FEATURES_OK);
     if !transport.get_status().contains(DeviceStatus::FEATURES_OK) {
         log::error!("virtio-blk: the device refuses the features {features:?}");
         return Err(Errno::EOPNOTSUPP);
