@@ -34,7 +34,7 @@
 //! # The device's task
 //!
 //! Somebody must call [`VirtioBlk::check_timeouts`] about once a second, and at once when
-//! [`VirtioBlk::needs_attention`] turns true.
+//! [`VirtioBlk::needs_attention`] turns true: a loop over [`VirtioBlk::wait_for_attention`] and it..
 mod config;
 mod device;
 mod identify;

@@ -25,6 +25,11 @@ impl<T: BlkTransport> VirtioBlk<T> {
         self.needs_attention.load(Ordering::Acquire)
     }
 
+    /// Sleeps until [`check_timeouts`](Self::check_timeouts) has something to do, or until `deadline_ns`. Task context.
+    pub fn wait_for_attention(&self, deadline_ns: u64) {
+        self.attention.wait_until_deadline(deadline_ns, || self.needs_attention());
+    }
+
     /// The duty of the device's task: ends bios that need no device, kicks what nobody kicked, and resets a device that
     /// broke the protocol, asked for it, or has held a request for longer than the timeout. `now_ns` is
     /// [`time::now_ns`], or a test's own clock. Task context, sleeps; one caller at a time.
