@@ -20,7 +20,7 @@
 //!
 //! # Locks
 //!
-//! `File::pos` → rename mutex → `Freeze(write)` → inode locks of directories, parents before children → inode locks of files →
+//! `File::pos` → `Freeze(write)` → rename mutex → inode locks of directories, parents before children → inode locks of files →
 //! what the file systems take. Name tables, attributes, inode cache and mount table are spin-locked leaves, held for a few
 //! instructions and never while an inode is let go.
 //!

@@ -137,7 +137,7 @@ impl Vfs {
             let _names = dir.lock.write();
             let victim = lookup_locked(&dir, walk.name())?.ok_or(Errno::ENOENT)?;
             may_remove(&walk.cred, &dir, &victim, directory, walk.wants_directory())?;
-            let locked = victim.lock.write();
+            let locked = victim.lock.write_nested();
             match directory {
                 true => dir.ops().rmdir(&dir, walk.name(), &victim)?,
                 false => dir.ops().unlink(&dir, walk.name(), &victim)?,

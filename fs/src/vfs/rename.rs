@@ -62,7 +62,7 @@ impl Vfs {
         let a_first = is_above(a, b) || (!is_above(b, a) && a.ino < b.ino);
         let (first, second) = if a_first { (a, b) } else { (b, a) };
         let first = first.lock.write();
-        Locked { _first: first, _second: Some(second.lock.write()), _tree: Some(tree) }
+        Locked { _first: first, _second: Some(second.lock.write_nested()), _tree: Some(tree) }
     }
 
     /// Both directories are locked. Returns the inodes to let go of afterwards.
@@ -94,8 +94,8 @@ impl Vfs {
         if is_mounted_on(&source) || target.as_ref().is_some_and(is_mounted_on) {
             return Err(Errno::EBUSY);
         }
-        let _source = moves.then(|| source.lock.write());
-        let _target = target.as_ref().map(|t| t.lock.write());
+        let _source = moves.then(|| source.lock.write_nested());
+        let _target = target.as_ref().map(|t| t.lock.write_nested());
         old_dir.ops().rename(old_dir, from.name(), &source, new_dir, to.name(), target.as_ref())?;
         enter(old_dir, from.name(), None);
         enter(new_dir, to.name(), Some(source.clone()));
