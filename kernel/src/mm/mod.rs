@@ -35,7 +35,7 @@ mod vma;
 pub use address_space::AddressSpace;
 pub use fault::{Access, FaultError};
 pub use iovec::{IOV_MAX, IoVec, MAX_RW_COUNT};
-pub use map::{MapRequest, Placement};
+pub use map::{MapRequest, Placement, affordable};
 pub use user_io::{UserSink, UserSource};
 pub use vma::{Backing, Vma};
 

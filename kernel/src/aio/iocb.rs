@@ -1,0 +1,114 @@
+//! The ABI's iocb and its validation.
+use base::{Errno, Result};
+use linux_raw_sys::general as abi;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+/// `struct iocb`
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
+#[allow(missing_docs)]
+pub struct Iocb {
+    pub data: u64,
+    pub key: u32,
+    pub rw_flags: u32,
+    pub opcode: u16,
+    pub priority: i16,
+    pub fd: u32,
+    pub buf: u64,
+    pub nbytes: u64,
+    pub offset: i64,
+    pub reserved2: u64,
+    pub flags: u32,
+    pub eventfd: u32,
+}
+
+/// Byte offset of `key`, which the kernel stores to at submission.
+pub const KEY_OFFSET: u64 = 8;
+/// The eventfd is to be signalled.
+const FLAG_RESFD: u32 = 1;
+/// `priority` is valid.
+const FLAG_IOPRIO: u32 = 2;
+
+/// What an iocb asks for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum Opcode {
+    Read { vectored: bool },
+    Write { vectored: bool },
+    Sync { data_only: bool },
+    Noop,
+}
+
+impl Iocb {
+    /// Checks what can be checked without looking at files (AIO-3, AIO-14). Errors: `EINVAL`.
+    pub fn opcode(&self) -> Result<Opcode> {
+        if self.reserved2 != 0 || self.flags & !(FLAG_RESFD | FLAG_IOPRIO) != 0 {
+            return Err(Errno::EINVAL);
+        }
+        if i64::try_from(self.nbytes).is_err() || self.offset < 0 && self.moves_data() {
+            return Err(Errno::EINVAL);
+        }
+        if self.flags & FLAG_IOPRIO != 0 && !valid_priority(self.priority as u16) {
+            return Err(Errno::EINVAL);
+        }
+        match self.opcode {
+            0 => Ok(Opcode::Read { vectored: false }),
+            1 => Ok(Opcode::Write { vectored: false }),
+            7 => Ok(Opcode::Read { vectored: true }),
+            8 => Ok(Opcode::Write { vectored: true }),
+            2 | 3 if self.buf != 0 || self.offset != 0 || self.nbytes != 0 || self.rw_flags != 0 => Err(Errno::EINVAL),
+            2 => Ok(Opcode::Sync { data_only: false }),
+            3 => Ok(Opcode::Sync { data_only: true }),
+            6 => Ok(Opcode::Noop),
+            _ => Err(Errno::EINVAL),
+        }
+    }
+    /// The descriptor of the eventfd to signal.
+    pub fn eventfd(&self) -> Option<u32> {
+        (self.flags & FLAG_RESFD != 0).then_some(self.eventfd)
+    }
+    fn moves_data(&self) -> bool {
+        matches!(self.opcode, 0 | 1 | 7 | 8)
+    }
+}
+
+/// Class none with level 0, best effort or real time with levels 0 to 7, or idle.
+fn valid_priority(priority: u16) -> bool {
+    let (class, level) = (priority >> 13, priority & 0x1fff);
+    match class {
+        0 => level == 0,
+        1 | 2 => level < 8,
+        3 => true,
+        _ => false,
+    }
+}
+
+const _: () = assert!(size_of::<Iocb>() == size_of::<abi::__u64>() * 8);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bad_iocbs_are_refused() {
+        let good = Iocb { opcode: 1, nbytes: 512, ..Iocb::default() };
+        assert_eq!(good.opcode(), Ok(Opcode::Write { vectored: false }));
+        let bad = [
+            Iocb { reserved2: 1, ..good },
+            Iocb { flags: 4, ..good },
+            Iocb { nbytes: u64::MAX, ..good },
+            Iocb { offset: -1, ..good },
+            Iocb { opcode: 4, ..good },
+            Iocb { opcode: 5, ..good },
+            Iocb { opcode: 9, ..good },
+            Iocb { opcode: 2, ..good },
+            Iocb { flags: 2, priority: 9 << 13, ..good },
+            Iocb { flags: 2, priority: 1, ..good },
+        ];
+        for iocb in bad {
+            assert_eq!(iocb.opcode(), Err(Errno::EINVAL), "{iocb:?}");
+        }
+        assert_eq!(Iocb { flags: 2, priority: 2 << 13 | 7, ..good }.opcode(), good.opcode());
+        assert_eq!(Iocb { flags: 1, eventfd: 9, ..good }.eventfd(), Some(9));
+    }
+}

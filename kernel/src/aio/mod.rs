@@ -1,0 +1,43 @@
+//! Asynchronous I/O: contexts, requests and events (SEMANTICS A20).
+//!
+//! | file | contents |
+//! |---|---|
+//! | `ring` | slots and events of a context: the accounting, nothing else (pure) |
+//! | `completions` | the ring under its lock, who waits on it, the end of a context |
+//! | `request` | a slot: what a request in flight carries, and its completion |
+//! | `iocb` | the ABI's iocb and its validation (AIO-3) |
+//! | `context` | a context, and the table of a process |
+//! | `submit` | from an iocb to a request in flight |
+//!
+//! # Life of a slot
+//!
+//! | state | who owns it | counted as |
+//! |---|---|---|
+//! | free | the context's list | – |
+//! | in flight | the request's `Completion`, on its way through the file system | in flight |
+//! | event | the ring | ready |
+//! | being reaped | a caller of io_getevents that copies it out | reaping |
+//!
+//! In flight + ready + reaping never exceed the size of the ring, so that a completion always finds room (AIO-4).
+//!
+//! # Order of a completion
+//!
+//! The file system calls it on a worker task after everything the outcome promises is true (F1 to F5). Then: the event into the
+//! ring, waiters whose number is reached are woken, the eventfd is signalled, the slot is free, and last the context learns that
+//! one request less is in flight: a destroyer that sees none can take everything down.
+//!
+//! # What user space sees
+//!
+//! A context's id is the address of a page that is mapped into the process, as in Linux. Its header carries no magic number, so
+//! that libraries do not look for events there; nothing is ever read from it (AIO-15).
+mod completions;
+mod context;
+mod iocb;
+mod request;
+mod ring;
+mod submit;
+
+pub use completions::Completions;
+pub use context::{AioContext, AioTable};
+pub use iocb::Iocb;
+pub use ring::{Event, Ring};

@@ -1,0 +1,45 @@
+//! Descriptors, and files that are not in a file system.
+//!
+//! | file | contents |
+//! |---|---|
+//! | `fd_table` | from a number to an open file |
+//! | `io_flags` | the flags of a read or write request |
+//! | `console` | standard input, output and error |
+//! | `eventfd` | a counter to wait on |
+mod console;
+mod eventfd;
+mod fd_table;
+mod io_flags;
+
+pub use console::{Console, Tty};
+pub use eventfd::EventFd;
+pub use fd_table::FdTable;
+pub use io_flags::{read_flags, write_flags};
+
+use base::{Errno, Result};
+use fs::io::{IoSink, IoSource};
+
+/// Takes exactly `dst.len()` bytes, faulting them in. Nothing is locked. Errors: `EFAULT`.
+fn copy_in(src: &mut dyn IoSource, dst: &mut [u8]) -> Result<()> {
+    let mut done = 0;
+    while let Some(rest) = dst.get_mut(done..).filter(|rest| !rest.is_empty()) {
+        let left = rest.len();
+        match src.copy_to_slice(rest) {
+            0 if src.fault_in(left) == 0 => return Err(Errno::EFAULT),
+            n => done += n,
+        }
+    }
+    Ok(())
+}
+
+/// Gives all of `src`, faulting room in; returns how many bytes. Nothing is locked. Errors: `EFAULT`.
+fn copy_out(dst: &mut dyn IoSink, src: &[u8]) -> Result<usize> {
+    let mut done = 0;
+    while let Some(rest) = src.get(done..).filter(|rest| !rest.is_empty()) {
+        match dst.copy_from_slice(rest) {
+            0 if dst.fault_in(rest.len()) == 0 => return Err(Errno::EFAULT),
+            n => done += n,
+        }
+    }
+    Ok(src.len())
+}

@@ -1,0 +1,189 @@
+//! What a pending signal does to a thread on its way back to user code: nothing, the end, or a handler.
+//!
+//! A handler's frame lies on the user stack below the red zone, or on the alternate stack; from high to low addresses: the FPU
+//! state, `siginfo_t`, `ucontext_t`, the return address. `rt_sigreturn` finds it at the stack pointer and restores what it says,
+//! of which nothing is trusted: segments are the kernel's, flags are masked, addresses must be user addresses.
+use super::signal::{Action, Disposition, SigSet, Signal};
+use super::{ExitStatus, Thread};
+use base::{Errno, Result};
+use hal::user::{FpuState, USER_END, UserContext, UserRegs};
+use linux_raw_sys::general as abi;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+/// Bytes below the stack pointer that a leaf function may use.
+const RED_ZONE: u64 = 128;
+/// The flags user code may have: CF, PF, AF, ZF, SF, TF, DF, OF, AC, ID.
+const USER_FLAGS: u64 = 0x24_0dd5;
+/// The flags of a handler's start: interrupts on, all else clear.
+const START_FLAGS: u64 = 0x202;
+const FPU_BYTES: u64 = 512;
+
+/// `ucontext_t` of the kernel ABI with its `sigcontext`.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
+struct Frame {
+    return_address: u64,
+    flags: u64,
+    link: u64,
+    stack: [u64; 3],
+    /// r8 to r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, rflags.
+    regs: [u64; 18],
+    segments: [u16; 4],
+    error: u64,
+    trap: u64,
+    old_mask: u64,
+    fault_addr: u64,
+    fpu: u64,
+    reserved: [u64; 8],
+    mask: SigSet,
+    /// `siginfo_t`: the number first.
+    info: [u32; 32],
+}
+
+/// Delivers what is pending. Called by the run loop when the thread's attention is asked for; `call` is the number of the system
+/// call that was interrupted, if one was.
+pub(super) fn deliver(thread: &Thread, user: &mut UserContext, call: Option<u64>) {
+    while let Some(signal) = thread.take_signal() {
+        let disposition = thread.process.actions.lock().disposition(signal);
+        match disposition {
+            Disposition::Ignore => {}
+            Disposition::Terminate => return terminate(thread, user, signal),
+            Disposition::Handle(action) => {
+                restart_call(user, action, call);
+                if enter_handler(thread, user, signal, action).is_err() {
+                    return terminate(thread, user, Signal::SIGSEGV);
+                }
+                // One handler at a time: others that wait are delivered on the way into it, if its mask lets them.
+                if thread.interrupted() {
+                    continue;
+                }
+                return;
+            }
+        }
+    }
+    thread.take_saved_mask().into_iter().for_each(|mask| thread.set_blocked(mask));
+}
+
+/// A fault of user code: its handler, unless it has none or blocks it, else the end.
+pub(super) fn force(thread: &Thread, user: &mut UserContext, signal: Signal) {
+    let disposition = thread.process.actions.lock().disposition(signal);
+    match disposition {
+        Disposition::Handle(action) if !thread.blocked().contains(signal) => {
+            if enter_handler(thread, user, signal, action).is_err() {
+                terminate(thread, user, signal);
+            }
+        }
+        _ => terminate(thread, user, signal),
+    }
+}
+
+fn terminate(thread: &Thread, user: &UserContext, signal: Signal) {
+    let process = &thread.process;
+    log::warn!("process {} thread {} killed by {:?} at {:#x}", process.pid, thread.tid, signal, user.regs.rip);
+    process.die(ExitStatus::Killed(signal));
+}
+
+/// An interrupted call whose handler asks for it is made again after the handler: reads, writes and waits without a time-out.
+fn restart_call(user: &mut UserContext, action: Action, call: Option<u64>) {
+    let Some(number) = call else { return };
+    let interrupted = user.regs.rax == Errno::EINTR.to_ret() as u64;
+    let restartable = match u32::try_from(number).unwrap_or(u32::MAX) {
+        abi::__NR_read | abi::__NR_write | abi::__NR_readv | abi::__NR_writev | abi::__NR_wait4 => true,
+        abi::__NR_futex => user.regs.r10 == 0,
+        _ => false,
+    };
+    if interrupted && restartable && action.flags & u64::from(abi::SA_RESTART) != 0 {
+        user.regs.rax = number;
+        user.regs.rip = user.regs.rip.wrapping_sub(2);
+    }
+}
+
+/// Builds the frame and points the registers at the handler. Errors: `EFAULT`: the stack cannot take it.
+fn enter_handler(thread: &Thread, user: &mut UserContext, signal: Signal, action: Action) -> Result<()> {
+    let flag = |bit: u32| action.flags & u64::from(bit) != 0;
+    if !flag(abi::SA_RESTORER) {
+        return Err(Errno::EFAULT);
+    }
+    let alt = *thread.alt_stack.lock();
+    let use_alt = flag(abi::SA_ONSTACK) && alt.len > 0 && !alt.contains(user.regs.rsp);
+    let top = if use_alt { alt.base.wrapping_add(alt.len) } else { user.regs.rsp.wrapping_sub(RED_ZONE) };
+    let fpu = top.wrapping_sub(FPU_BYTES) & !63;
+    // At a function's start the stack pointer is 8 below a multiple of 16.
+    let at = (fpu.wrapping_sub(size_of::<Frame>() as u64) & !15).wrapping_sub(8);
+    let blocked = thread.blocked();
+    let frame = Frame {
+        return_address: action.restorer,
+        flags: 0,
+        link: 0,
+        stack: [alt.base, 0, alt.len],
+        regs: frame_regs(&user.regs),
+        segments: [0x33, 0, 0, 0x2b],
+        error: 0,
+        trap: 0,
+        old_mask: blocked.0,
+        fault_addr: 0,
+        fpu,
+        reserved: [0; 8],
+        mask: thread.take_saved_mask().unwrap_or(blocked),
+        info: info(signal),
+    };
+    let mm = &thread.process.mm;
+    mm.write_bytes(fpu, &user.fpu().0)?;
+    mm.write(at, &frame)?;
+    let own = if flag(abi::SA_NODEFER) { SigSet::default() } else { SigSet::of(signal) };
+    thread.set_blocked(blocked.union(action.mask).union(own));
+    if flag(abi::SA_RESETHAND) {
+        thread.process.actions.lock().set(signal, Action::default());
+    }
+    user.regs = UserRegs {
+        rip: action.handler,
+        rsp: at,
+        rdi: u64::from(signal.number()),
+        rsi: at + core::mem::offset_of!(Frame, info) as u64,
+        rdx: at + core::mem::offset_of!(Frame, flags) as u64,
+        rax: 0,
+        rflags: START_FLAGS,
+        ..user.regs
+    };
+    Ok(())
+}
+
+/// Restores what the frame at the stack pointer says. Errors: `EFAULT`: there is none.
+pub fn sigreturn(thread: &Thread, user: &mut UserContext) -> Result<()> {
+    // The handler's `ret` has popped the return address.
+    let mm = &thread.process.mm;
+    let frame: Frame = mm.read(user.regs.rsp.wrapping_sub(8))?;
+    let mut fpu = FpuState([0; 512]);
+    if frame.fpu != 0 {
+        mm.read_bytes(frame.fpu, &mut fpu.0)?;
+    }
+    let regs = user_regs(&frame.regs);
+    if regs.rip >= USER_END {
+        return Err(Errno::EFAULT);
+    }
+    if frame.fpu != 0 {
+        user.set_fpu(&fpu);
+    }
+    user.regs = regs;
+    thread.set_blocked(frame.mask);
+    Ok(())
+}
+
+fn frame_regs(r: &UserRegs) -> [u64; 18] {
+    [
+        r.r8, r.r9, r.r10, r.r11, r.r12, r.r13, r.r14, r.r15, r.rdi, r.rsi, r.rbp, r.rbx, r.rdx, r.rax, r.rcx, r.rsp,
+        r.rip, r.rflags,
+    ]
+}
+
+fn user_regs(frame: &[u64; 18]) -> UserRegs {
+    let [r8, r9, r10, r11, r12, r13, r14, r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, rflags] = *frame;
+    let rflags = rflags & USER_FLAGS | START_FLAGS;
+    UserRegs { rax, rbx, rcx, rdx, rsi, rdi, rbp, rsp, r8, r9, r10, r11, r12, r13, r14, r15, rip, rflags }
+}
+
+fn info(signal: Signal) -> [u32; 32] {
+    let mut info = [0; 32];
+    info[0] = signal.number();
+    info
+}

@@ -1,0 +1,57 @@
+//! Processes and threads.
+//!
+//! | file | contents |
+//! |---|---|
+//! | `system` | what all processes share: ids, the process table, futexes |
+//! | `process` | a process: memory, descriptors, credentials, limits, signal actions, exit status |
+//! | `thread` | a thread: its task, signal mask, pending signals |
+//! | `credentials` | user and group ids |
+//! | `rlimit` | resource limits |
+//! | `signal` | signal numbers, sets and actions (pure) |
+//! | `delivery` | what a pending signal does to a thread: frame, handler, death |
+//! | `futex` | waiting on a word of user memory |
+//! | `elf`, `exec`, `stack` | from an open file to a program that can start |
+//! | `run` | the loop that runs user code, and the end of a thread |
+//! | `sleep` | interruptible sleeping until a deadline |
+//!
+//! # Life of a thread
+//!
+//! ```text
+//!   spawn ──▶ run loop ──▶ exit: clear_child_tid, leave the process ──▶ the last one: the process ends
+//!              │    ▲
+//!              ▼    │
+//!       system call, fault, interrupt
+//! ```
+//!
+//! A process that must die (`exit_group`, a fatal signal) is marked once with its status; every thread is interrupted and ends
+//! itself when it is next back in the run loop. Nobody ends a thread from outside: it may hold locks.
+//!
+//! # What it does not do
+//!
+//! No fork, no execve after the first program, no job control.
+mod credentials;
+mod delivery;
+mod elf;
+mod exec;
+mod futex;
+#[allow(clippy::module_inception)]
+mod process;
+mod rlimit;
+mod run;
+mod signal;
+mod sleep;
+mod stack;
+mod system;
+mod thread;
+
+pub use credentials::Credentials;
+pub use delivery::sigreturn;
+pub use exec::{Program, start_program};
+pub use futex::{FutexKey, FutexTable, MATCH_ANY as FUTEX_MATCH_ANY};
+pub use process::{ExitStatus, Process};
+pub use rlimit::{Limits, RLimit};
+pub use run::{CloneThread, clone_thread, exit_thread_now, run_thread};
+pub use signal::{Action, SigSet, Signal, SignalActions};
+pub use sleep::{Deadline, sleep_interruptible};
+pub use system::System;
+pub use thread::{AltStack, Thread};

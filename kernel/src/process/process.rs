@@ -1,0 +1,208 @@
+//! A process: what its threads share.
+use super::signal::{Disposition, SigSet, Signal};
+use super::{Credentials, Limits, SignalActions, System, Thread};
+use crate::files::FdTable;
+use crate::mm::AddressSpace;
+use alloc::vec::Vec;
+use base::sync::atomic::{AtomicU64, Ordering};
+use base::sync::{Arc, SpinLock, WaitQueue};
+use base::{Errno, Result};
+use fs::vfs::Inode;
+use linux_raw_sys::general as abi;
+
+/// How a process ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ExitStatus {
+    /// By `exit` or `exit_group`; the low eight bits count.
+    Code(u8),
+    /// By a signal.
+    Killed(Signal),
+}
+
+impl ExitStatus {
+    /// What a shell shows: the code, or 128 plus the signal's number.
+    pub fn to_code(self) -> u32 {
+        match self {
+            ExitStatus::Code(code) => u32::from(code),
+            ExitStatus::Killed(signal) => 128 + signal.number(),
+        }
+    }
+}
+
+/// A running program.
+pub struct Process {
+    /// The process id; also the thread id of its first thread.
+    pub pid: u32,
+    /// The process that started it; 0 for the first.
+    pub parent_pid: u32,
+    /// What it belongs to.
+    pub system: Arc<System>,
+    /// Its memory.
+    pub mm: AddressSpace,
+    /// Its descriptors.
+    pub files: FdTable,
+    /// Its aio contexts.
+    pub aio: crate::aio::AioTable,
+    /// The directory that relative paths start from; `None`: the root.
+    pub cwd: SpinLock<Option<Arc<Inode>>>,
+    /// Who it acts as.
+    pub credentials: SpinLock<Credentials>,
+    /// Resource limits.
+    pub limits: SpinLock<Limits>,
+    /// What it does about signals.
+    pub actions: SpinLock<SignalActions>,
+    /// Path and arguments of the program, for `/proc`.
+    pub command: SpinLock<Vec<Vec<u8>>>,
+    /// Mode bits that a newly created file does not get.
+    umask: AtomicU64,
+    /// Signals for whichever thread does not block them.
+    pending: AtomicU64,
+    state: SpinLock<State>,
+    ended: WaitQueue,
+}
+
+struct State {
+    threads: Vec<Arc<Thread>>,
+    /// Set once, by the first that decides that the process must die.
+    dying: Option<ExitStatus>,
+    /// Set by the last thread, when everything is cleaned up.
+    ended: Option<ExitStatus>,
+}
+
+impl Process {
+    /// A process without threads, with root's rights. Errors: `ENOMEM`.
+    pub fn new(system: &Arc<System>, parent_pid: u32) -> Result<Arc<Process>> {
+        let process = Arc::new(Process {
+            pid: system.new_id(),
+            parent_pid,
+            system: system.clone(),
+            mm: AddressSpace::new()?,
+            files: FdTable::new(),
+            aio: crate::aio::AioTable::new(),
+            cwd: SpinLock::new(None),
+            credentials: SpinLock::new(Credentials::default()),
+            limits: SpinLock::new(Limits::default()),
+            actions: SpinLock::new(SignalActions::default()),
+            command: SpinLock::new(Vec::new()),
+            umask: AtomicU64::new(0o022),
+            pending: AtomicU64::new(0),
+            state: SpinLock::new(State { threads: Vec::new(), dying: None, ended: None }),
+            ended: WaitQueue::new(),
+        });
+        system.add(&process);
+        Ok(process)
+    }
+
+    /// Mode bits that a newly created file does not get.
+    pub fn umask(&self) -> u16 {
+        self.umask.load(Ordering::Relaxed) as u16
+    }
+    /// Sets the umask and returns the old one.
+    pub fn set_umask(&self, umask: u16) -> u16 {
+        self.umask.swap(u64::from(umask & 0o777), Ordering::Relaxed) as u16
+    }
+    /// The soft limit of kind `resource` (`RLIMIT_*`).
+    pub fn soft_limit(&self, resource: u32) -> u64 {
+        self.limits.lock().get(resource).map_or(u64::MAX, |limit| limit.soft)
+    }
+    /// Gives `file` the lowest free descriptor. Errors: `EMFILE`, `ENOMEM`.
+    pub fn install(&self, file: Arc<fs::vfs::File>, close_on_exec: bool) -> Result<u32> {
+        self.files.insert(file, close_on_exec, 0, self.soft_limit(abi::RLIMIT_NOFILE))
+    }
+
+    /// The thread `tid` of this process.
+    pub fn thread(&self, tid: u32) -> Option<Arc<Thread>> {
+        self.state.lock().threads.iter().find(|thread| thread.tid == tid).cloned()
+    }
+    /// How many threads run.
+    pub fn thread_count(&self) -> usize {
+        self.state.lock().threads.len()
+    }
+
+    /// Takes a new thread in. Errors: `EAGAIN`: the process is dying.
+    pub(super) fn add_thread(&self, thread: &Arc<Thread>) -> Result<()> {
+        let mut state = self.state.lock();
+        if state.dying.is_some() {
+            return Err(Errno::EAGAIN);
+        }
+        state.threads.push(thread.clone());
+        Ok(())
+    }
+
+    /// Takes a thread out; true for the last one.
+    pub(super) fn remove_thread(&self, tid: u32) -> bool {
+        let mut state = self.state.lock();
+        let at = state.threads.iter().position(|thread| thread.tid == tid);
+        let gone = at.map(|at| state.threads.swap_remove(at));
+        let last = state.threads.is_empty();
+        drop(state);
+        drop(gone);
+        last
+    }
+
+    /// Decides that the process dies with `status`, unless it does already, and interrupts its threads. Any task.
+    pub fn die(&self, status: ExitStatus) {
+        let mut state = self.state.lock();
+        if state.dying.is_none() {
+            state.dying = Some(status);
+        }
+        // Under the lock: no thread can join after the decision and miss it.
+        state.threads.iter().for_each(|thread| thread.kick());
+    }
+    /// Whether the process must die.
+    pub fn is_dying(&self) -> bool {
+        self.state.lock().dying.is_some()
+    }
+
+    /// Marks the process as ended, everything cleaned up. The last thread calls it.
+    pub(super) fn finish(&self, code: ExitStatus) {
+        let mut state = self.state.lock();
+        state.ended = Some(state.dying.unwrap_or(code));
+        drop(state);
+        self.system.remove(self.pid);
+        self.ended.wake_all();
+    }
+    /// Sleeps until the process has ended, and says how. Task context.
+    pub fn wait(&self) -> ExitStatus {
+        let mut status = None;
+        self.ended.wait_until(|| {
+            status = self.state.lock().ended;
+            status.is_some()
+        });
+        status.unwrap_or(ExitStatus::Code(0))
+    }
+
+    /// Sends `signal` to the process: to any thread that does not block it. Any task.
+    pub fn send_signal(&self, signal: Signal) {
+        match self.actions.lock().disposition(signal) {
+            Disposition::Ignore => return,
+            Disposition::Terminate if signal == Signal::SIGKILL => return self.die(ExitStatus::Killed(signal)),
+            Disposition::Terminate | Disposition::Handle(_) => {}
+        }
+        self.pending.fetch_or(SigSet::of(signal).0, Ordering::AcqRel);
+        let state = self.state.lock();
+        let taker = state.threads.iter().find(|thread| !thread.blocked().contains(signal));
+        if let Some(thread) = taker.or(state.threads.first()) {
+            thread.kick();
+        }
+    }
+    /// Takes a pending signal that is not in `blocked`.
+    pub(super) fn take_signal(&self, blocked: SigSet) -> Option<Signal> {
+        take(&self.pending, blocked)
+    }
+    /// Signals that wait for some thread.
+    pub fn pending(&self) -> SigSet {
+        SigSet(self.pending.load(Ordering::Acquire))
+    }
+}
+
+/// Takes the lowest signal of `pending` that is not in `blocked`.
+pub(super) fn take(pending: &AtomicU64, blocked: SigSet) -> Option<Signal> {
+    loop {
+        let signal = SigSet(pending.load(Ordering::Acquire)).without(blocked).first()?;
+        let bit = SigSet::of(signal).0;
+        if pending.fetch_and(!bit, Ordering::AcqRel) & bit != 0 {
+            return Some(signal);
+        }
+    }
+}

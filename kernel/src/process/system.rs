@@ -1,0 +1,53 @@
+//! What all processes share.
+use super::{FutexTable, Process, Thread};
+use alloc::collections::BTreeMap;
+use base::sync::{Arc, SpinLock, Weak};
+use core::sync::atomic::{AtomicU32, Ordering};
+
+/// The processes of a kernel, and what stands between them. A test makes its own.
+pub struct System {
+    /// Who waits on which word of user memory.
+    pub futexes: FutexTable,
+    processes: SpinLock<BTreeMap<u32, Weak<Process>>>,
+    next_id: AtomicU32,
+    boot_ns: u64,
+}
+
+impl System {
+    /// A system without processes.
+    pub fn new() -> Arc<System> {
+        Arc::new(System {
+            futexes: FutexTable::new(),
+            processes: SpinLock::new(BTreeMap::new()),
+            next_id: AtomicU32::new(1),
+            boot_ns: base::time::now_ns(),
+        })
+    }
+    /// A number no process or thread has had.
+    pub fn new_id(&self) -> u32 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+    /// Monotonic time at which the system was made, in nanoseconds.
+    pub fn boot_ns(&self) -> u64 {
+        self.boot_ns
+    }
+    /// The process `pid`.
+    pub fn process(&self, pid: u32) -> Option<Arc<Process>> {
+        self.processes.lock().get(&pid).and_then(Weak::upgrade)
+    }
+    /// The thread `tid` of any process.
+    pub fn thread(&self, tid: u32) -> Option<Arc<Thread>> {
+        let processes = self.all();
+        processes.iter().find_map(|process| process.thread(tid))
+    }
+    /// All processes, in order of their ids.
+    pub fn all(&self) -> alloc::vec::Vec<Arc<Process>> {
+        self.processes.lock().values().filter_map(Weak::upgrade).collect()
+    }
+    pub(super) fn add(&self, process: &Arc<Process>) {
+        self.processes.lock().insert(process.pid, Arc::downgrade(process));
+    }
+    pub(super) fn remove(&self, pid: u32) {
+        self.processes.lock().remove(&pid);
+    }
+}

@@ -1,0 +1,185 @@
+//! A thread of a process.
+use super::process::take;
+use super::signal::{Disposition, SigSet, Signal};
+use super::{ExitStatus, Process};
+use base::sched::Task;
+use base::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use base::sync::{Arc, SpinLock};
+use fs::caller::Caller;
+use linux_raw_sys::general as abi;
+
+/// Where handlers that ask for it run: `stack_t` of the ABI without its flags.
+#[derive(Clone, Copy, Debug, Default)]
+#[allow(missing_docs)]
+pub struct AltStack {
+    pub base: u64,
+    pub len: u64,
+}
+
+impl AltStack {
+    /// Whether the stack pointer `rsp` is on it.
+    pub fn contains(&self, rsp: u64) -> bool {
+        rsp > self.base && rsp - self.base <= self.len
+    }
+}
+
+/// A thread: what it has of its own.
+pub struct Thread {
+    /// The thread id.
+    pub tid: u32,
+    /// Its process.
+    pub process: Arc<Process>,
+    /// The word to clear, and wake a waiter on, at the end (`CLONE_CHILD_CLEARTID`, `set_tid_address`).
+    pub clear_child_tid: AtomicU64,
+    /// The list of robust futexes; stored only.
+    pub robust_list: AtomicU64,
+    /// The alternate signal stack.
+    pub alt_stack: SpinLock<AltStack>,
+    /// The name (`PR_SET_NAME`), NUL padded.
+    pub name: SpinLock<[u8; 16]>,
+    blocked: AtomicU64,
+    /// The mask that a handler's return, or the call's, restores (rt_sigsuspend).
+    saved_mask: SpinLock<Option<SigSet>>,
+    pending: AtomicU64,
+    /// Something waits for the thread in the run loop: a signal, or the end of the process.
+    attention: AtomicBool,
+    /// `exit` was called: its code, plus `EXITING`.
+    exit: AtomicU64,
+    task: SpinLock<Option<Task>>,
+}
+
+/// Marks that a thread has called `exit`.
+const EXITING: u64 = 1 << 32;
+
+impl Thread {
+    /// A thread of `process` that blocks `blocked`. It does not run yet.
+    pub fn new(process: &Arc<Process>, tid: u32, blocked: SigSet) -> Arc<Thread> {
+        Arc::new(Thread {
+            tid,
+            process: process.clone(),
+            clear_child_tid: AtomicU64::new(0),
+            robust_list: AtomicU64::new(0),
+            alt_stack: SpinLock::new(AltStack::default()),
+            name: SpinLock::new([0; 16]),
+            blocked: AtomicU64::new(blocked.0),
+            saved_mask: SpinLock::new(None),
+            pending: AtomicU64::new(0),
+            attention: AtomicBool::new(false),
+            exit: AtomicU64::new(0),
+            task: SpinLock::new(None),
+        })
+    }
+
+    /// Names the task that runs this thread. The task calls it before anything else; a kick that came earlier is not lost.
+    pub(super) fn attach(&self, task: Task) {
+        *self.task.lock() = Some(task.clone());
+        if self.attention() {
+            task.interrupt();
+        }
+    }
+
+    /// Whether the run loop must look at signals and at the process's state. One load: it is asked after every system call.
+    #[inline]
+    pub fn attention(&self) -> bool {
+        self.attention.load(Ordering::Acquire)
+    }
+    /// Takes the mark back, before the reasons for it are looked at.
+    pub(super) fn clear_attention(&self) {
+        self.attention.store(false, Ordering::Release);
+        if let Some(task) = self.task.lock().as_ref() {
+            task.clear_interrupt();
+        }
+    }
+    /// Makes the thread look: it leaves interruptible sleeps. Any task.
+    pub fn kick(&self) {
+        self.attention.store(true, Ordering::Release);
+        if let Some(task) = self.task.lock().as_ref() {
+            task.interrupt();
+        }
+    }
+    /// Whether an interruptible sleep must end: a signal that is not blocked, or the end of the process.
+    pub fn interrupted(&self) -> bool {
+        self.attention() && (self.process.is_dying() || self.deliverable().0 != 0)
+    }
+
+    /// Ends the thread on its way back to user code.
+    pub(super) fn set_exit_code(&self, code: u8) {
+        self.exit.store(EXITING | u64::from(code), Ordering::Relaxed);
+        self.attention.store(true, Ordering::Release);
+    }
+    pub(super) fn is_exiting(&self) -> bool {
+        self.exit.load(Ordering::Relaxed) != 0
+    }
+    /// The code to end with, if the thread must end: by its own `exit` or with its process.
+    pub(super) fn exit_code(&self) -> Option<u8> {
+        (self.is_exiting() || self.process.is_dying()).then(|| self.exit.load(Ordering::Relaxed) as u8)
+    }
+
+    /// Signals that are not delivered now.
+    pub fn blocked(&self) -> SigSet {
+        SigSet(self.blocked.load(Ordering::Acquire))
+    }
+    /// Sets the mask. The thread itself calls it; what is no longer blocked is delivered on the way back to user code.
+    pub fn set_blocked(&self, blocked: SigSet) {
+        self.blocked.store(blocked.blockable().0, Ordering::Release);
+        if self.deliverable().0 != 0 {
+            self.attention.store(true, Ordering::Release);
+        }
+    }
+    /// Keeps the mask of now until the signal that ended a sleep is delivered; then `saved` is the mask again.
+    pub fn restore_after_signal(&self, saved: SigSet) {
+        *self.saved_mask.lock() = Some(saved);
+        self.attention.store(true, Ordering::Release);
+    }
+    pub(super) fn take_saved_mask(&self) -> Option<SigSet> {
+        self.saved_mask.lock().take()
+    }
+    /// Signals that wait for the thread, blocked ones included.
+    pub fn pending(&self) -> SigSet {
+        SigSet(self.pending.load(Ordering::Acquire)).union(self.process.pending())
+    }
+    fn deliverable(&self) -> SigSet {
+        self.pending().without(self.blocked())
+    }
+    /// Sends `signal` to this thread. Any task.
+    pub fn send_signal(&self, signal: Signal) {
+        match self.process.actions.lock().disposition(signal) {
+            Disposition::Ignore => return,
+            Disposition::Terminate if signal == Signal::SIGKILL => {
+                return self.process.die(ExitStatus::Killed(signal));
+            }
+            Disposition::Terminate | Disposition::Handle(_) => {}
+        }
+        self.pending.fetch_or(SigSet::of(signal).0, Ordering::AcqRel);
+        self.kick();
+    }
+    /// Takes a signal that is to be delivered now.
+    pub(super) fn take_signal(&self) -> Option<Signal> {
+        let blocked = self.blocked();
+        take(&self.pending, blocked).or_else(|| self.process.take_signal(blocked))
+    }
+}
+
+impl Caller for Thread {
+    fn uid(&self) -> u32 {
+        self.process.credentials.lock().euid
+    }
+    fn gid(&self) -> u32 {
+        self.process.credentials.lock().egid
+    }
+    fn in_group(&self, gid: u32) -> bool {
+        self.process.credentials.lock().in_group(gid)
+    }
+    fn umask(&self) -> u16 {
+        self.process.umask()
+    }
+    fn file_size_limit(&self) -> u64 {
+        self.process.soft_limit(abi::RLIMIT_FSIZE)
+    }
+    fn file_size_exceeded(&self) {
+        self.send_signal(Signal::SIGXFSZ);
+    }
+    fn fatal_signal_pending(&self) -> bool {
+        self.attention() && self.process.is_dying()
+    }
+}

@@ -1,0 +1,103 @@
+//! System calls: from the registers of a thread to a handler and back.
+//!
+//! | file | contents |
+//! |---|---|
+//! | `table` | every call: number, handler, arguments, what it supports; also yields the names and `docs/SYSCALLS.md` |
+//! | `args` | from registers to typed arguments |
+//! | `memory` | mmap and its family |
+//! | `process`, `identity`, `limits` | exit, clone; ids and names; limits and usage |
+//! | `signals` | actions, masks, kill |
+//! | `time` | clocks and sleeping |
+//! | `futex` | futex |
+//! | `aio` | io_setup and its family |
+//! | `misc` | what fits nowhere else |
+//!
+//! # The way of a call
+//!
+//! `dispatch` indexes a flat table by number and calls the handler: no tracing, no locks and no reference counts on the way.
+//! A handler has the shape `fn(&mut SyscallContext<'_>, ...) -> Result<u64>`; its arguments are typed in the table. The result
+//! goes to `rax` as it is, an error as its negative number.
+mod args;
+mod table;
+
+pub use args::{FromRegister, UserAddr};
+pub use table::{TABLE_LEN, describe};
+
+use crate::mm::AddressSpace;
+use crate::process::{Process, Thread};
+use base::stats::{self, Counter};
+use base::sync::Arc;
+use base::{Errno, Result};
+use core::sync::atomic::{AtomicU64, Ordering};
+use fs::vfs::File;
+use hal::user::UserContext;
+
+/// What a handler works with: the calling thread and its registers.
+pub struct SyscallContext<'a> {
+    /// The calling thread.
+    pub thread: &'a Arc<Thread>,
+    /// Its user state. Handlers of ordinary calls leave it alone.
+    pub user: &'a mut UserContext,
+}
+
+impl<'a> SyscallContext<'a> {
+    /// The calling process.
+    pub fn process(&self) -> &'a Process {
+        &self.thread.process
+    }
+    /// Its memory, the active one.
+    pub fn mm(&self) -> &'a AddressSpace {
+        &self.thread.process.mm
+    }
+    /// The open file behind a descriptor. Errors: `EBADF`.
+    pub fn file(&self, fd: u32) -> Result<Arc<File>> {
+        self.thread.process.files.get(fd)
+    }
+}
+
+/// A call's code behind its typed wrapper: the six argument registers in order.
+pub type Handler = fn(&mut SyscallContext<'_>, &[u64; 6]) -> Result<u64>;
+
+/// Runs the call that the registers ask for and puts its result into `rax`.
+#[inline]
+pub fn dispatch(context: &mut SyscallContext<'_>) {
+    let regs = &context.user.regs;
+    let number = regs.rax;
+    let args = [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9];
+    let handler = usize::try_from(number).ok().and_then(|n| table::HANDLERS.get(n).copied().flatten());
+    let result = match handler {
+        Some(handler) => handler(context, &args),
+        None => unknown(number),
+    };
+    context.user.regs.rax = match result {
+        Ok(value) => value,
+        Err(errno) => errno.to_ret() as u64,
+    };
+}
+
+/// A call that does not exist here: counted, and named once on the log.
+#[cold]
+fn unknown(number: u64) -> Result<u64> {
+    static NAMED: [AtomicU64; 8] = [const { AtomicU64::new(0) }; 8];
+    stats::count(Counter::UnknownSyscalls);
+    let fresh = NAMED
+        .get((number / 64) as usize)
+        .is_none_or(|word| word.fetch_or(1 << (number % 64), Ordering::Relaxed) & (1 << (number % 64)) == 0);
+    if fresh {
+        log::warn!("system call {number} ({}) is not supported: ENOSYS", table::name(number).unwrap_or("no name"));
+    }
+    Err(Errno::ENOSYS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_call_is_counted_and_refused() {
+        let before = stats::get(Counter::UnknownSyscalls);
+        assert_eq!(unknown(499), Err(Errno::ENOSYS));
+        assert_eq!(unknown(u64::MAX), Err(Errno::ENOSYS));
+        assert!(stats::get(Counter::UnknownSyscalls) >= before + 2);
+    }
+}

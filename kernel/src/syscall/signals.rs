@@ -1,0 +1,189 @@
+//! Signal actions, masks, and sending.
+use super::{SyscallContext, UserAddr};
+use crate::process::{Action, AltStack, SigSet, Signal, sleep_interruptible};
+use base::{Errno, Result};
+use linux_raw_sys::general as abi;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+/// Bytes of a signal set, which the calls are told.
+const SET_SIZE: u64 = 8;
+/// The smallest alternate stack that is taken.
+const MIN_STACK: u64 = 2048;
+
+/// `rt_sigaction`. Errors: `EINVAL`, `EFAULT`.
+pub fn rt_sigaction(
+    context: &mut SyscallContext<'_>,
+    signal: u32,
+    action: UserAddr,
+    old: UserAddr,
+    size: u64,
+) -> Result<u64> {
+    let signal = Signal::from_number(signal).ok_or(Errno::EINVAL)?;
+    if size != SET_SIZE {
+        return Err(Errno::EINVAL);
+    }
+    let new = if action == 0 { None } else { Some(context.mm().read::<Action>(action)?) };
+    if new.is_some() && (signal == Signal::SIGKILL || signal == Signal::SIGSTOP) {
+        return Err(Errno::EINVAL);
+    }
+    let before = {
+        let mut actions = context.process().actions.lock();
+        let before = actions.get(signal);
+        if let Some(mut new) = new {
+            new.mask = new.mask.blockable();
+            actions.set(signal, new);
+        }
+        before
+    };
+    if old != 0 {
+        context.mm().write(old, &before)?;
+    }
+    Ok(0)
+}
+
+/// `rt_sigprocmask`. Errors: `EINVAL`, `EFAULT`.
+pub fn rt_sigprocmask(
+    context: &mut SyscallContext<'_>,
+    how: u32,
+    set: UserAddr,
+    old: UserAddr,
+    size: u64,
+) -> Result<u64> {
+    if size != SET_SIZE {
+        return Err(Errno::EINVAL);
+    }
+    let before = context.thread.blocked();
+    if set != 0 {
+        let set = context.mm().read::<SigSet>(set)?;
+        context.thread.set_blocked(match how {
+            abi::SIG_BLOCK => before.union(set),
+            abi::SIG_UNBLOCK => before.without(set),
+            abi::SIG_SETMASK => set,
+            _ => return Err(Errno::EINVAL),
+        });
+    }
+    if old != 0 {
+        context.mm().write(old, &before)?;
+    }
+    Ok(0)
+}
+
+/// `rt_sigpending`. Errors: `EINVAL`, `EFAULT`.
+pub fn rt_sigpending(context: &mut SyscallContext<'_>, set: UserAddr, size: u64) -> Result<u64> {
+    if size > SET_SIZE {
+        return Err(Errno::EINVAL);
+    }
+    let pending = SigSet(context.thread.pending().0 & context.thread.blocked().0);
+    context.mm().write_bytes(set, pending.as_bytes().get(..size as usize).unwrap_or_default())?;
+    Ok(0)
+}
+
+/// `rt_sigsuspend`. Always an error: `EINTR`, or `EINVAL`, `EFAULT`.
+pub fn rt_sigsuspend(context: &mut SyscallContext<'_>, set: UserAddr, size: u64) -> Result<u64> {
+    if size != SET_SIZE {
+        return Err(Errno::EINVAL);
+    }
+    let set = context.mm().read::<SigSet>(set)?;
+    let saved = context.thread.blocked();
+    context.thread.set_blocked(set);
+    let result = pause(context);
+    context.thread.restore_after_signal(saved);
+    result
+}
+
+/// `pause`: sleeps until a signal. Always `EINTR`.
+pub fn pause(context: &mut SyscallContext<'_>) -> Result<u64> {
+    sleep_interruptible(context.thread, None, || None::<()>)?;
+    Err(Errno::EINTR)
+}
+
+/// `rt_sigreturn`: back from a handler. The registers are those of the frame afterwards, `rax` included.
+pub fn rt_sigreturn(context: &mut SyscallContext<'_>) -> Result<u64> {
+    if crate::process::sigreturn(context.thread, context.user).is_err() {
+        context.thread.send_signal(Signal::SIGSEGV);
+    }
+    Ok(context.user.regs.rax)
+}
+
+/// `stack_t`
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
+struct StackT {
+    base: u64,
+    flags: u32,
+    padding: u32,
+    len: u64,
+}
+
+/// `sigaltstack`. Errors: `EINVAL`, `ENOMEM` (too small), `EPERM` (in use), `EFAULT`.
+pub fn sigaltstack(context: &mut SyscallContext<'_>, new: UserAddr, old: UserAddr) -> Result<u64> {
+    let before = *context.thread.alt_stack.lock();
+    let in_use = before.contains(context.user.regs.rsp);
+    let flags = match before.len {
+        0 => abi::SS_DISABLE,
+        _ if in_use => abi::SS_ONSTACK,
+        _ => 0,
+    };
+    let new = if new == 0 { None } else { Some(context.mm().read::<StackT>(new)?) };
+    if old != 0 {
+        context.mm().write(old, &StackT { base: before.base, flags, padding: 0, len: before.len })?;
+    }
+    if let Some(new) = new {
+        if in_use {
+            return Err(Errno::EPERM);
+        }
+        let stack = match new.flags {
+            abi::SS_DISABLE => AltStack::default(),
+            0 | abi::SS_ONSTACK if new.len < MIN_STACK => return Err(Errno::ENOMEM),
+            0 | abi::SS_ONSTACK => AltStack { base: new.base, len: new.len },
+            _ => return Err(Errno::EINVAL),
+        };
+        *context.thread.alt_stack.lock() = stack;
+    }
+    Ok(0)
+}
+
+/// A signal to send; `None` for 0, which only checks the target. Errors: `EINVAL`.
+fn sendable(signal: u32) -> Result<Option<Signal>> {
+    if signal == 0 { Ok(None) } else { Signal::from_number(signal).map(Some).ok_or(Errno::EINVAL) }
+}
+
+/// `kill`. Errors: `EINVAL`, `ESRCH`.
+pub fn kill(context: &mut SyscallContext<'_>, pid: i32, signal: u32) -> Result<u64> {
+    let signal = sendable(signal)?;
+    let own = context.process();
+    let targets = match pid {
+        0 => own.system.process(own.pid).into_iter().collect(),
+        -1 => own.system.all(),
+        _ => own.system.process(pid.unsigned_abs()).into_iter().collect::<alloc::vec::Vec<_>>(),
+    };
+    if targets.is_empty() {
+        return Err(Errno::ESRCH);
+    }
+    if let Some(signal) = signal {
+        targets.iter().for_each(|process| process.send_signal(signal));
+    }
+    Ok(0)
+}
+
+/// `tkill`. Errors: `EINVAL`, `ESRCH`.
+pub fn tkill(context: &mut SyscallContext<'_>, tid: u32, signal: u32) -> Result<u64> {
+    let signal = sendable(signal)?;
+    let process = context.process();
+    let thread = process.thread(tid).or_else(|| process.system.thread(tid)).ok_or(Errno::ESRCH)?;
+    if let Some(signal) = signal {
+        thread.send_signal(signal);
+    }
+    Ok(0)
+}
+
+/// `tgkill`. Errors: `EINVAL`, `ESRCH`.
+pub fn tgkill(context: &mut SyscallContext<'_>, tgid: u32, tid: u32, signal: u32) -> Result<u64> {
+    let signal = sendable(signal)?;
+    let process = context.process().system.process(tgid).ok_or(Errno::ESRCH)?;
+    let thread = process.thread(tid).ok_or(Errno::ESRCH)?;
+    if let Some(signal) = signal {
+        thread.send_signal(signal);
+    }
+    Ok(0)
+}

@@ -1,0 +1,160 @@
+//! The table of system calls. One line a call: number, name, handler with the names of its arguments, and what it supports.
+//!
+//! The types of the arguments are those of the handler: see [`super::FromRegister`]. The document `docs/SYSCALLS.md` is made from
+//! this table by [`describe`]. File calls have their handlers beside the others in this folder.
+use super::{FromRegister, Handler};
+use super::{aio, futex, identity, limits, memory, misc, process, signals, time};
+use core::fmt::{self, Write};
+
+/// Numbers below this one have a place in the table.
+pub const TABLE_LEN: usize = 512;
+
+struct Entry {
+    number: usize,
+    name: &'static str,
+    arguments: &'static [&'static str],
+    handler: Handler,
+    doc: &'static str,
+}
+
+macro_rules! calls {
+    ($($number:literal $name:ident => $handler:path [$($arg:ident),*] $doc:literal;)*) => {
+        static ENTRIES: &[Entry] = &[$(Entry {
+            number: $number,
+            name: stringify!($name),
+            arguments: &[$(stringify!($arg)),*],
+            handler: |context, &[$($arg,)* ..]| $handler(context, $(FromRegister::from_register($arg)),*),
+            doc: $doc,
+        },)*];
+    };
+}
+
+calls! {
+    9 mmap => memory::mmap [addr, len, prot, flags, fd, offset] "Private and shared anonymous memory, private files, shared files for reading. Shared writable files: `ENODEV`. No huge pages.";
+    10 mprotect => memory::mprotect [addr, len, prot] "Read, write, execute in any combination.";
+    11 munmap => memory::munmap [addr, len] "Complete.";
+    12 brk => memory::brk [addr] "Complete.";
+    13 rt_sigaction => signals::rt_sigaction [signal, action, old, size] "Handlers with `SA_SIGINFO`, `SA_ONSTACK`, `SA_NODEFER`, `SA_RESETHAND`, `SA_RESTART`.";
+    14 rt_sigprocmask => signals::rt_sigprocmask [how, set, old, size] "Complete.";
+    15 rt_sigreturn => signals::rt_sigreturn [] "Complete; FPU state of the frame included.";
+    24 sched_yield => misc::sched_yield [] "Complete.";
+    25 mremap => memory::mremap [] "`ENOSYS`: callers allocate and copy.";
+    26 msync => memory::msync [addr, len, flags] "Checks its arguments: there are no shared writable file mappings to write back.";
+    28 madvise => memory::madvise [addr, len, advice] "`MADV_DONTNEED`; advice without effect on content is accepted and has none.";
+    34 pause => signals::pause [] "Complete.";
+    35 nanosleep => time::nanosleep [request, remaining] "Complete.";
+    39 getpid => identity::getpid [] "Complete.";
+    56 clone => process::clone [flags, stack, parent_tid, child_tid, tls] "Threads (`CLONE_VM|FS|FILES|SIGHAND|THREAD|SYSVSEM`). New processes: `ENOSYS`.";
+    57 fork => process::fork [] "`ENOSYS`.";
+    58 vfork => process::fork [] "`ENOSYS`.";
+    59 execve => process::execve [] "`ENOSYS`.";
+    60 exit => process::exit [code] "Complete.";
+    61 wait4 => process::wait4 [] "`ECHILD`: there are no child processes.";
+    62 kill => signals::kill [pid, signal] "One process, or all with -1. No process groups.";
+    63 uname => identity::uname [buffer] "Complete.";
+    95 umask => identity::umask [mask] "Complete.";
+    96 gettimeofday => time::gettimeofday [tv, tz] "The time zone is UTC.";
+    97 getrlimit => limits::getrlimit [resource, limit] "Complete.";
+    98 getrusage => limits::getrusage [who, usage] "Memory only; times are 0.";
+    99 sysinfo => limits::sysinfo [info] "Uptime, memory, processes.";
+    100 times => limits::times [buffer] "Times are 0; the result is the uptime in ticks.";
+    102 getuid => identity::getuid [] "Complete.";
+    104 getgid => identity::getgid [] "Complete.";
+    105 setuid => identity::setuid [uid] "Complete.";
+    106 setgid => identity::setgid [gid] "Complete.";
+    107 geteuid => identity::geteuid [] "Complete.";
+    108 getegid => identity::getegid [] "Complete.";
+    109 setpgid => identity::setpgid [pid, pgid] "Accepted, no effect: no job control.";
+    110 getppid => identity::getppid [] "Complete.";
+    111 getpgrp => identity::getpid [] "Every process is its own group.";
+    112 setsid => identity::getpid [] "Every process is its own session.";
+    115 getgroups => identity::getgroups [count, list] "Complete.";
+    121 getpgid => identity::getpgid [pid] "Every process is its own group.";
+    127 rt_sigpending => signals::rt_sigpending [set, size] "Complete.";
+    130 rt_sigsuspend => signals::rt_sigsuspend [set, size] "Complete.";
+    131 sigaltstack => signals::sigaltstack [new, old] "Complete.";
+    157 prctl => misc::prctl [option, a, b] "`PR_SET_NAME`, `PR_GET_NAME`, `PR_SET_PDEATHSIG` (stored nowhere), `PR_GET_DUMPABLE`. Others: `EINVAL`.";
+    158 arch_prctl => misc::arch_prctl [code, addr] "`ARCH_SET_FS`, `ARCH_GET_FS`. Others: `EINVAL`.";
+    160 setrlimit => limits::setrlimit [resource, limit] "Complete.";
+    186 gettid => identity::gettid [] "Complete.";
+    200 tkill => signals::tkill [tid, signal] "Complete.";
+    201 time => time::time [out] "Complete.";
+    202 futex => futex::futex [addr, operation, value, timeout, addr2, value3] "WAIT, WAKE, WAIT_BITSET, WAKE_BITSET, REQUEUE, CMP_REQUEUE. No PI futexes, no WAKE_OP: `ENOSYS`.";
+    203 sched_setaffinity => misc::sched_setaffinity [pid, len, mask] "Accepted when the mask has the one CPU.";
+    204 sched_getaffinity => misc::sched_getaffinity [pid, len, mask] "One CPU.";
+    206 io_setup => aio::io_setup [count, context] "Complete.";
+    207 io_destroy => aio::io_destroy [context] "Complete.";
+    208 io_getevents => aio::io_getevents [context, min, max, events, timeout] "Complete.";
+    209 io_submit => aio::io_submit [context, count, iocbs] "PREAD, PWRITE, PREADV, PWRITEV, FSYNC, FDSYNC, NOOP. POLL: `EINVAL`.";
+    210 io_cancel => aio::io_cancel [context, iocb, result] "`EINVAL`: nothing can be cancelled.";
+    218 set_tid_address => process::set_tid_address [addr] "Complete.";
+    228 clock_gettime => time::clock_gettime [clock, time] "REALTIME, MONOTONIC, their coarse and raw kinds, BOOTTIME, and the CPU clocks as uptime.";
+    229 clock_getres => time::clock_getres [clock, time] "One nanosecond.";
+    230 clock_nanosleep => time::clock_nanosleep [clock, flags, request, remaining] "REALTIME, MONOTONIC, BOOTTIME; `TIMER_ABSTIME`.";
+    231 exit_group => process::exit_group [code] "Complete.";
+    234 tgkill => signals::tgkill [tgid, tid, signal] "Complete.";
+    273 set_robust_list => misc::set_robust_list [head, len] "Stored; not walked at a thread's end.";
+    302 prlimit64 => limits::prlimit64 [pid, resource, new, old] "Complete for the own process.";
+    318 getrandom => misc::getrandom [buffer, len, flags] "Complete.";
+    324 membarrier => misc::not_there [] "`ENOSYS`.";
+    333 io_pgetevents => aio::io_pgetevents [context, min, max, events, timeout, sig] "Complete.";
+    334 rseq => misc::not_there [] "`ENOSYS`: callers do without.";
+    435 clone3 => misc::not_there [] "`ENOSYS`: callers fall back to clone.";
+}
+
+/// Handlers by number.
+pub(super) static HANDLERS: [Option<Handler>; TABLE_LEN] = {
+    let mut table = [None; TABLE_LEN];
+    let mut i = 0;
+    while i < ENTRIES.len() {
+        assert!(table[ENTRIES[i].number].is_none(), "two handlers for one number");
+        table[ENTRIES[i].number] = Some(ENTRIES[i].handler);
+        i += 1;
+    }
+    table
+};
+
+/// The name of a call of the table.
+pub(super) fn name(number: u64) -> Option<&'static str> {
+    ENTRIES.iter().find(|entry| entry.number as u64 == number).map(|entry| entry.name)
+}
+
+/// Writes the table as Markdown: `docs/SYSCALLS.md`.
+pub fn describe(out: &mut dyn Write) -> fmt::Result {
+    writeln!(out, "# System calls\n")?;
+    writeln!(out, "Made from `kernel/src/syscall/table.rs`. Every call not in it answers `ENOSYS`, is counted, and is named")?;
+    writeln!(out, "once on the log.\n")?;
+    writeln!(out, "| number | call | what is supported |\n|---|---|---|")?;
+    for entry in ENTRIES {
+        write!(out, "| {} | `{}(", entry.number, entry.name)?;
+        for (i, argument) in entry.arguments.iter().enumerate() {
+            write!(out, "{}{argument}", if i > 0 { ", " } else { "" })?;
+        }
+        writeln!(out, ")` | {} |", entry.doc)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::String;
+
+    #[test]
+    fn numbers_ascend_and_names_are_those_of_the_abi() {
+        assert!(ENTRIES.is_sorted_by(|a, b| a.number < b.number));
+        assert_eq!(name(u64::from(linux_raw_sys::general::__NR_io_submit)), Some("io_submit"));
+        assert_eq!(name(u64::from(linux_raw_sys::general::__NR_getppid)), Some("getppid"));
+    }
+
+    #[test]
+    fn the_document_is_up_to_date() {
+        let mut made = String::new();
+        describe(&mut made).unwrap();
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/SYSCALLS.md");
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(path, &made).unwrap();
+        }
+        assert!(std::fs::read_to_string(path).is_ok_and(|on_disk| on_disk == made), "run with UPDATE_DOCS=1");
+    }
+}

@@ -1,0 +1,148 @@
+//! Clocks and sleeping.
+use super::{SyscallContext, UserAddr};
+use crate::process::{Deadline, sleep_interruptible};
+use base::{Errno, Result, time};
+use linux_raw_sys::general as abi;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+const NS_PER_S: u64 = 1_000_000_000;
+
+/// `struct timespec` of the ABI.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
+#[allow(missing_docs)]
+pub struct TimeSpec {
+    pub sec: i64,
+    pub nsec: i64,
+}
+
+impl TimeSpec {
+    /// From nanoseconds.
+    pub fn from_ns(ns: u64) -> TimeSpec {
+        TimeSpec { sec: (ns / NS_PER_S) as i64, nsec: (ns % NS_PER_S) as i64 }
+    }
+    /// To nanoseconds, at most `u64::MAX`. Errors: `EINVAL` (negative, or a full second of nanoseconds).
+    pub fn to_ns(self) -> Result<u64> {
+        let sec = u64::try_from(self.sec).map_err(|_| Errno::EINVAL)?;
+        let nsec = u64::try_from(self.nsec).ok().filter(|&n| n < NS_PER_S).ok_or(Errno::EINVAL)?;
+        Ok(sec.saturating_mul(NS_PER_S).saturating_add(nsec))
+    }
+}
+
+/// Reads a relative time-out; a null pointer is none. Errors: `EFAULT`, `EINVAL`.
+pub fn read_timeout(context: &SyscallContext<'_>, addr: UserAddr) -> Result<Option<u64>> {
+    if addr == 0 {
+        return Ok(None);
+    }
+    context.mm().read::<TimeSpec>(addr)?.to_ns().map(Some)
+}
+
+/// What a clock shows, in nanoseconds. Errors: `EINVAL`.
+fn read_clock(clock: u32) -> Result<u64> {
+    match clock {
+        abi::CLOCK_REALTIME | abi::CLOCK_REALTIME_COARSE | abi::CLOCK_TAI => Ok(time::wall_clock_ns()),
+        abi::CLOCK_MONOTONIC
+        | abi::CLOCK_MONOTONIC_RAW
+        | abi::CLOCK_MONOTONIC_COARSE
+        | abi::CLOCK_BOOTTIME
+        | abi::CLOCK_PROCESS_CPUTIME_ID
+        | abi::CLOCK_THREAD_CPUTIME_ID => Ok(time::now_ns()),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// `clock_gettime`. Errors: `EINVAL`, `EFAULT`.
+pub fn clock_gettime(context: &mut SyscallContext<'_>, clock: u32, out: UserAddr) -> Result<u64> {
+    context.mm().write(out, &TimeSpec::from_ns(read_clock(clock)?))?;
+    Ok(0)
+}
+
+/// `clock_getres`. Errors: `EINVAL`, `EFAULT`.
+pub fn clock_getres(context: &mut SyscallContext<'_>, clock: u32, out: UserAddr) -> Result<u64> {
+    read_clock(clock)?;
+    if out != 0 {
+        context.mm().write(out, &TimeSpec::from_ns(1))?;
+    }
+    Ok(0)
+}
+
+/// `gettimeofday`. Errors: `EFAULT`.
+pub fn gettimeofday(context: &mut SyscallContext<'_>, tv: UserAddr, tz: UserAddr) -> Result<u64> {
+    let now = time::wall_clock_ns();
+    if tv != 0 {
+        context.mm().write(tv, &[now / NS_PER_S, now % NS_PER_S / 1000])?;
+    }
+    if tz != 0 {
+        context.mm().write(tz, &[0u32; 2])?;
+    }
+    Ok(0)
+}
+
+/// `time`. Errors: `EFAULT`.
+pub fn time(context: &mut SyscallContext<'_>, out: UserAddr) -> Result<u64> {
+    let now = time::wall_clock_ns() / NS_PER_S;
+    if out != 0 {
+        context.mm().write(out, &now)?;
+    }
+    Ok(now)
+}
+
+/// `nanosleep`. Errors: `EINVAL`, `EFAULT`, `EINTR`.
+pub fn nanosleep(context: &mut SyscallContext<'_>, request: UserAddr, remaining: UserAddr) -> Result<u64> {
+    clock_nanosleep(context, abi::CLOCK_MONOTONIC, 0, request, remaining)
+}
+
+/// `clock_nanosleep`. Errors: `EINVAL`, `EFAULT`, `EINTR`.
+pub fn clock_nanosleep(
+    context: &mut SyscallContext<'_>,
+    clock: u32,
+    flags: u32,
+    request: UserAddr,
+    remaining: UserAddr,
+) -> Result<u64> {
+    let realtime = match clock {
+        abi::CLOCK_REALTIME | abi::CLOCK_TAI => true,
+        abi::CLOCK_MONOTONIC | abi::CLOCK_BOOTTIME => false,
+        _ => return Err(Errno::EINVAL),
+    };
+    let ns = context.mm().read::<TimeSpec>(request)?.to_ns()?;
+    let absolute = flags & abi::TIMER_ABSTIME != 0;
+    let deadline = match (absolute, realtime) {
+        (false, _) => time::now_ns().saturating_add(ns),
+        (true, false) => ns,
+        (true, true) => realtime_deadline(ns),
+    };
+    match sleep_interruptible(context.thread, Some(deadline), || None::<()>) {
+        Err(e) => {
+            if !absolute && remaining != 0 {
+                let left = deadline.saturating_sub(time::now_ns());
+                context.mm().write(remaining, &TimeSpec::from_ns(left))?;
+            }
+            Err(e)
+        }
+        Ok(_) => Ok(0),
+    }
+}
+
+/// The monotonic deadline for a wall-clock time.
+pub fn realtime_deadline(wall_ns: u64) -> u64 {
+    time::now_ns().saturating_add(wall_ns.saturating_sub(time::wall_clock_ns()))
+}
+
+/// The deadline for a relative time-out.
+pub fn deadline_after(timeout_ns: Option<u64>) -> Deadline {
+    timeout_ns.map(|ns| time::now_ns().saturating_add(ns))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_checked_and_saturate() {
+        assert_eq!(TimeSpec { sec: 1, nsec: 5 }.to_ns(), Ok(1_000_000_005));
+        assert_eq!(TimeSpec { sec: -1, nsec: 0 }.to_ns(), Err(Errno::EINVAL));
+        assert_eq!(TimeSpec { sec: 0, nsec: 1_000_000_000 }.to_ns(), Err(Errno::EINVAL));
+        assert_eq!(TimeSpec { sec: i64::MAX, nsec: 0 }.to_ns(), Ok(u64::MAX));
+    }
+}
