@@ -153,6 +153,10 @@ impl Drop for File {
 /// What stands behind an open file. The defaults refuse.
 #[allow(unused_variables)]
 pub trait FileOps: Send + Sync {
+    /// For a look at the type behind an open file; `None` where nobody needs to.
+    fn as_any(&self) -> Option<&dyn core::any::Any> {
+        None
+    }
     /// What requests on such files may ask for (FLAG-5).
     fn features(&self) -> FileFeatures {
         FileFeatures::empty()

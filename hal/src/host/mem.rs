@@ -60,3 +60,25 @@ impl Page {
         Arc::strong_count(&self.0)
     }
 }
+
+/// What memory is used for; see [`stats`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemStats {
+    /// Frames the allocator manages.
+    pub total_frames: u64,
+    /// Frames that are free now.
+    pub free_frames: u64,
+    /// Heap allocations since boot.
+    pub heap_allocs: u64,
+    /// Heap frees since boot.
+    pub heap_frees: u64,
+    /// Heap allocations in hard interrupt context, which should be none.
+    pub irq_allocs: u64,
+    /// Heap frees in hard interrupt context, which should be none.
+    pub irq_frees: u64,
+}
+
+/// Memory statistics: the host has as much as it gives.
+pub fn stats() -> MemStats {
+    MemStats::default()
+}

@@ -6,8 +6,9 @@ use crate::mm::{AddressSpace, Backing, MapRequest, PAGE, Placement};
 use crate::process::{Deadline, Thread};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use base::memory::alloc_page_zeroed;
 use base::sync::{Arc, SpinLock};
-use base::{Errno, Page, Result};
+use base::{Errno, Result};
 use core::sync::atomic::{AtomicU64, Ordering};
 use hal::user::Prot;
 use zerocopy::IntoBytes;
@@ -120,7 +121,7 @@ impl Drop for Lease {
 fn map_page(mm: &AddressSpace, count: u32) -> Result<u64> {
     // id, size, head, tail; then a magic number of 0: the events are not here.
     let header = [0u32, count, 0, 0, 0, 0, 0, 32];
-    let page = Page::alloc_zeroed().ok_or(Errno::ENOMEM)?;
+    let page = alloc_page_zeroed()?;
     page.write_from(0, header.as_bytes());
     mm.map(MapRequest {
         placement: Placement::Hint(0),

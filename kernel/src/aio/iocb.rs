@@ -102,7 +102,7 @@ mod tests {
             Iocb { opcode: 5, ..good },
             Iocb { opcode: 9, ..good },
             Iocb { opcode: 2, ..good },
-            Iocb { flags: 2, priority: 9 << 13, ..good },
+            Iocb { flags: 2, priority: (4u16 << 13) as i16, ..good },
             Iocb { flags: 2, priority: 1, ..good },
         ];
         for iocb in bad {

@@ -32,12 +32,7 @@ struct Carried {
 
 impl Request {
     pub(super) fn new(completions: Arc<Completions>, free: Arc<FreeList>) -> Arc<Request> {
-        Arc::new(Request {
-            completions,
-            free,
-            carried: SpinLock::new(Carried::default()),
-            link: WorkLink::new(),
-        })
+        Arc::new(Request { completions, free, carried: SpinLock::new(Carried::default()), link: WorkLink::new() })
     }
 
     /// Loads the slot for a request. The iocb's memory is not looked at again (AIO-5).

@@ -4,17 +4,20 @@
 //! |---|---|
 //! | `fd_table` | from a number to an open file |
 //! | `io_flags` | the flags of a read or write request |
+//! | `kernel_io` | memory of the kernel as room for a read |
 //! | `console` | standard input, output and error |
 //! | `eventfd` | a counter to wait on |
 mod console;
 mod eventfd;
 mod fd_table;
 mod io_flags;
+mod kernel_io;
 
 pub use console::{Console, Tty};
 pub use eventfd::EventFd;
 pub use fd_table::FdTable;
 pub use io_flags::{read_flags, write_flags};
+pub use kernel_io::{read_at, read_page_at};
 
 use base::{Errno, Result};
 use fs::io::{IoSink, IoSource};

@@ -11,6 +11,7 @@ use super::address_space::{AddressSpace, Map, Origin};
 use super::file_page::{self, FilePage};
 use super::vma::{Backing, Vma};
 use super::{PAGE, page_floor};
+use base::memory::alloc_page_zeroed;
 use base::sync::Arc;
 use base::{Errno, Page, Result};
 use fs::vfs::File;
@@ -137,7 +138,7 @@ impl AddressSpace {
     ) -> core::result::Result<Step, FaultError> {
         let delta = va - vma.range.start;
         let (page, origin) = match &vma.backing {
-            Backing::Anonymous => (Page::alloc_zeroed().ok_or(FaultError::NoMemory)?, Origin::Owned),
+            Backing::Anonymous => (alloc_page_zeroed().map_err(|_| FaultError::NoMemory)?, Origin::Owned),
             Backing::Pages { pages, first } => {
                 let page = pages.get(first + (delta / PAGE) as usize).ok_or(FaultError::Bus)?;
                 (page.clone(), Origin::Owned)
@@ -163,7 +164,7 @@ impl AddressSpace {
     /// Replaces a borrowed page by a copy.
     fn copy_on_write(&self, map: &mut Map, va: u64, vma: &Vma) -> core::result::Result<(), FaultError> {
         let old = self.page_at(va).ok_or(FaultError::Bus)?;
-        let new = Page::alloc_zeroed().ok_or(FaultError::NoMemory)?;
+        let new = alloc_page_zeroed().map_err(|_| FaultError::NoMemory)?;
         new.copy_from(0, &old, 0, PAGE as usize);
         self.drop_pages(map, va..va + PAGE);
         self.put_page(map, va, new, Origin::Owned, vma.prot).map_err(|_| FaultError::NoMemory)

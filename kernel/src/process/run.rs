@@ -88,7 +88,8 @@ fn exception(thread: &Thread, user: &mut UserContext, vector: u8, error: u64) {
 fn end_thread(thread: &Arc<Thread>, code: u8) {
     let process = thread.process.clone();
     let word = thread.clear_child_tid.load(Ordering::Relaxed);
-    if word != 0 && process.mm.write(word, &0u32).is_ok()
+    if word != 0
+        && process.mm.write(word, &0u32).is_ok()
         && let Ok(key) = FutexKey::new(&process.mm, word)
     {
         process.system.futexes.wake(key, 1, FUTEX_MATCH_ANY);

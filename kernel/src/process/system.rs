@@ -2,6 +2,7 @@
 use super::{FutexTable, Process, Thread};
 use alloc::collections::BTreeMap;
 use base::sync::{Arc, SpinLock, Weak};
+use base::workqueue::WorkQueue;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 /// The processes of a kernel, and what stands between them. A test makes its own.
@@ -11,6 +12,8 @@ pub struct System {
     processes: SpinLock<BTreeMap<u32, Weak<Process>>>,
     next_id: AtomicU32,
     boot_ns: u64,
+    /// Runs aio requests that wait for the device: fsync.
+    aio_worker: Option<Arc<WorkQueue>>,
 }
 
 impl System {
@@ -21,7 +24,12 @@ impl System {
             processes: SpinLock::new(BTreeMap::new()),
             next_id: AtomicU32::new(1),
             boot_ns: base::time::now_ns(),
+            aio_worker: WorkQueue::new("aio", 1).ok(),
         })
+    }
+    /// The queue for aio requests that sleep; `None` when there was no memory for it, and then they run where they are submitted.
+    pub fn aio_worker(&self) -> Option<&Arc<WorkQueue>> {
+        self.aio_worker.as_ref()
     }
     /// A number no process or thread has had.
     pub fn new_id(&self) -> u32 {

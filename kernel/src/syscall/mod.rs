@@ -17,8 +17,17 @@
 //! `dispatch` indexes a flat table by number and calls the handler: no tracing, no locks and no reference counts on the way.
 //! A handler has the shape `fn(&mut SyscallContext<'_>, ...) -> Result<u64>`; its arguments are typed in the table. The result
 //! goes to `rax` as it is, an error as its negative number.
+mod aio;
 mod args;
+mod futex;
+mod identity;
+mod limits;
+mod memory;
+mod misc;
+mod process;
+mod signals;
 mod table;
+mod time;
 
 pub use args::{FromRegister, UserAddr};
 pub use table::{TABLE_LEN, describe};

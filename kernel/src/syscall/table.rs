@@ -122,7 +122,10 @@ pub(super) fn name(number: u64) -> Option<&'static str> {
 /// Writes the table as Markdown: `docs/SYSCALLS.md`.
 pub fn describe(out: &mut dyn Write) -> fmt::Result {
     writeln!(out, "# System calls\n")?;
-    writeln!(out, "Made from `kernel/src/syscall/table.rs`. Every call not in it answers `ENOSYS`, is counted, and is named")?;
+    writeln!(
+        out,
+        "Made from `kernel/src/syscall/table.rs`. Every call not in it answers `ENOSYS`, is counted, and is named"
+    )?;
     writeln!(out, "once on the log.\n")?;
     writeln!(out, "| number | call | what is supported |\n|---|---|---|")?;
     for entry in ENTRIES {
