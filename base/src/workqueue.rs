@@ -202,3 +202,109 @@ impl Shared {
         }
     }
 }
+
+#[cfg(all(test, not(loom), not(shuttle)))]
+mod tests {
+    use super::*;
+    use crate::sync::{Mutex, Rank};
+
+    /// Notes its runs; the first one waits until it may go on.
+    struct Item {
+        link: WorkLink,
+        name: u32,
+        runs: Arc<Mutex<Vec<u32>>>,
+        began: AtomicBool,
+        may_end: AtomicBool,
+        changed: WaitQueue,
+    }
+    impl Item {
+        fn new(name: u32, runs: &Arc<Mutex<Vec<u32>>>, may_end: bool) -> Arc<Item> {
+            Arc::new(Item {
+                link: WorkLink::new(),
+                name,
+                runs: runs.clone(),
+                began: AtomicBool::new(false),
+                may_end: AtomicBool::new(may_end),
+                changed: WaitQueue::new(),
+            })
+        }
+        fn wait_began(&self) {
+            self.changed.wait_until(|| self.began.load(Ordering::Acquire));
+        }
+        fn let_end(&self) {
+            self.may_end.store(true, Ordering::Release);
+            self.changed.wake_all();
+        }
+    }
+    impl Work for Item {
+        fn link(&self) -> &WorkLink {
+            &self.link
+        }
+        fn run(self: Arc<Self>) {
+            self.began.store(true, Ordering::Release);
+            self.changed.wake_all();
+            self.changed.wait_until(|| self.may_end.load(Ordering::Acquire));
+            self.runs.lock().push(self.name);
+        }
+    }
+    fn runs() -> Arc<Mutex<Vec<u32>>> {
+        Arc::new(Mutex::new(Rank::Leaf, Vec::new()))
+    }
+
+    #[test]
+    fn items_run_in_order_and_i9_are_queued_once() {
+        let (queue, runs) = (WorkQueue::new("work", 1).unwrap(), runs());
+        let first = Item::new(1, &runs, false);
+        assert!(queue.queue(first.clone()));
+        first.wait_began();
+        let others = [Item::new(2, &runs, true), Item::new(3, &runs, true)];
+        for item in &others {
+            assert!(hal::irq::as_interrupt(|| queue.queue(item.clone())));
+            assert!(!queue.queue(item.clone()));
+        }
+        first.let_end();
+        queue.wait_idle();
+        assert_eq!(*runs.lock(), [1, 2, 3]);
+    }
+
+    #[test]
+    fn an_item_queued_while_it_runs_runs_again_and_never_twice_at_a_time() {
+        let (queue, runs) = (WorkQueue::new("work", 2).unwrap(), runs());
+        let item = Item::new(1, &runs, false);
+        queue.queue(item.clone());
+        item.wait_began();
+        assert!(queue.queue(item.clone()) && !queue.queue(item.clone()));
+        assert!(runs.lock().is_empty());
+        item.let_end();
+        queue.wait_idle();
+        assert_eq!(*runs.lock(), [1, 1]);
+    }
+
+    #[test]
+    fn a_running_item_may_go_on_in_another_queue() {
+        let (a, b, runs) = (WorkQueue::new("a", 1).unwrap(), WorkQueue::new("b", 1).unwrap(), runs());
+        let item = Item::new(1, &runs, false);
+        a.queue(item.clone());
+        item.wait_began();
+        assert!(b.queue(item.clone()));
+        item.let_end();
+        a.wait_idle();
+        b.wait_idle();
+        assert_eq!(*runs.lock(), [1, 1]);
+    }
+
+    #[test]
+    fn dropping_the_queue_waits_for_its_items() {
+        let (queue, runs) = (WorkQueue::new("work", 1).unwrap(), runs());
+        assert!((0..10).all(|n| queue.queue(Item::new(n, &runs, true))));
+        drop(queue);
+        assert_eq!(runs.lock().len(), 10);
+    }
+
+    #[test]
+    #[cfg(feature = "lab")]
+    fn a_queue_that_lacks_a_worker_is_no_queue() {
+        let _plan = crate::memory::fail_allocation(2, 1);
+        assert_eq!(WorkQueue::new("work", 2).err(), Some(crate::Errno::ENOMEM));
+    }
+}

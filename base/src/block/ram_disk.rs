@@ -191,8 +191,8 @@ impl Shared {
     fn check(&self, bio: &SubmittedBio) {
         let block = u64::from(self.limits.logical_block_size);
         assert!(bio.segments().len() <= self.limits.max_segments as usize, "a bio has too many segments");
-        assert!(bio.len_bytes() % block == 0, "a bio is not made of whole blocks");
-        assert!((bio.sector().0 * SECTOR_SIZE) % block == 0, "a bio doesn't begin at a block");
+        assert!(bio.len_bytes().is_multiple_of(block), "a bio is not made of whole blocks");
+        assert!(bio.sector().0.is_multiple_of(block / SECTOR_SIZE), "a bio doesn't begin at a block");
         if matches!(bio.op(), BioOp::Read | BioOp::Write) {
             assert!(bio.len_bytes() <= u64::from(self.limits.max_bytes), "a bio is too long");
             assert!(bio.len_bytes() > 0, "a bio moves nothing");

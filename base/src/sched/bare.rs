@@ -18,6 +18,11 @@
 //! There is no idle task. A task that finds nobody ready halts where it stands; the interrupt that makes a task ready, quite
 //! often the same one, returns there. A single task that waits for its disk thus costs no switch of stacks.
 //!
+//! # The end of a task
+//!
+//! Nothing on the stack of a dead task is ever dropped, so it must not own anything when it leaves it for the last time. It
+//! therefore always hands the CPU to the reaper, whose thread is referred to by a static, and which frees the stack at once.
+//!
 //! # Preemption of user mode
 //!
 //! While more than one task is ready a tick of [`SLICE_NS`] runs; it and every wake-up from an interrupt mark the CPU, and
@@ -60,13 +65,18 @@ impl RunState {
             thread: SpinLock::new(None),
         }
     }
+
+    fn take_thread_if_unshared(&self) -> Option<Arc<Kthread>> {
+        let mut thread = self.thread.lock();
+        let unshared = thread.as_ref().is_some_and(|t| Arc::strong_count(t) == 1);
+        unshared.then(|| thread.take()).flatten()
+    }
 }
 
 struct RunQueue {
     ready: TaskList<RUN>,
     timers: TaskList<TIMER>,
     dead: TaskList<RUN>,
-    reaper: Option<Task>,
     /// When the tick comes, if one is wanted.
     tick_ns: Option<u64>,
     /// The CPU halts: a wake-up needs no tick.
@@ -79,12 +89,12 @@ static QUEUE: IrqLock<RunQueue> = IrqLock::new(RunQueue {
     ready: TaskList::new(),
     timers: TaskList::new(),
     dead: TaskList::new(),
-    reaper: None,
     tick_ns: None,
     idle: false,
 });
 static STARTED: AtomicBool = AtomicBool::new(false);
 static CURRENT_ID: AtomicU64 = AtomicU64::new(0);
+static REAPER: spin::Once<(Arc<Inner>, Arc<Kthread>)> = spin::Once::new();
 
 pub(super) fn init() -> Result<()> {
     let boot = Inner::new("boot", Arc::new(()));
@@ -94,8 +104,9 @@ pub(super) fn init() -> Result<()> {
     STARTED.store(true, Ordering::Release);
     thread::on_exit(exit_current);
     hal::time::on_timer(Box::new(on_timer));
-    let reaper = super::spawn("reaper", Box::new(reap_for_ever))?;
-    QUEUE.lock().reaper = Some(reaper);
+    let reaper = super::spawn("reaper", Box::new(reap_for_ever))?.0;
+    let thread = reaper.run.thread.lock().clone().ok_or(Errno::ENOMEM)?;
+    REAPER.call_once(|| (reaper, thread));
     Ok(())
 }
 
@@ -283,46 +294,42 @@ fn on_timer() {
     queue.set_timer();
 }
 
-/// The last act of a task, on its own stack, which the reaper frees once another task runs.
+/// The last act of a task, on its own stack, which the reaper frees.
 fn exit_current() -> ! {
     hal::irq::with_disabled(|| {
-        // No reference may stay behind on this stack: nothing on it is ever dropped.
-        let my_id = {
+        let (reaper, thread) = REAPER.get().expect("the reaper starts before any task can end");
+        {
             let me = current();
-            let my_id = me.id();
             let mut queue = QUEUE.lock();
             me.run.status.lock().0 = Status::Dead;
             queue.dead.push_back(me);
-            let reaper = queue.reaper.clone();
-            drop(queue);
-            if let Some(reaper) = reaper {
-                reaper.unpark();
+            if TaskList::<RUN>::is_linked(reaper) {
+                queue.ready.remove(reaper);
             }
-            my_id
-        };
-        run_next(my_id);
+            reaper.run.status.lock().0 = Status::Running;
+        }
+        CURRENT_ID.store(reaper.id(), Ordering::Relaxed);
+        crate::stats::count(crate::stats::Counter::Switches);
+        thread::switch_to(thread);
     });
     unreachable!("nobody switches back to a dead task");
 }
 
-/// Frees the stacks of dead tasks. A thread is let go once the reaper holds the only reference, so that neither a CPU that
-/// is just leaving its stack nor a wake-up from an interrupt is the one to free it.
+/// Frees the stacks of dead tasks. A thread is let go once the reaper holds the only reference: another task that once
+/// switched to the dead one may still have a reference on its stack, until it runs again.
 fn reap_for_ever() {
     loop {
-        let mut waiting = TaskList::<RUN>::new();
+        let mut referred = TaskList::<RUN>::new();
         loop {
             let next = QUEUE.lock().dead.pop_front();
             let Some(dead) = next else { break };
-            let mut thread = dead.0.run.thread.lock();
-            if thread.as_ref().is_some_and(|t| Arc::strong_count(t) > 1) {
+            if let Some(thread) = dead.0.run.take_thread_if_unshared() {
                 drop(thread);
-                waiting.push_back(dead.0);
-                continue;
+            } else {
+                referred.push_back(dead.0);
             }
-            let thread = thread.take();
-            drop(thread);
         }
-        while let Some(dead) = waiting.pop_front() {
+        while let Some(dead) = referred.pop_front() {
             QUEUE.lock().dead.push_back(dead.0);
         }
         super::park();

@@ -102,3 +102,27 @@ impl<T: ?Sized> DerefMut for MutexGuard<'_, T> {
         &mut self.data
     }
 }
+
+#[cfg(all(test, not(loom), not(shuttle)))]
+mod tests {
+    use super::*;
+    use crate::sched::{self, Task};
+    use crate::sync::Arc;
+    use alloc::boxed::Box;
+    use alloc::vec::Vec;
+
+    #[test]
+    fn tasks_take_turns() {
+        let lock = Arc::new(Mutex::new(Rank::Leaf, 0));
+        let held = lock.lock();
+        assert!(lock.try_lock().is_none());
+        let add = |lock: Arc<Mutex<u32>>| move || (0..500).for_each(|_| *lock.lock() += 1);
+        let tasks: Vec<Task> = (0..4).map(|_| sched::spawn("adder", Box::new(add(lock.clone()))).unwrap()).collect();
+        while lock.waiters.waiters() != 4 {
+            sched::yield_now();
+        }
+        drop(held);
+        tasks.iter().for_each(Task::join);
+        assert_eq!(*lock.lock(), 2000);
+    }
+}

@@ -35,3 +35,18 @@ impl<T> Once<T> {
         Ok(self.value.call_once(|| value))
     }
 }
+
+#[cfg(all(test, not(loom), not(shuttle)))]
+mod tests {
+    use super::*;
+    use crate::errno::Errno;
+
+    #[test]
+    fn a_failure_leaves_the_place_empty() {
+        let once = Once::new(Rank::Leaf);
+        assert_eq!(once.get_or_try_init(|| Err(Errno::ENOMEM)), Err(Errno::ENOMEM));
+        assert_eq!(once.get(), None);
+        assert_eq!(once.get_or_try_init(|| Ok(1)), Ok(&1));
+        assert_eq!(once.get_or_try_init(|| Ok(2)), Ok(&1));
+    }
+}

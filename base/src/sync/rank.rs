@@ -145,3 +145,56 @@ impl Drop for HeldRank {
         }
     }
 }
+
+#[cfg(all(test, debug_assertions, not(loom), not(shuttle)))]
+mod tests {
+    use super::super::{Mutex, RwLock};
+    use super::*;
+
+    #[test]
+    fn ascending_ranks_are_fine_and_released_in_any_order() {
+        let (inode, extent) = (RwLock::new(Rank::Inode, ()), Mutex::new(Rank::Extent, ()));
+        let a = inode.write();
+        let b = extent.lock();
+        drop(a);
+        drop(b);
+        drop(inode.read());
+    }
+
+    #[test]
+    #[should_panic(expected = "lock order")]
+    fn an_earlier_rank_after_a_later_one_is_a_bug() {
+        let (inode, extent) = (RwLock::new(Rank::Inode, ()), Mutex::new(Rank::Extent, ()));
+        let _b = extent.lock();
+        let _a = inode.read();
+    }
+
+    #[test]
+    #[should_panic(expected = "lock order")]
+    fn the_same_rank_twice_is_a_bug() {
+        let (a, b) = (Mutex::new(Rank::Inode, ()), Mutex::new(Rank::Inode, ()));
+        let _a = a.lock();
+        let _b = b.lock();
+    }
+
+    #[test]
+    fn the_same_rank_nested_or_tried() {
+        let (a, b) = (Mutex::new(Rank::DirInode, ()), Mutex::new(Rank::DirInode, ()));
+        let _a = a.lock();
+        drop(b.lock_nested());
+        drop(b.try_lock().unwrap());
+    }
+
+    #[test]
+    fn folios_by_ascending_index() {
+        let _first = enter_keyed(Rank::Folio, 3);
+        let _second = enter_keyed(Rank::Folio, 4);
+    }
+
+    #[test]
+    #[should_panic(expected = "lock order: Folio (key 2)")]
+    fn folios_by_descending_index_are_a_bug() {
+        let _first = enter_keyed(Rank::Folio, 3);
+        let _second = enter_keyed(Rank::Folio, 2);
+    }
+}

@@ -183,3 +183,49 @@ impl<T: ?Sized> DerefMut for WriteGuard<'_, T> {
         &mut self.data
     }
 }
+
+#[cfg(all(test, not(loom), not(shuttle)))]
+mod tests {
+    use super::*;
+    use crate::sched::{self, Task};
+    use crate::sync::Arc;
+    use alloc::boxed::Box;
+    use alloc::vec::Vec;
+
+    fn until(mut cond: impl FnMut() -> bool) {
+        while !cond() {
+            sched::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_waiting_writer_keeps_new_readers_out_and_has_its_turn() {
+        let lock = Arc::new(RwLock::new(Rank::Inode, 0));
+        let reader = lock.read();
+        let other = lock.clone();
+        let writer = sched::spawn("writer", Box::new(move || *other.write() = 1)).unwrap();
+        until(|| lock.writers.waiters() == 1);
+        assert!(lock.try_read().is_none(), "a new reader would let the writer starve");
+        let other = lock.clone();
+        let late = sched::spawn("late", Box::new(move || assert_eq!(*other.read(), 1))).unwrap();
+        until(|| lock.readers.waiters() == 1);
+        drop(reader);
+        writer.join();
+        late.join();
+    }
+
+    #[test]
+    fn writers_do_not_lose_updates() {
+        let lock = Arc::new(RwLock::new(Rank::Inode, 0));
+        let add = |lock: Arc<RwLock<i32>>| {
+            move || {
+                for i in 0..500 {
+                    if i % 3 == 0 { *lock.write() += 3 } else { drop(lock.read()) }
+                }
+            }
+        };
+        let tasks: Vec<Task> = (0..4).map(|_| sched::spawn("adder", Box::new(add(lock.clone()))).unwrap()).collect();
+        tasks.iter().for_each(Task::join);
+        assert_eq!(*lock.read(), 4 * 167 * 3);
+    }
+}

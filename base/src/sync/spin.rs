@@ -119,3 +119,56 @@ impl<T: ?Sized> IrqLock<T> {
         self.0.get_mut()
     }
 }
+
+#[cfg(all(test, debug_assertions, not(loom), not(shuttle)))]
+mod tests {
+    use super::*;
+    use crate::sched;
+
+    #[test]
+    #[should_panic(expected = "must not sleep under a SpinLock")]
+    fn sleeping_under_a_spin_lock_is_a_bug() {
+        let lock = SpinLock::new(());
+        let _guard = lock.lock();
+        sched::park();
+    }
+
+    #[test]
+    #[should_panic(expected = "with interrupts masked")]
+    fn sleeping_under_an_irq_lock_is_a_bug() {
+        let lock = IrqLock::new(());
+        let _guard = lock.lock();
+        sched::yield_now();
+    }
+
+    #[test]
+    #[should_panic(expected = "a SpinLock is for tasks only")]
+    fn a_spin_lock_in_an_interrupt_is_a_bug() {
+        let lock = SpinLock::new(());
+        hal::irq::as_interrupt(|| drop(lock.lock()));
+    }
+
+    #[test]
+    #[should_panic(expected = "an interrupt handler must not sleep")]
+    fn sleeping_in_an_interrupt_is_a_bug() {
+        hal::irq::as_interrupt(sched::park);
+    }
+
+    #[test]
+    #[should_panic(expected = "I10")]
+    fn i10_sleeping_with_unsubmitted_folios_is_a_bug() {
+        sched::set_unsubmitted(true);
+        sched::park();
+    }
+
+    #[test]
+    fn guards_leave_no_count_behind() {
+        let (a, b) = (SpinLock::new(1), IrqLock::new(2));
+        {
+            let (a, b) = (a.lock(), b.lock());
+            assert_eq!(*a + *b, 3);
+        }
+        assert!(a.try_lock().is_some() && b.try_lock().is_some());
+        sched::yield_now();
+    }
+}

@@ -87,7 +87,8 @@ impl WaitQueue {
         if self.is_idle() { 0 } else { self.wake(usize::MAX) }
     }
 
-    /// Wakes the waiter that came first; says how many (0 or 1). Any context, hard IRQ included; no allocation.
+    /// Wakes the waiter that came first; says how many (0 or 1). Only where any waiter can use what came true. Any context,
+    /// hard IRQ included; no allocation.
     #[inline]
     pub fn wake_one(&self) -> usize {
         if self.is_idle() { 0 } else { self.wake(1) }
@@ -124,11 +125,12 @@ impl WaitQueue {
     #[cold]
     fn sleep(&self, cond: &mut dyn FnMut() -> bool, limit: Limit) -> bool {
         let task = sched::current();
-        let waiter = Waiter { queue: self, task: &task };
+        let mut waiter = Waiter { queue: self, task: &task, was_woken: false };
         loop {
             waiter.enter();
             fence(Ordering::SeqCst);
             if sched::in_condition(cond) {
+                waiter.was_woken = false;
                 return true;
             }
             match limit {
@@ -143,6 +145,7 @@ impl WaitQueue {
                 core::mem::forget(waiter);
                 return true;
             }
+            waiter.was_woken |= !waiter.is_in();
         }
     }
 }
@@ -151,6 +154,8 @@ impl WaitQueue {
 struct Waiter<'a> {
     queue: &'a WaitQueue,
     task: &'a Task,
+    /// A waker took the task out and the condition was not true then.
+    was_woken: bool,
 }
 
 impl Waiter<'_> {
@@ -171,10 +176,12 @@ impl Waiter<'_> {
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
         let mut list = self.queue.list.lock();
-        if list.remove(&self.task.0) {
+        let was_in = list.remove(&self.task.0);
+        if was_in {
             self.queue.waiting.store(self.queue.waiting.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
-        } else {
-            drop(list);
+        }
+        drop(list);
+        if !was_in || self.was_woken {
             self.queue.wake_one();
         }
     }
@@ -183,5 +190,123 @@ impl Drop for Waiter<'_> {
 impl Default for WaitQueue {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(all(test, not(loom), not(shuttle)))]
+mod tests {
+    use super::*;
+    use crate::sync::Arc;
+    use crate::sync::atomic::AtomicBool;
+    use alloc::boxed::Box;
+    use alloc::vec::Vec;
+
+    struct Site {
+        queue: WaitQueue,
+        permits: AtomicU32,
+    }
+    impl Site {
+        fn new() -> Arc<Site> {
+            Arc::new(Site { queue: WaitQueue::new(), permits: AtomicU32::new(0) })
+        }
+        fn take(&self) -> bool {
+            let less_one = |n: u32| n.checked_sub(1);
+            self.permits.fetch_update(Ordering::AcqRel, Ordering::Acquire, less_one).is_ok()
+        }
+        fn give(&self) {
+            self.permits.fetch_add(1, Ordering::Release);
+            self.queue.wake_one();
+        }
+        /// Until `n` tasks stand in the queue; a test has no other way to see that somebody sleeps.
+        fn until_waiting(&self, n: usize) {
+            while self.queue.waiters() != n {
+                sched::yield_now();
+            }
+        }
+    }
+    fn spawn(body: impl FnOnce() + Send + 'static) -> Task {
+        sched::spawn("waiter", Box::new(body)).unwrap()
+    }
+
+    #[test]
+    fn each_permit_wakes_one_waiter() {
+        let site = Site::new();
+        let waiters: Vec<Task> = (0..3)
+            .map(|_| {
+                let site = site.clone();
+                spawn(move || site.queue.wait_until(|| site.take()))
+            })
+            .collect();
+        site.until_waiting(3);
+        site.give();
+        site.until_waiting(2);
+        site.give();
+        site.give();
+        waiters.iter().for_each(Task::join);
+        assert_eq!((site.permits.load(Ordering::Relaxed), site.queue.waiters()), (0, 0));
+    }
+
+    #[test]
+    fn a_deadline_ends_the_wait_and_leaves_the_queue() {
+        let site = Site::new();
+        assert!(!site.queue.wait_until_deadline(crate::time::now_ns() + 1_000_000, || site.take()));
+        assert_eq!(site.queue.waiters(), 0);
+        site.permits.store(1, Ordering::Relaxed);
+        assert!(site.queue.wait_until_deadline(0, || site.take()));
+    }
+
+    #[test]
+    fn an_interruption_ends_only_interruptible_waits() {
+        let site = Site::new();
+        let (a, b) = (site.clone(), site.clone());
+        let stubborn = spawn(move || a.queue.wait_until(|| a.take()));
+        site.until_waiting(1);
+        let ended = Arc::new(AtomicBool::new(false));
+        let flag = ended.clone();
+        let soft = spawn(move || {
+            assert_eq!(b.queue.wait_interruptible(|| b.take()), Err(Errno::EINTR));
+            assert!(sched::current().clear_interrupt() && !sched::current().interrupt_pending());
+            flag.store(true, Ordering::Release);
+        });
+        site.until_waiting(2);
+        stubborn.interrupt();
+        soft.interrupt();
+        soft.join();
+        assert!(ended.load(Ordering::Acquire) && !stubborn.has_exited());
+        site.give();
+        stubborn.join();
+    }
+
+    #[test]
+    fn a_waiter_that_leaves_hands_on_the_wake_up_it_took() {
+        let site = Site::new();
+        let (a, b) = (site.clone(), site.clone());
+        // The first in the queue is taken out by the wake-up, but leaves because it is interrupted.
+        let first = spawn(move || {
+            let gives_up = a.queue.wait_interruptible(|| false);
+            assert_eq!(gives_up, Err(Errno::EINTR));
+        });
+        site.until_waiting(1);
+        let second = spawn(move || b.queue.wait_until(|| b.take()));
+        site.until_waiting(2);
+        first.interrupt();
+        site.give();
+        first.join();
+        second.join();
+    }
+
+    #[test]
+    #[should_panic(expected = "the condition of a wait queue must not sleep")]
+    #[cfg(debug_assertions)]
+    fn a_condition_that_sleeps_is_a_bug() {
+        let site = Site::new();
+        let mut tests = 0;
+        site.queue.wait_until(|| {
+            tests += 1;
+            if tests > 1 {
+                sched::park();
+            }
+            false
+        });
     }
 }
