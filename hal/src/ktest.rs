@@ -35,6 +35,13 @@ macro_rules! ktest {
 }
 
 /// The registered tests, in link order.
+#[cfg(target_os = "none")]
+pub fn ktests() -> &'static [KTest] {
+    crate::bare::image::ktests()
+}
+
+/// The registered tests: none on the host.
+#[cfg(not(target_os = "none"))]
 pub fn ktests() -> &'static [KTest] {
     &[]
 }

@@ -1,6 +1,35 @@
-//! Last words.
+//! Last words: what happened, where, in what state; then the machine ends with a failure status. It never hangs.
+use core::panic::PanicInfo;
+use core::sync::atomic::{AtomicBool, Ordering};
+use hal::bare::{backtrace, console, power};
+use hal::{irq, mem, time};
+
+static PANICKING: AtomicBool = AtomicBool::new(false);
+/// Return addresses printed at most.
+const MAX_ADDRESSES: usize = 32;
 
 #[panic_handler]
-fn panic(_info: &core::panic::PanicInfo) -> ! {
-    hal::bare::power::exit(1)
+fn panic(info: &PanicInfo) -> ! {
+    let interrupts = irq::disable();
+    if PANICKING.swap(true, Ordering::Relaxed) {
+        // A panic while the last words are said: nothing more can be trusted.
+        power::exit(power::FAILURE);
+    }
+    let at_ns = time::now_ns();
+    console::write_fmt_unlocked(format_args!("\nPANIC at {at_ns} ns: {info}\n"));
+    let memory = mem::stats_unlocked();
+    console::write_fmt_unlocked(format_args!(
+        "state: in interrupt {}, interrupts on {interrupts}, {memory:?}\n",
+        irq::in_interrupt()
+    ));
+    let mut left = MAX_ADDRESSES;
+    backtrace::scan(|address| {
+        if left > 0 {
+            left -= 1;
+            console::write_fmt_unlocked(format_args!("backtrace: {address:#x}\n"));
+        }
+    });
+    #[cfg(feature = "ktest")]
+    crate::ktest::report_failure();
+    power::exit(power::FAILURE)
 }

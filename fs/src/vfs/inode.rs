@@ -154,6 +154,10 @@ impl Inode {
     pub fn nlink(&self) -> u32 {
         self.attr.lock().nlink
     }
+    /// The directory above, for `..` of a listing; `None` for a file, a root and a directory that was removed.
+    pub fn parent(&self) -> Option<Arc<Inode>> {
+        self.dir.as_ref().and_then(|dir| dir.parent())
+    }
     /// The file system's side.
     pub fn ops(&self) -> &dyn InodeOps {
         &*self.ops

@@ -201,6 +201,9 @@ impl Vfs {
         let mut names = Vec::new();
         let mut here = dir.clone();
         loop {
+            if here.dir.as_ref().is_some_and(|d| d.is_dead()) {
+                return Err(Errno::ENOENT);
+            }
             if let Some((parent, name)) = here.dir.as_ref().and_then(|d| d.up()) {
                 names.push(name);
                 here = parent;

@@ -6,24 +6,25 @@ use base::sync::atomic::{AtomicUsize, Ordering};
 use base::sync::{Arc, SpinLock, Weak};
 
 /// Names that one super block keeps before it starts to forget some. Each may hold an inode in memory.
-const DEFAULT_LIMIT: usize = 8192;
+const LIMIT: usize = 8192;
 /// Entries taken from one directory before the clock moves on to the next.
 const BATCH: usize = 64;
 
 /// The directories with cached names, in the order the clock visits them.
 pub(super) struct NameLimit {
     directories: SpinLock<VecDeque<Weak<Inode>>>,
-    limit: AtomicUsize,
-    /// Entries that were put in since the last pass; an upper bound of the growth, cheap to keep.
+    /// Entries, counted on the high side: one that is replaced or removed is found out by the next pass.
     entered: AtomicUsize,
+    /// When the next pass is due. It moves up when much is in use, so that a pass is paid by a quarter as many new entries.
+    due_at: AtomicUsize,
 }
 
 impl NameLimit {
     pub(super) fn new() -> Self {
         NameLimit {
             directories: SpinLock::new(VecDeque::new()),
-            limit: AtomicUsize::new(DEFAULT_LIMIT),
             entered: AtomicUsize::new(0),
+            due_at: AtomicUsize::new(LIMIT),
         }
     }
 
@@ -37,28 +38,28 @@ impl NameLimit {
 
     /// Whether [`Self::shrink`] has something to do. Cheap.
     pub(super) fn is_due(&self) -> bool {
-        self.entered.load(Ordering::Relaxed) > self.limit.load(Ordering::Relaxed)
+        self.entered.load(Ordering::Relaxed) > self.due_at.load(Ordering::Relaxed)
     }
 
     /// Forgets names that were not used lately until half of the limit is left or one round is done. Task context; no inode lock
     /// held: letting go of an inode may evict it.
     pub(super) fn shrink(&self) {
-        let goal = self.limit.load(Ordering::Relaxed) / 2;
         let rounds = self.directories.lock().len();
         let mut left = 0;
         for _ in 0..rounds {
             let Some(dir) = self.directories.lock().pop_front() else { break };
             let Some(dir) = dir.upgrade() else { continue };
             let Some(state) = &dir.dir else { continue };
-            left += self.shrink_directory(&dir, state, goal);
+            left += self.shrink_directory(&dir, state);
         }
         self.entered.store(left, Ordering::Relaxed);
+        self.due_at.store(LIMIT.max(left + left / 4), Ordering::Relaxed);
     }
 
     /// Returns how many entries are left in the directory.
-    fn shrink_directory(&self, dir: &Arc<Inode>, state: &DirState, goal: usize) -> usize {
+    fn shrink_directory(&self, dir: &Arc<Inode>, state: &DirState) -> usize {
         loop {
-            let excess = self.entered.load(Ordering::Relaxed).saturating_sub(goal);
+            let excess = self.entered.load(Ordering::Relaxed).saturating_sub(LIMIT / 2);
             let taken = state.shrink(excess.min(BATCH));
             let count = taken.len();
             taken.into_iter().flatten().for_each(iput);

@@ -147,12 +147,20 @@ impl<'a> Walk<'a> {
         let found = match dir.find(name) {
             Cached::Positive(inode) => Some(inode),
             Cached::Negative => None,
-            Cached::Unknown => {
-                let _shared = self.here.lock.read();
-                lookup_locked(&self.here, name)?
-            }
+            Cached::Unknown => self.look_up(name)?,
         };
         Ok(found.map(|inode| self.vfs.cross_down(inode)))
+    }
+
+    /// The slow way: asks the file system.
+    #[cold]
+    fn look_up(&self, name: &[u8]) -> Result<Option<Arc<Inode>>> {
+        let found = {
+            let _shared = self.here.lock.read();
+            lookup_locked(&self.here, name)
+        };
+        self.vfs.shrink_if_due(&self.here);
+        found
     }
 
     /// Replaces the component in `last`, which is the link `link`, by its target.
@@ -200,6 +208,8 @@ pub(super) fn lookup_locked(dir: &Arc<Inode>, name: &[u8]) -> Result<Option<Arc<
     };
     if dir.ops().caches_names() {
         enter(dir, name, found.clone());
+    } else if let Some(child) = found.as_ref().and_then(|i| i.dir.as_ref()) {
+        child.set_up(dir, name);
     }
     Ok(found)
 }

@@ -1,15 +1,207 @@
-//! The kernel heap.
+//! The kernel heap: caches of small sizes over a growing list-allocated heap.
+//!
+//! A request of up to 2 KiB is rounded up to a size class and served from that class's list of free objects: a handful
+//! of instructions, and no walk. An empty list takes a frame and cuts it up; such frames stay with their class. Larger
+//! requests go to `linked_list_allocator`, whose heap grows in a window of its own, frame by frame, and never shrinks.
+//!
+//! The lists are locked with interrupts off. A handler must not allocate or free; if one does, it is counted, and
+//! [`super::mem::stats`] shows it.
+use super::sync::IrqLock;
+use super::{frames, irq, paging};
+use crate::PAGE_SIZE;
 use core::alloc::{GlobalAlloc, Layout};
+use core::mem::MaybeUninit;
+use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use linked_list_allocator::Heap;
 
-struct Heap;
+/// Object sizes. Objects of a power of two are aligned to their size, all others to 16.
+const CLASSES: [usize; 12] = [16, 32, 48, 64, 96, 128, 192, 256, 512, 768, 1024, 2048];
+const LARGEST: usize = CLASSES[CLASSES.len() - 1];
+const GRANULE: usize = 16;
+/// The class of each size, in granules.
+const CLASS_OF: [u8; LARGEST / GRANULE + 1] = class_table();
+/// The least by which the list-allocated heap grows.
+const GROWTH: usize = 64 * 1024;
+
+struct KernelHeap {
+    small: [IrqLock<FreeList>; CLASSES.len()],
+    large: IrqLock<Large>,
+}
 
 #[global_allocator]
-static HEAP: Heap = Heap;
+static HEAP: KernelHeap = KernelHeap {
+    small: [const { IrqLock::new(FreeList(ptr::null_mut())) }; CLASSES.len()],
+    large: IrqLock::new(Large { heap: Heap::empty(), end: paging::HEAP_WINDOW.start }),
+};
 
-// SAFETY: it never hands out memory.
-unsafe impl GlobalAlloc for Heap {
-    unsafe fn alloc(&self, _layout: Layout) -> *mut u8 {
-        core::ptr::null_mut()
+static ALLOCS: AtomicU64 = AtomicU64::new(0);
+static FREES: AtomicU64 = AtomicU64::new(0);
+static IRQ_ALLOCS: AtomicU64 = AtomicU64::new(0);
+static IRQ_FREES: AtomicU64 = AtomicU64::new(0);
+
+/// (allocations, frees, of these in hard interrupts: allocations, frees) since boot.
+pub(super) fn counts() -> [u64; 4] {
+    [&ALLOCS, &FREES, &IRQ_ALLOCS, &IRQ_FREES].map(|counter| counter.load(Relaxed))
+}
+
+const fn class_table() -> [u8; LARGEST / GRANULE + 1] {
+    let mut table = [0; LARGEST / GRANULE + 1];
+    let (mut granules, mut class) = (0, 0);
+    while granules < table.len() {
+        if granules * GRANULE > CLASSES[class] {
+            class += 1;
+        }
+        table[granules] = class as u8;
+        granules += 1;
     }
-    unsafe fn dealloc(&self, _ptr: *mut u8, _layout: Layout) {}
+    table
+}
+
+/// The class that serves `layout`, or `None` if it is too large for all.
+#[inline]
+fn class_of(layout: Layout) -> Option<usize> {
+    let mut size = layout.size();
+    if layout.align() > GRANULE {
+        size = size.max(layout.align()).next_power_of_two();
+    }
+    CLASS_OF.get(size.div_ceil(GRANULE)).map(|&class| class as usize)
+}
+
+// SAFETY: an object is handed out by one of the two allocators below and only goes back to the same one, since
+// `class_of` depends on the layout alone; the lists hold free objects only.
+unsafe impl GlobalAlloc for KernelHeap {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCS.fetch_add(1, Relaxed);
+        if irq::in_interrupt() {
+            IRQ_ALLOCS.fetch_add(1, Relaxed);
+        }
+        match class_of(layout) {
+            Some(class) => self.small[class].lock().alloc(CLASSES[class]),
+            None => self.large.lock().alloc(layout),
+        }
+    }
+
+    unsafe fn dealloc(&self, object: *mut u8, layout: Layout) {
+        FREES.fetch_add(1, Relaxed);
+        if irq::in_interrupt() {
+            IRQ_FREES.fetch_add(1, Relaxed);
+        }
+        match class_of(layout) {
+            // SAFETY: the caller gives back an object of this class, which it doesn't use any more.
+            Some(class) => unsafe { self.small[class].lock().push(object) },
+            None => {
+                let Some(object) = NonNull::new(object) else { return };
+                // SAFETY: the object came from `Large::alloc` with this layout.
+                unsafe { self.large.lock().heap.deallocate(object, layout) }
+            }
+        }
+    }
+
+    unsafe fn realloc(&self, object: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        // SAFETY: the caller guarantees a valid layout.
+        let new_layout = unsafe { Layout::from_size_align_unchecked(new_size, layout.align()) };
+        if class_of(layout).is_some() && class_of(layout) == class_of(new_layout) {
+            return object;
+        }
+        // SAFETY: the new object is distinct, and both are as large as the copy; the old one is not used afterwards.
+        unsafe {
+            let new = self.alloc(new_layout);
+            if !new.is_null() {
+                ptr::copy_nonoverlapping(object, new, layout.size().min(new_size));
+                self.dealloc(object, layout);
+            }
+            new
+        }
+    }
+}
+
+/// Free objects of one size, linked through their first word.
+struct FreeList(*mut *mut u8);
+
+// SAFETY: the list owns its objects, wherever it is used from.
+unsafe impl Send for FreeList {}
+
+impl FreeList {
+    fn alloc(&mut self, size: usize) -> *mut u8 {
+        if self.0.is_null() && !self.refill(size) {
+            return ptr::null_mut();
+        }
+        let object = self.0;
+        // SAFETY: the head is a free object, whose first word is the next one.
+        self.0 = unsafe { *object }.cast();
+        object.cast()
+    }
+
+    /// # Safety
+    ///
+    /// `object` is as large as the list's size, aligned to 16, and not used by anyone.
+    unsafe fn push(&mut self, object: *mut u8) {
+        let object = object.cast::<*mut u8>();
+        // SAFETY: the caller's promise.
+        unsafe { *object = self.0.cast() };
+        self.0 = object;
+    }
+
+    /// Cuts a frame into objects.
+    fn refill(&mut self, size: usize) -> bool {
+        let Some(frame) = frames::alloc_one() else { return false };
+        let base = paging::phys_to_virt(frame);
+        for index in (0..PAGE_SIZE / size).rev() {
+            // SAFETY: inside the frame, which is the list's now; sizes are multiples of 16.
+            unsafe { self.push(base.add(index * size)) };
+        }
+        true
+    }
+}
+
+/// The list-allocated heap and the end of its mapped memory.
+struct Large {
+    heap: Heap,
+    end: u64,
+}
+
+impl Large {
+    fn alloc(&mut self, layout: Layout) -> *mut u8 {
+        loop {
+            if let Ok(object) = self.heap.allocate_first_fit(layout) {
+                return object.as_ptr();
+            }
+            if !self.grow(layout) {
+                return ptr::null_mut();
+            }
+        }
+    }
+
+    /// Maps enough frames for `layout` behind the end. What was mapped is kept even if memory ends in the middle.
+    fn grow(&mut self, layout: Layout) -> bool {
+        let wanted = layout.size().saturating_add(layout.align()).saturating_add(GRANULE).max(GROWTH);
+        let wanted = wanted.checked_next_multiple_of(PAGE_SIZE).unwrap_or(usize::MAX) as u64;
+        // The rest of the window bounds the request, and so does free memory: no mapping that can't succeed.
+        if wanted > paging::HEAP_WINDOW.end - self.end || wanted / PAGE_SIZE as u64 > frames::counts().1 {
+            return false;
+        }
+        let start = self.end;
+        let mapped = (0..wanted / PAGE_SIZE as u64).take_while(|_| self.map_one()).count();
+        let bytes = mapped * PAGE_SIZE;
+        if start == paging::HEAP_WINDOW.start && bytes > 0 {
+            // SAFETY: the memory was just mapped, is nobody else's and stays.
+            unsafe { self.heap.init_from_slice(core::slice::from_raw_parts_mut(start as *mut MaybeUninit<u8>, bytes)) };
+        } else if bytes > 0 {
+            // SAFETY: as above, and it follows the heap's end without a gap.
+            unsafe { self.heap.extend(bytes) };
+        }
+        bytes as u64 == wanted
+    }
+
+    fn map_one(&mut self) -> bool {
+        let Some(frame) = frames::alloc_one() else { return false };
+        if !paging::map_kernel_page(self.end, frame) {
+            // SAFETY: allocated above and mapped nowhere.
+            unsafe { frames::free_one(frame) };
+            return false;
+        }
+        self.end += PAGE_SIZE as u64;
+        true
+    }
 }

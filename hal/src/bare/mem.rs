@@ -1,6 +1,10 @@
 //! Counted page frames.
+use super::frames::{self, frame, number};
 use super::paging::phys_to_virt;
+use super::{heap, uaccess};
 use crate::PAGE_SIZE;
+use core::sync::atomic::{Ordering, fence};
+
 pub use crate::dma::DmaBuffer;
 
 /// A counted page frame whose bytes others (user mappings, devices) may change at any time. `Clone` counts up in the
@@ -18,7 +22,21 @@ impl Page {
     }
     /// A new frame of unspecified content, or `None` when memory is short.
     pub fn alloc() -> Option<Page> {
-        None
+        let phys = frames::alloc_one()?;
+        frame(number(phys)).refs.store(1, Ordering::Relaxed);
+        Some(Page { phys })
+    }
+    /// Gives the count up to something that remembers the address, such as a page-table entry.
+    pub(super) fn into_phys(self) -> u64 {
+        core::mem::ManuallyDrop::new(self).phys
+    }
+    /// The handle for a count that [`Page::into_phys`] gave up.
+    ///
+    /// # Safety
+    ///
+    /// The count is the caller's to give.
+    pub(super) unsafe fn from_phys(phys: u64) -> Page {
+        Page { phys }
     }
     /// The physical address of the first byte.
     pub fn phys(&self) -> u64 {
@@ -55,24 +73,42 @@ impl Page {
     /// Copies `len` bytes of user memory from `user_addr` to `offset`. Returns how many bytes were copied before the
     /// first one that is not mapped readable. Panics past the end of the frame.
     pub fn copy_from_user(&self, offset: usize, user_addr: u64, len: usize) -> usize {
-        let _ = (offset, user_addr, len);
-        0
+        assert!(offset <= PAGE_SIZE && len <= PAGE_SIZE - offset);
+        // SAFETY: in bounds by the assertion.
+        unsafe { uaccess::copy_from(self.bytes().add(offset), user_addr, len) }
     }
     /// Copies `len` bytes from `offset` to user memory at `user_addr`. Returns how many bytes were copied before the
     /// first one that is not mapped writable. Panics past the end of the frame.
     pub fn copy_to_user(&self, offset: usize, user_addr: u64, len: usize) -> usize {
-        let _ = (offset, user_addr, len);
-        0
+        assert!(offset <= PAGE_SIZE && len <= PAGE_SIZE - offset);
+        // SAFETY: in bounds by the assertion.
+        unsafe { uaccess::copy_to(user_addr, self.bytes().add(offset), len) }
     }
     /// How many handles to this frame there are.
     pub fn ref_count(&self) -> usize {
-        1
+        frame(number(self.phys)).refs.load(Ordering::Acquire) as usize
     }
 }
 
 impl Clone for Page {
+    #[inline]
     fn clone(&self) -> Page {
+        let before = frame(number(self.phys)).refs.fetch_add(1, Ordering::Relaxed);
+        // A leak in a loop must not wrap the count around to a free frame that is still used.
+        assert!(before < u32::MAX / 2, "too many handles to a page");
         Page { phys: self.phys }
+    }
+}
+
+impl Drop for Page {
+    #[inline]
+    fn drop(&mut self) {
+        if frame(number(self.phys)).refs.fetch_sub(1, Ordering::Release) == 1 {
+            // What others did with the frame before they let go happens before it is handed out again.
+            fence(Ordering::Acquire);
+            // SAFETY: that was the last count.
+            unsafe { frames::free_one(self.phys) };
+        }
     }
 }
 
@@ -95,5 +131,14 @@ pub struct MemStats {
 
 /// Memory statistics. Any context.
 pub fn stats() -> MemStats {
-    MemStats::default()
+    let (total_frames, free_frames) = frames::counts();
+    let [heap_allocs, heap_frees, irq_allocs, irq_frees] = heap::counts();
+    MemStats { total_frames, free_frames, heap_allocs, heap_frees, irq_allocs, irq_frees }
+}
+
+/// [`stats`] without waiting for a lock; frames are 0 if their allocator is locked. For last words.
+pub fn stats_unlocked() -> MemStats {
+    let (total_frames, free_frames) = frames::try_counts().unwrap_or((0, 0));
+    let [heap_allocs, heap_frees, irq_allocs, irq_frees] = heap::counts();
+    MemStats { total_frames, free_frames, heap_allocs, heap_frees, irq_allocs, irq_frees }
 }

@@ -5,16 +5,36 @@
 //! | module | contents |
 //! |---|---|
 //! | [`sync`], [`irq`], [`time`], [`thread`], [`mem`], [`user`] | the common API of `hal`, see the crate's front page |
+//! | [`start`] | takes the machine over and calls the kernel's main function |
 //! | [`frames`] | runs of contiguous page frames (rings, DMA) |
 //! | [`paging`] | physical to virtual and back, uncached mappings of device memory |
 //! | [`mmio`], [`pci`], [`msi`] | device registers, configuration space, message-signalled interrupts |
 //! | [`console`] | the polled serial port and the sink of the `log` crate |
 //! | [`power`] | power off with a status |
 //! | [`random`] | random bytes |
+//! | [`fw_cfg`] | options that QEMU was given for us |
+//! | [`backtrace`] | return addresses for last words |
+//!
+//! # How it is put together
+//!
+//! | idea | files |
+//! |---|---|
+//! | start | `init`, `image` (what the linker laid out), `cpu` (features, control registers), `smap` |
+//! | CPU tables | `percpu` (through GS), `gdt` (and TSS), `idt` |
+//! | ways in and out | `entry` (stubs), `trap` (kernel-mode exceptions), `user_entry` (ring 3), `irq` (dispatch) |
+//! | memory | `frames`, `heap`, `mem`, `stack`, `tables` (walks), `paging` (kernel half), `page_table` (user half), `uaccess` |
+//! | time | `tsc`, `apic`, `ioapic`, `rtc`, `time` |
+//! | threads | `thread`, `fpu`, `user` |
+//!
+//! # What it does not do
+//!
+//! Only the boot CPU is brought up. What is per CPU is kept per CPU all the same; the places where other CPUs would have
+//! to be told (`page_table`, freeing of page tables) say so.
+pub mod backtrace;
 pub mod console;
 pub(crate) mod dma;
 pub mod frames;
-mod heap;
+pub mod fw_cfg;
 pub mod irq;
 pub mod mem;
 pub mod mmio;
@@ -28,4 +48,27 @@ pub mod thread;
 pub mod time;
 pub mod user;
 
+mod apic;
+mod cpu;
+mod entry;
+mod fpu;
+mod gdt;
+mod heap;
+mod idt;
+pub(crate) mod image;
+mod init;
+mod ioapic;
+mod page_table;
+mod percpu;
+mod rtc;
+mod smap;
+mod stack;
+mod tables;
+mod trap;
+mod tsc;
+mod uaccess;
+mod user_entry;
+
 pub use bootloader_api::BootInfo;
+pub use cpu::Features;
+pub use init::{Platform, platform, start};

@@ -1,0 +1,162 @@
+//! From the loader's world to ours, in order.
+//!
+//! | step | needs |
+//! |---|---|
+//! | console, per-CPU area, segments, control registers | nothing |
+//! | `stac`/`clac` patched in | text still writable |
+//! | final page tables | frames straight from the memory map |
+//! | frame allocator, and with it the heap | the final tables: they map all RAM |
+//! | interrupt stacks, interrupt table | stacks from the pool |
+//! | local APIC, clocks, randomness | device mappings |
+//! | a guarded stack, and on it the kernel's main function | all of it |
+use super::cpu::{self, Features};
+use super::gdt::{self, InterruptStack};
+use super::stack::Stack;
+use super::sync::SpinLock;
+use super::{apic, console, frames, idt, paging, percpu, random, smap, thread, time, tsc};
+use bootloader_api::BootInfo;
+use bootloader_api::info::{MemoryRegion, MemoryRegionKind};
+use core::ops::Range;
+
+const PAGE: u64 = crate::PAGE_SIZE as u64;
+/// Loaders map this much for us at least; early memory comes from below.
+const EARLY_LIMIT: u64 = 4 << 30;
+/// Below it, memory is left alone: firmware leftovers, and the place where another CPU would start.
+const LOW_MEMORY: u64 = 1 << 20;
+
+/// What the loader said that is of use later.
+#[derive(Clone, Copy, Debug)]
+pub struct Platform {
+    /// The ACPI root pointer's physical address.
+    pub rsdp: Option<u64>,
+    /// (physical address, bytes) of a file that the loader put into memory.
+    pub ramdisk: Option<(u64, u64)>,
+    /// What the CPU can do.
+    pub features: Features,
+    /// The CPU had a source of randomness at boot.
+    pub random_is_good: bool,
+}
+
+static PLATFORM: spin::Once<Platform> = spin::Once::new();
+static MAIN: spin::Once<fn() -> !> = spin::Once::new();
+
+/// What the loader and the CPU said. After [`start`].
+pub fn platform() -> &'static Platform {
+    PLATFORM.get().expect("set by start")
+}
+
+/// Takes the machine over and calls `main` on a guarded stack, interrupts on, as the boot thread-to-be
+/// (`thread::adopt_boot_thread`). Called once, first of all, on the loader's stack; what the loader mapped besides the
+/// kernel and its stack is gone afterwards, `info` included.
+pub fn start(info: &'static mut BootInfo, main: fn() -> !) -> ! {
+    tsc::mark_start();
+    percpu::init_boot_cpu();
+    console::init();
+    gdt::init();
+    let features = Features::detect();
+    smap::patch();
+    cpu::init(&features);
+
+    let memory = Memory::read(&info.memory_regions);
+    let (rsdp, ramdisk_addr, ramdisk_len) =
+        (info.rsdp_addr.into_option(), info.ramdisk_addr.into_option(), info.ramdisk_len);
+    memory.take_over().unwrap_or_else(|| panic!("too little memory to start"));
+
+    for which in [InterruptStack::DoubleFault, InterruptStack::Nmi, InterruptStack::MachineCheck] {
+        gdt::set_interrupt_stack(which, Stack::new().unwrap_or_else(|| panic!("no memory for interrupt stacks")));
+    }
+    idt::init();
+    assert!(apic::init(), "no memory to map the local APIC");
+    time::init();
+    let random_is_good = random::init(&features);
+    let ramdisk = ramdisk_addr.map(|addr| (addr, ramdisk_len));
+    PLATFORM.call_once(|| Platform { rsdp, ramdisk, features, random_is_good });
+
+    MAIN.call_once(|| main);
+    let stack = Stack::new().unwrap_or_else(|| panic!("no memory for the first stack"));
+    thread::run_on_new_stack(stack, call_main)
+}
+
+extern "sysv64" fn call_main() -> ! {
+    super::irq::restore(true);
+    let main = MAIN.get().expect("set by start");
+    main()
+}
+
+/// The memory map, copied: it may lie in memory that the final tables don't map.
+struct Memory {
+    /// All RAM: what is mapped.
+    ram: [Range<u64>; frames::MAX_RAM],
+    ram_len: usize,
+    /// RAM that nobody uses.
+    usable: [Range<u64>; frames::MAX_RAM],
+    usable_len: usize,
+}
+
+/// The one `Memory`: too large for an unknown stack.
+static MEMORY: SpinLock<Memory> = SpinLock::new(Memory {
+    ram: [const { 0..0 }; frames::MAX_RAM],
+    ram_len: 0,
+    usable: [const { 0..0 }; frames::MAX_RAM],
+    usable_len: 0,
+});
+
+impl Memory {
+    fn read(regions: &[MemoryRegion]) -> super::sync::SpinGuard<'static, Memory> {
+        let mut memory = MEMORY.lock();
+        for region in regions {
+            let range = region.start.max(LOW_MEMORY).next_multiple_of(PAGE)..region.end & !(PAGE - 1);
+            if range.is_empty() {
+                continue;
+            }
+            let usable = region.kind == MemoryRegionKind::Usable;
+            if usable || region.kind == MemoryRegionKind::Bootloader {
+                push(&mut memory, range.clone(), false);
+            }
+            if usable {
+                push(&mut memory, range, true);
+            }
+        }
+        memory
+    }
+
+    /// Makes the final page tables and starts the frame allocator. What both need comes from the start of the largest
+    /// usable range that every loader maps.
+    fn take_over(&self) -> Option<()> {
+        let usable = &self.usable[..self.usable_len];
+        let early =
+            usable.iter().filter(|range| range.end <= EARLY_LIMIT).max_by_key(|range| range.end - range.start)?;
+        let end = usable.iter().map(|range| range.end).max()?;
+
+        let table = early.start;
+        let mut next = table + frames::table_bytes(end).next_multiple_of(PAGE);
+        if next > early.end {
+            return None;
+        }
+        let mut alloc = || {
+            let frame = next;
+            next += PAGE;
+            (next <= early.end).then_some(frame)
+        };
+        paging::init(&self.ram[..self.ram_len], &mut alloc)?;
+        let table = paging::phys_to_virt(table);
+        let free = usable.iter().map(|range| if range == early { next..range.end } else { range.clone() });
+        // SAFETY: the table's memory was taken from a usable range above, is mapped and zeroed here; what is handed over
+        // as free excludes it and the page tables.
+        unsafe {
+            core::ptr::write_bytes(table, 0, frames::table_bytes(end) as usize);
+            frames::init(table, end, &self.ram[..self.ram_len], free);
+        }
+        Some(())
+    }
+}
+
+/// Adds a range; ranges beyond the table's size are left unused.
+fn push(memory: &mut Memory, range: Range<u64>, usable: bool) {
+    let Memory { ram, ram_len, usable: usable_ranges, usable_len } = memory;
+    let (list, len) = if usable { (usable_ranges, usable_len) } else { (ram, ram_len) };
+    if let Some(slot) = list.get_mut(*len) {
+        *slot = range;
+        *len += 1;
+    }
+}

@@ -1,0 +1,35 @@
+//! The kernel command line: `name=value` words, and after ` -- ` what belongs to the program.
+//!
+//! PVH loaders hand it over in memory; under QEMU the firmware configuration device has it on every boot path.
+use alloc::string::String;
+use hal::bare::fw_cfg;
+use hal::sync::SpinLock;
+
+static FROM_LOADER: SpinLock<Option<&'static [u8]>> = SpinLock::new(None);
+
+/// Remembers the line that the loader handed over. Before `kernel_main`.
+pub fn set(line: &'static [u8]) {
+    *FROM_LOADER.lock() = Some(line);
+}
+
+/// The command line, if there is one. Bytes that are not UTF-8 are replaced.
+pub fn get() -> Option<String> {
+    let from_loader = *FROM_LOADER.lock();
+    match from_loader {
+        Some(line) => Some(String::from_utf8_lossy(line).into_owned()),
+        None => fw_cfg::command_line().map(|line| String::from_utf8_lossy(&line).into_owned()),
+    }
+}
+
+/// The value of the first word `name=value` before ` -- `.
+pub fn value(name: &str) -> Option<String> {
+    let line = get()?;
+    let kernel_part = line.split(" -- ").next()?;
+    kernel_part.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('=')).map(String::from)
+}
+
+/// An option of the machine (`-fw_cfg name=opt/NAME,string=...`) or, without it, of the command line (`NAME=...`).
+pub fn option(name: &str) -> Option<String> {
+    let key = alloc::format!("opt/{name}");
+    fw_cfg::option(&key).map(|value| String::from_utf8_lossy(&value).into_owned()).or_else(|| value(name))
+}

@@ -1,0 +1,46 @@
+//! Runs the in-kernel tests, a line each.
+//!
+//! `opt/test` (or `test=` on the command line) selects tests by parts of their names, `opt/skip` leaves some out; both
+//! are lists with commas. A test fails by panicking, and a panic ends the machine: the panic handler prints `FAILED` and
+//! the counts, and the runner starts the machine again for the tests that are left.
+use crate::cmdline;
+use alloc::string::String;
+use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use hal::KTest;
+use hal::bare::{console, power};
+
+static PASSED: AtomicUsize = AtomicUsize::new(0);
+/// The test that runs now.
+static CURRENT: AtomicPtr<KTest> = AtomicPtr::new(core::ptr::null_mut());
+
+/// Runs all selected tests and powers off.
+pub fn run() -> ! {
+    let (only, skip) = (cmdline::option("test"), cmdline::option("skip"));
+    for test in hal::ktests() {
+        if only.as_ref().is_some_and(|list| !matches(list, test.name))
+            || skip.as_ref().is_some_and(|list| matches(list, test.name))
+        {
+            continue;
+        }
+        console::write_fmt(format_args!("test {} ... ", test.name));
+        CURRENT.store(core::ptr::from_ref(test).cast_mut(), Ordering::Relaxed);
+        (test.run)();
+        CURRENT.store(core::ptr::null_mut(), Ordering::Relaxed);
+        PASSED.fetch_add(1, Ordering::Relaxed);
+        console::write_fmt(format_args!("ok\n"));
+    }
+    console::write_fmt(format_args!("{} passed, 0 failed\n", PASSED.load(Ordering::Relaxed)));
+    power::exit(power::SUCCESS)
+}
+
+/// Says that the running test failed, if one runs. From the panic handler.
+pub fn report_failure() {
+    if !CURRENT.load(Ordering::Relaxed).is_null() {
+        let passed = PASSED.load(Ordering::Relaxed);
+        console::write_fmt_unlocked(format_args!("FAILED\n{passed} passed, 1 failed\n"));
+    }
+}
+
+fn matches(list: &String, name: &str) -> bool {
+    list.split(',').any(|part| !part.is_empty() && name.contains(part))
+}
