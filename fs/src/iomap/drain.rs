@@ -57,7 +57,7 @@ impl DrainCount {
         let before = self.part(kind).fetch_sub(1, Ordering::AcqRel);
         debug_assert!(before > 0, "drain count below zero (I1)");
         trace::record(trace::Kind::WtDropDrain, self.ino, u64::from(before - 1));
-        if before == 1 && base::guard!("R08", true) {
+        if base::guard!("R08", before == 1) {
             self.waiters.wake_all();
         }
     }

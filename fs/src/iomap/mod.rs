@@ -17,24 +17,32 @@
 //! | `shared_flush` | device flushes shared by all that wait for one |
 mod buffered_write;
 mod ctx;
+mod direct;
 mod drain;
 mod extents;
 mod flusher;
+mod ioctx;
+mod ioend;
 mod read;
 mod read_batch;
 mod readahead;
+mod request;
 mod shared_flush;
 mod types;
 mod writeback;
 mod writeback_end;
+mod writethrough;
 mod zero;
 
 pub use buffered_write::{buffered_write, prepare_folio};
 pub use ctx::{CtxRefs, Done, FirstError};
+pub use direct::{direct_read, direct_write};
 pub use drain::{DrainCount, DrainGuard, DrainKind};
 pub use flusher::{balance_dirty, flush_cache, run_flusher, sync_data};
 pub use read::buffered_read;
+pub use request::{InodeLock, WriteRequest};
 pub use shared_flush::{SharedFlush, Ticket, WrittenMark};
 pub use types::{Iomap, IomapKind, IomapOps};
 pub use writeback::{wait_range, write_and_wait, write_range};
+pub use writethrough::writethrough_write;
 pub use zero::{zero_gap, zero_range, zero_tail};

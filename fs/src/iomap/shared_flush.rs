@@ -5,12 +5,10 @@
 //! completed, so its success makes the data durable; one with the ticket's number or a lower one may have been too early
 //! (R52). Tasks that wait at the same time therefore share a flush, and a task whose data a later flush has covered already
 //! issues none.
-use super::ctx::{Done, FirstError};
-use alloc::boxed::Box;
 use base::Result;
-use base::block::{Bio, BioEnd, BioOp, BlockDevice, Durability, Sector};
+use base::block::{BlockDevice, Durability, flush_and_wait};
 use base::sync::atomic::{AtomicU64, Ordering};
-use base::sync::{Arc, IrqLock, SpinLock, WaitQueue};
+use base::sync::{Arc, SpinLock, WaitQueue};
 
 /// The point in time of a completion, in flushes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -76,7 +74,7 @@ impl SharedFlush {
 
     fn run(&self, number: u64) -> Result<()> {
         base::anchor!("fsync.before_flush", number);
-        let result = flush_device(&*self.device);
+        let result = flush_and_wait(&self.device);
         let mut state = self.state.lock();
         state.ended = number;
         if result.is_ok() {
@@ -91,31 +89,6 @@ impl SharedFlush {
         let running = self.state.lock().issued;
         self.ended.wait_until(|| self.state.lock().ended >= running);
     }
-}
-
-/// One flush and the task that waits for it.
-struct FlushWait {
-    done: Done,
-    error: FirstError,
-    ended: IrqLock<Option<Box<Bio>>>,
-}
-
-impl BioEnd for FlushWait {
-    fn bio_end(self: Arc<Self>, bio: Box<Bio>) {
-        if let Err(error) = bio.status() {
-            self.error.set(error);
-        }
-        bio.chain(&mut self.ended.lock());
-        self.done.signal();
-    }
-}
-
-fn flush_device(device: &dyn BlockDevice) -> Result<()> {
-    let wait = Arc::new(FlushWait { done: Done::new(), error: FirstError::new(), ended: IrqLock::new(None) });
-    Bio::without_data(BioOp::Flush, Sector(0), 0, wait.clone()).submit_to(device);
-    device.kick();
-    wait.done.wait();
-    wait.error.get().map_or(Ok(()), Err)
 }
 
 /// When the data of an inode was last written to the device, in flushes: what its next fsync must cover even if nothing is

@@ -1,0 +1,259 @@
+//! The end of an I/O: the one place that fixes the order of the finish steps (CMP-8).
+//!
+//! | step | what | why here |
+//! |---|---|---|
+//! | F1 | convert extents, raise d_size, in one transaction | before F2: a folio that is neither dirty nor under writeback must be readable from disk (CMP-9; R12, R13, R50) |
+//! | F2 | end writeback of each folio; on error mark it dirty first | before F4: truncate removes folios once the count is zero |
+//! | F4 | drop the drain count | before F5: a truncate does not wait for a cache flush (CMP-10) |
+//! | F5 | commit or flush, if durability is owed | before F6: the outcome says that it is done (R54) |
+//! | F6 | post the outcome, release freeze protection and the file | last: the issuer may tear everything down |
+//!
+//! (F3 of the specification, a mapping-wide stable count, does not exist here: stability is a mark on each folio, STB-2.)
+//!
+//! F1 to F4 run on the completion queue and must not wait for an inode, invalidate or folio lock, for writeback, for the drain
+//! count or for another context (LOCK-5). F5 runs elsewhere (QUE-5).
+use super::IomapOps;
+use super::drain::DrainGuard;
+use super::shared_flush::Ticket;
+use crate::io::Pinned;
+use crate::kiocb::{Completion, Outcome};
+use crate::page_cache::Folio;
+use crate::vfs::{File, FreezeGuard, Inode, SyncKind, fput_deferred};
+use base::stats::{self, Counter};
+use base::sync::Arc;
+use base::trace::{self, Kind};
+use base::{Errno, PAGE_SIZE, Result};
+use core::ops::Range;
+use smallvec::SmallVec;
+
+/// The blocks of one folio that a write-through has under writeback.
+pub struct WrittenFolio {
+    /// The folio; the context's reference to it (FS-12).
+    pub folio: Arc<Folio>,
+    /// First byte within the folio, at a block boundary.
+    pub offset: u32,
+    /// Bytes, whole blocks.
+    pub len: u32,
+}
+
+/// The folios of one write-through, ascending.
+pub type WrittenFolios = SmallVec<[WrittenFolio; 2]>;
+
+/// What kind of I/O ends.
+pub enum IoKind {
+    /// A buffered write-through with these folios under writeback.
+    Writethrough(WrittenFolios),
+    /// A direct write from these frames.
+    DirectWrite(Pinned),
+    /// A direct read into these frames.
+    DirectRead(Pinned),
+}
+
+/// What an I/O owes when its last bio has ended. Every field is a duty that is done once, by moving it.
+pub struct Owed {
+    /// The inode; kept alive by the request's file too.
+    pub inode: Arc<Inode>,
+    /// First byte of the original range.
+    pub pos: u64,
+    /// Bytes of the original range that were copied or sent (ALN-5).
+    pub len: usize,
+    /// Why the submission stopped before its end, if it did; the outcome if no byte was sent (ERR-1).
+    pub stopped: Option<Errno>,
+    /// The folios or frames.
+    pub kind: IoKind,
+    /// F1 is needed: an unwritten block was written, or the range ends behind d_size.
+    pub convert: bool,
+    /// The durability owed (A13).
+    pub sync: Option<SyncKind>,
+    /// Metadata needed to reach the blocks was pending at submission: the flush alone will not do (DUR-4, R53).
+    pub metadata_pending: bool,
+    /// F4.
+    pub drain: Option<DrainGuard>,
+    /// Released in F6 (FRZ-2); reads have none.
+    pub freeze: Option<FreezeGuard>,
+    /// Keeps the inode and the superblock until F6 (CTX-8). Synchronous requests borrow their caller's.
+    pub file: Option<Arc<File>>,
+    /// The issuer of an asynchronous request.
+    pub completion: Option<Completion>,
+}
+
+impl Owed {
+    /// For anchors and traces.
+    pub fn ino(&self) -> u64 {
+        self.inode.ino
+    }
+
+    /// F1 to F4. Task context.
+    pub fn finish(mut self, error: Option<Errno>) -> Finished {
+        let ino = self.inode.ino;
+        trace::record(Kind::WtFinish, ino, self.pos);
+        base::anchor!("F1", ino);
+        let result = self.outcome(error);
+        let result = if base::guard!("R12", true) { self.convert(result) } else { result };
+        base::anchor!("F2", ino);
+        let result = self.end_writeback(result);
+        let stale = self.drop_cached();
+        base::anchor!("F4", ino);
+        drop(self.drain.take());
+        let ticket = iomap_of(&self.inode).shared_flush().ticket();
+        if !matches!(self.kind, IoKind::DirectRead(_)) {
+            self.inode.written.note(ticket);
+        }
+        Finished {
+            owes: self.sync.filter(|_| result.is_ok_and(|n| n > 0)),
+            stale,
+            full_commit: self.convert || self.metadata_pending || self.sync == Some(SyncKind::All),
+            ticket,
+            result,
+            inode: self.inode,
+            freeze: self.freeze,
+            file: self.file,
+            completion: self.completion,
+        }
+    }
+
+    /// ERR-1 before the finish: any bio's error wins over a short count, a short count over the reason it is short.
+    fn outcome(&self, error: Option<Errno>) -> Result<usize> {
+        match (error, self.stopped) {
+            (Some(error), _) => Err(error),
+            (None, Some(reason)) if self.len == 0 => Err(reason),
+            (None, _) => Ok(self.len),
+        }
+    }
+
+    /// F1. A failed write converts nothing and raises no size (ERR-7).
+    fn convert(&self, result: Result<usize>) -> Result<usize> {
+        let len = result?;
+        if self.convert && len > 0 {
+            iomap_of(&self.inode).finish_write(&self.inode, self.pos, len as u64)?;
+            trace::record(Kind::WtConvert, self.inode.ino, self.pos);
+        }
+        Ok(len)
+    }
+
+    /// F2. The error is recorded before writeback ends, so that an fsync that waited for it sees it (ERR-6); the blocks are
+    /// dirty again before writeback ends, so that no reader finds them clean and old (ERR-3).
+    fn end_writeback(&mut self, result: Result<usize>) -> Result<usize> {
+        let folios = match &mut self.kind {
+            IoKind::Writethrough(folios) => folios,
+            IoKind::DirectWrite(frames) | IoKind::DirectRead(frames) => {
+                frames.clear(); // The device is done with them; this lets go of the pins.
+                return result;
+            }
+        };
+        if let Err(error) = result {
+            self.inode.sb.record_error(&self.inode, error);
+        }
+        for written in folios.drain(..) {
+            if result.is_err() {
+                self.inode.mapping.redirty(&written.folio, written.offset as usize, written.len as usize);
+                base::anchor!("F2.redirtied", self.inode.ino);
+            }
+            self.inode.mapping.end_writeback(&written.folio, written.len as usize);
+        }
+        result
+    }
+
+    /// After a direct write, folios of its range hold old bytes (DIO-4). Those that are free go now; a worker must not wait for the
+    /// others (LOCK-5), so their range is left to the second stage.
+    fn drop_cached(&self) -> Option<Range<u64>> {
+        if !matches!(self.kind, IoKind::DirectWrite(_)) || self.inode.mapping.nr_pages() == 0 {
+            return None;
+        }
+        let range = self.pos..self.pos + self.len as u64;
+        (!self.inode.mapping.invalidate_range_clean(range.clone())).then_some(range)
+    }
+}
+
+/// An I/O after F4: its bytes are where they belong, and what is left is durability and the outcome.
+pub struct Finished {
+    result: Result<usize>,
+    owes: Option<SyncKind>,
+    /// Clean folios of a direct write's range that were locked when it ended: they may hold what the disk held before.
+    stale: Option<Range<u64>>,
+    full_commit: bool,
+    ticket: Ticket,
+    inode: Arc<Inode>,
+    freeze: Option<FreezeGuard>,
+    file: Option<Arc<File>>,
+    completion: Option<Completion>,
+}
+
+impl Finished {
+    /// Whether something is left that may wait for locks, log or device, and so belongs on the second queue (QUE-5).
+    pub fn owes_second_stage(&self) -> bool {
+        self.owes.is_some() || self.stale.is_some()
+    }
+
+    /// The second stage: waits for readers that hold stale folios, then F5: nothing, one shared flush (the shortcut of DUR-4), or
+    /// a commit (DUR-5). May sleep for long: no lock is held.
+    pub fn second_stage(mut self) -> Finished {
+        if let Some(range) = self.stale.take() {
+            drop_clean(&self.inode, range);
+        }
+        if let Some(kind) = self.owes.take() {
+            base::anchor!("F5", self.inode.ino);
+            let iomap = iomap_of(&self.inode);
+            let durable = if self.full_commit {
+                iomap.commit(&self.inode, kind)
+            } else {
+                iomap.shared_flush().flush(self.ticket)
+            };
+            if let Err(error) = durable {
+                self.inode.sb.record_error(&self.inode, error);
+                self.result = Err(error);
+            }
+        }
+        self
+    }
+
+    /// F6 of an asynchronous request that a worker finished: its one event.
+    pub fn conclude(mut self) {
+        base::anchor!("F6", self.inode.ino);
+        if let Some(completion) = self.completion.take() {
+            completion.complete(self.result);
+        }
+        self.release();
+    }
+
+    /// F6 of a request that ends by its return value (CMP-7).
+    pub fn conclude_inline(mut self) -> Result<Outcome> {
+        base::anchor!("F6", self.inode.ino);
+        if let Some(completion) = self.completion.take() {
+            completion.disarm();
+        }
+        let result = self.result;
+        self.release();
+        result.map(Outcome::Done)
+    }
+
+    /// What a request holds to its very end. The file goes by way of another task: it might be the last reference (CTX-8).
+    fn release(self) {
+        stats::count(Counter::WtFinished);
+        trace::record(Kind::WtDone, self.inode.ino, self.result.map_or_else(|e| e.to_ret() as u64, |n| n as u64));
+        let Finished { freeze, inode, file, .. } = self;
+        drop(freeze);
+        drop(inode);
+        if let Some(file) = file {
+            fput_deferred(file);
+        }
+    }
+}
+
+/// The file system's side of an inode that has I/O in flight.
+fn iomap_of(inode: &Inode) -> &dyn IomapOps {
+    inode.ops().iomap().expect("I/O was started through it")
+}
+
+/// Drops clean folios of `range`, waiting for their locks. What is dirty or under writeback is newer than the direct write.
+fn drop_clean(inode: &Inode, range: Range<u64>) {
+    let indices = range.start / PAGE_SIZE as u64..range.end.div_ceil(PAGE_SIZE as u64);
+    for index in indices {
+        if let Some(folio) = inode.mapping.find_locked(index) {
+            let state = folio.folio().state();
+            if !state.dirty() && !state.writeback() {
+                inode.mapping.remove(folio);
+            }
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! Buffered write-through: the data is copied into the page cache and its I/O is issued before the call returns.
+//!
+//! This file is the submission, steps S-5 to S-11 of SEMANTICS A4; what happens when the I/O has ended stands in
+//! [`super::ioend`]. The order inside one hold of the folio lock is what the whole promise rests on (SUB-1):
+//!
+//! ```text
+//!   lock folio ─ wait until no writeback ─ mapping still true? ─ fill partial blocks ─ copy ─ i_size
+//!      ─ write-protect user mappings ─ zero past the end ─ clear dirty + set writeback and wt, in one step ─ unlock
+//! ```
+//!
+//! Two rules shape the control flow. A task never sleeps with folios that are marked and not submitted, or two of them wait for
+//! each other (LOCK-6, R26): [`Submission::send`] stands before everything that sleeps. And a folio that this very call has under
+//! writeback is never waited for: its end needs the reference that the submitter still holds (R75).
+use super::buffered_write::{discard_unused, prepare_folio};
+use super::ioctx::IoCtx;
+use super::ioend::{IoKind, Owed, WrittenFolio, WrittenFolios};
+use super::request::WriteRequest;
+use super::zero::zero_gap;
+use super::{DrainGuard, DrainKind, Iomap, IomapKind, IomapOps};
+use crate::io::IoSource;
+use crate::kiocb::{IoFlags, Kiocb, Outcome};
+use crate::page_cache::FolioGuard;
+use crate::vfs::{Inode, SyncKind};
+use alloc::boxed::Box;
+use base::block::{Bio, BioOp, BlockDevice, Limits, Plug, Sector, Segment};
+use base::sync::Arc;
+use base::{Errno, PAGE_SIZE, Result, sched};
+
+const PS: u64 = PAGE_SIZE as u64;
+
+/// Writes `request.len` bytes of `source` through the cache to the device (WT-1 to WT-8). Task context; sleeps, but for its own
+/// device I/O only if the request is synchronous (AIO-13). The inode lock is held exclusively and is let go here.
+///
+/// Errors before anything is copied leave everything as it was (CHK-8); after that the outcome is a short count or the first
+/// error of the device, by the table of ERR-1.
+pub fn writethrough_write(
+    request: WriteRequest<'_>,
+    kiocb: &mut Kiocb<'_>,
+    source: &mut dyn IoSource,
+) -> Result<Outcome> {
+    let WriteRequest { inode, freeze, lock, pos, len } = request;
+    let iomap = inode.ops().iomap().ok_or(Errno::EOPNOTSUPP)?;
+    // DIO-3: a direct write in flight and this copy would leave the cache and the disk different for ever.
+    inode.drain.drain_direct();
+    zero_gap(inode, iomap, pos)?;
+    base::anchor!("S-5", inode.ino);
+    let ctx = if kiocb.is_sync() {
+        IoCtx::new_sync()
+    } else {
+        IoCtx::new_aio(iomap.completion_queue()?, iomap.sync_queue()?)
+    };
+    base::anchor!("S-6", inode.ino);
+    let drain = base::guard!("R01", true).then(|| DrainGuard::new(inode, DrainKind::Writethrough));
+    let plug = Plug::start();
+    let mut submission = Submission::new(inode, iomap, ctx, source);
+    let stopped = submission.run(pos, len, &|| kiocb.caller.fatal_signal_pending()).err();
+    let Submission { ctx, folios, copied, unwritten, metadata_pending, .. } = submission;
+    drop(plug);
+    let owed = Owed {
+        pos,
+        len: copied,
+        stopped,
+        kind: IoKind::Writethrough(folios),
+        convert: unwritten || pos + copied as u64 > iomap.disk_size(),
+        sync: sync_kind(kiocb.flags),
+        metadata_pending,
+        drain,
+        freeze: Some(freeze),
+        file: (!kiocb.is_sync()).then(|| kiocb.file.clone()),
+        completion: kiocb.take_completion(),
+        inode: inode.clone(),
+    };
+    ctx.hand_over(owed, || drop(lock))
+}
+
+/// The durability a request asks for (A13).
+pub(super) fn sync_kind(flags: IoFlags) -> Option<SyncKind> {
+    if flags.contains(IoFlags::SYNC) {
+        Some(SyncKind::All)
+    } else {
+        flags.contains(IoFlags::DSYNC).then_some(SyncKind::Data)
+    }
+}
+
+/// What became of one try at a folio.
+enum Step {
+    /// This many bytes of the range are in the cache and marked for the device.
+    Copied(usize),
+    /// The extent map changed under us: map again (MAP-1).
+    Remap,
+    /// The source has no readable byte in memory: fault it in, with nothing locked.
+    Fault,
+}
+
+/// The collecting phase of one write-through.
+struct Submission<'a> {
+    inode: &'a Arc<Inode>,
+    iomap: &'a dyn IomapOps,
+    device: &'a Arc<dyn BlockDevice>,
+    limits: Limits,
+    ctx: Arc<IoCtx>,
+    source: &'a mut dyn IoSource,
+    /// The bio that is being filled; its folios are marked and unsubmitted.
+    bio: Option<Box<Bio>>,
+    folios: WrittenFolios,
+    /// Bytes of the original range copied and marked.
+    copied: usize,
+    /// Some block was UNWRITTEN when it was mapped.
+    unwritten: bool,
+    metadata_pending: bool,
+}
+
+impl<'a> Submission<'a> {
+    fn new(inode: &'a Arc<Inode>, iomap: &'a dyn IomapOps, ctx: Arc<IoCtx>, source: &'a mut dyn IoSource) -> Self {
+        let device = iomap.device();
+        Submission {
+            inode,
+            iomap,
+            device,
+            limits: device.limits(),
+            ctx,
+            source,
+            bio: None,
+            folios: WrittenFolios::new(),
+            copied: 0,
+            unwritten: false,
+            metadata_pending: false,
+        }
+    }
+
+    /// S-7: extent after extent. An error says why the range was not copied to its end; bytes before it stand (ERR-1).
+    fn run(&mut self, pos: u64, len: usize, killed: &dyn Fn() -> bool) -> Result<()> {
+        let result = self.extents(pos, len, killed);
+        if self.ctx.error().is_some() {
+            // SUB-5: what is marked and unsubmitted is released as failed by the finish.
+            self.bio = None;
+            sched::set_unsubmitted(false);
+        }
+        self.send();
+        result
+    }
+
+    fn extents(&mut self, pos: u64, len: usize, killed: &dyn Fn() -> bool) -> Result<()> {
+        let block = u64::from(self.iomap.block_size());
+        let end = pos + len as u64;
+        while self.copied < len {
+            self.send();
+            let at = pos + self.copied as u64;
+            let start = at / block * block;
+            let map = self.iomap.map_write(self.inode, start, end.next_multiple_of(block) - start)?;
+            base::anchor!("S-7", self.inode.ino);
+            self.unwritten |= matches!(map.kind, IomapKind::Unwritten(_));
+            self.metadata_pending |= map.metadata_pending;
+            self.extent(&map, pos, end, killed)?;
+        }
+        Ok(())
+    }
+
+    /// S-8 over the folios of one extent. Returns early to have the rest mapped again.
+    fn extent(&mut self, map: &Iomap, pos: u64, end: u64, killed: &dyn Fn() -> bool) -> Result<()> {
+        let end = end.min(map.end());
+        let mut most = PAGE_SIZE;
+        loop {
+            let at = pos + self.copied as u64;
+            if at >= end {
+                return Ok(());
+            }
+            if killed() {
+                return Err(Errno::EINTR);
+            }
+            if let Some(error) = self.ctx.error() {
+                return Err(error);
+            }
+            let len = (PS - at % PS).min(end - at).min(most as u64) as usize;
+            match self.folio(map, at, len)? {
+                Step::Copied(n) => {
+                    self.copied += n;
+                    most = PAGE_SIZE;
+                }
+                Step::Remap => return Ok(()),
+                Step::Fault => {
+                    self.send();
+                    most = self.source.fault_in(len);
+                    if most == 0 {
+                        return Err(Errno::EFAULT);
+                    }
+                }
+            }
+        }
+    }
+
+    /// S-8b to S-8m for `len` bytes at `at`, which lie in one folio and one extent.
+    fn folio(&mut self, map: &Iomap, at: u64, len: usize) -> Result<Step> {
+        let inode = self.inode;
+        let folio = match inode.mapping.try_find_or_create(at / PS)? {
+            Some(folio) => folio,
+            None => {
+                self.send();
+                inode.mapping.find_or_create(at / PS)?
+            }
+        };
+        let offset = (at % PS) as usize;
+        self.wait_writeback(&folio, offset)?;
+        if base::guard!("R16", self.iomap.extent_seq() != map.seq) {
+            return Ok(Step::Remap);
+        }
+        if !self.whole_blocks(offset, len) {
+            // Filling a partly covered block may read it.
+            self.send();
+        }
+        let copied = match prepare_folio(inode, self.iomap, &folio, map, offset, len) {
+            Ok(()) => self.copy(&folio, offset, len),
+            Err(error) => {
+                discard_unused(inode, folio);
+                return Err(error);
+            }
+        };
+        if copied == 0 {
+            discard_unused(inode, folio);
+            return Ok(Step::Fault);
+        }
+        self.publish(&folio, map, offset, copied);
+        Ok(Step::Copied(copied))
+    }
+
+    fn block_size(&self) -> usize {
+        self.iomap.block_size() as usize
+    }
+
+    fn whole_blocks(&self, offset: usize, len: usize) -> bool {
+        offset.is_multiple_of(self.block_size()) && len.is_multiple_of(self.block_size())
+    }
+
+    /// S-8c: waits for the writeback of others (FS-5, FS-6, BUF-6). Our own for an earlier extent of this folio is not waited
+    /// for: it goes on with other blocks (R75). Within a block of our own there is no going on (STB-1): the write ends short.
+    fn wait_writeback(&mut self, folio: &FolioGuard<'_>, offset: usize) -> Result<()> {
+        if !folio.folio().state().writeback() {
+            return Ok(());
+        }
+        if self.folios.last().is_some_and(|own| Arc::ptr_eq(&own.folio, folio.folio())) {
+            return if offset.is_multiple_of(self.block_size()) { Ok(()) } else { Err(Errno::EFAULT) };
+        }
+        self.send();
+        folio.wait_writeback();
+        Ok(())
+    }
+
+    /// S-8f and S-8g: copies without faulting and returns how much of it counts. After a short copy only whole valid blocks do
+    /// (ERR-2, FOL-5): the bytes behind them are given back to the source and copied again once they can be faulted in.
+    fn copy(&mut self, folio: &FolioGuard<'_>, offset: usize, len: usize) -> usize {
+        let page = folio.folio().page();
+        let copied = self.source.copy_to_page(page, offset, len);
+        folio.set_uptodate(offset, copied);
+        if copied == len {
+            return len;
+        }
+        let block = self.block_size();
+        let valid = (offset..offset + copied).take_while(|at| folio.folio().state().uptodate_in(*at, 1)).count();
+        let counted = ((offset + valid) / block * block).saturating_sub(offset);
+        if valid > counted {
+            // A valid block was changed in part and does not go out with this write: it is dirty, and zero past the end.
+            folio.mark_dirty(offset + counted, valid - counted);
+            self.zero_past_end(folio, offset + counted, offset + valid);
+        }
+        self.source.revert(copied - counted);
+        counted
+    }
+
+    /// S-8h to S-8l for bytes that were copied.
+    fn publish(&mut self, folio: &FolioGuard<'_>, map: &Iomap, offset: usize, copied: usize) {
+        let end = folio.folio().pos() + (offset + copied) as u64;
+        if end > self.inode.size() {
+            self.inode.set_size(end);
+        }
+        // Before the dirty bits are cleared: what a user mapping stored so far is in this I/O or leaves its block dirty (MM-2).
+        folio.write_protect();
+        let block = self.block_size();
+        let (start, stop) = (offset / block * block, (offset + copied).next_multiple_of(block));
+        // After the write protection: a store past the end could otherwise follow the zeroing (EOF-4).
+        self.zero_past_end(folio, start, stop);
+        let sector = map.sector_of(folio.folio().pos() + start as u64).expect("map_write leaves no hole");
+        self.make_room(sector, stop - start);
+        folio.begin_writeback(start, stop - start, true);
+        sched::set_unsubmitted(true);
+        let (offset, len) = (start as u32, (stop - start) as u32);
+        self.folios.push(WrittenFolio { folio: folio.folio().clone(), offset, len });
+        let ctx = &self.ctx;
+        let bio = self.bio.get_or_insert_with(|| Bio::new(BioOp::Write, sector, ctx.clone()));
+        bio.push(Segment { page: folio.folio().page().clone(), offset, len });
+    }
+
+    /// Bytes of the folio in `[start, stop)` behind the end of the file become zero (EOF-2).
+    fn zero_past_end(&self, folio: &FolioGuard<'_>, start: usize, stop: usize) {
+        let size = self.inode.size().saturating_sub(folio.folio().pos()).min(PS) as usize;
+        let from = start.max(size);
+        if from < stop {
+            folio.folio().page().zero(from, stop - from);
+        }
+    }
+
+    /// Sends the current bio if `len` bytes at `sector` cannot be added to it (S-9).
+    fn make_room(&mut self, sector: Sector, len: usize) {
+        /// Most segments of a bio (SUB-4).
+        const MAX_SEGMENTS: usize = 256;
+        let Some(bio) = &self.bio else { return };
+        let full = bio.segments().len() >= MAX_SEGMENTS.min(self.limits.max_segments as usize)
+            || bio.len_bytes() + len as u64 > u64::from(self.limits.max_bytes);
+        if full || bio.end_sector() != sector {
+            self.send();
+        }
+    }
+
+    /// S-9: what is marked goes to the device. Does not sleep, unless the device's ring is full.
+    fn send(&mut self) {
+        if let Some(bio) = self.bio.take() {
+            base::anchor!("S-9", self.inode.ino);
+            sched::set_unsubmitted(false);
+            self.ctx.submit(bio, self.device);
+            Plug::submitted(self.device);
+        }
+    }
+}
