@@ -172,8 +172,10 @@ impl Shared {
         loop {
             let mut taken = None;
             self.more.wait_until(|| {
+                // In this order: whoever sees the end sees everything that was queued before it.
+                let closed = self.closed.load(Ordering::Acquire);
                 taken = self.pop();
-                taken.is_some() || self.closed.load(Ordering::Acquire)
+                taken.is_some() || closed
             });
             match taken {
                 Some(work) => self.run(work),
