@@ -26,7 +26,7 @@ fn panic(info: &PanicInfo) -> ! {
     backtrace::scan(|address| {
         if left > 0 {
             left -= 1;
-            console::write_fmt_unlocked(format_args!("backtrace: {address:#x}\n"));
+            console::write_fmt_unlocked(format_args!("  at {address:#x}\n"));
         }
     });
     #[cfg(feature = "ktest")]

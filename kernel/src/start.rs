@@ -1,8 +1,7 @@
 //! The stages of the boot, in order. Each leaves one line with the time it was reached.
 use crate::cmdline;
-use alloc::sync::Arc;
 use hal::bare::{self, BootInfo};
-use hal::{mem, thread, time};
+use hal::{mem, time};
 use log::{info, warn};
 
 /// The kernel's entry, for every loader: on the loader's stack, interrupts off.
@@ -13,7 +12,8 @@ pub fn kernel_main(boot_info: &'static mut BootInfo) -> ! {
 /// On a guarded stack, with memory, interrupts and clocks.
 fn main() -> ! {
     report_machine();
-    thread::adopt_boot_thread(Arc::new(()));
+    base::sched::init().unwrap_or_else(|error| panic!("no scheduler: {error:?}"));
+    info!("scheduler: running");
     if let Some(line) = cmdline::get() {
         info!("command line: {line}");
     }

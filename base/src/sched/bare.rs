@@ -270,7 +270,7 @@ fn run_next(my_id: u64) {
     CURRENT_ID.store(next.id(), Ordering::Relaxed);
     crate::stats::count(crate::stats::Counter::Switches);
     drop(next);
-    thread::switch_to(&thread);
+    thread::switch_to(thread);
     CURRENT_ID.store(my_id, Ordering::Relaxed);
 }
 

@@ -18,6 +18,8 @@ const ID: usize = 0x20;
 const TASK_PRIORITY: usize = 0x80;
 const EOI: usize = 0xb0;
 const SPURIOUS: usize = 0xf0;
+#[cfg(feature = "ktest")]
+const COMMAND: usize = 0x300;
 const LVT_TIMER: usize = 0x320;
 const LVT_LINT0: usize = 0x350;
 const LVT_LINT1: usize = 0x360;
@@ -121,4 +123,11 @@ pub(super) fn start_counting() {
 /// Ticks since [`start_counting`].
 pub(super) fn counted() -> u32 {
     u32::MAX - apic().read(CURRENT_COUNT)
+}
+
+/// Interrupts this CPU by itself.
+#[cfg(feature = "ktest")]
+pub(super) fn send_to_self(vector: u8) {
+    const TO_SELF: u32 = 1 << 18;
+    apic().write(COMMAND, TO_SELF | u32::from(vector));
 }

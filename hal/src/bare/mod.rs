@@ -64,6 +64,8 @@ mod rtc;
 mod smap;
 mod stack;
 mod tables;
+#[cfg(feature = "ktest")]
+mod tests;
 mod trap;
 mod tsc;
 mod uaccess;

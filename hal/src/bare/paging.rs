@@ -201,6 +201,7 @@ pub(super) fn flush(virt: u64) {
 }
 
 /// Calls `visit(virtual address, physical address, bytes, flags)` for each mapped page of the active tables.
+#[cfg(feature = "ktest")]
 pub(super) fn for_each_page(visit: &mut dyn FnMut(u64, u64, u64, Flags)) {
     fn walk(table: u64, level: u8, base: u64, visit: &mut dyn FnMut(u64, u64, u64, Flags)) {
         let size = 1u64 << (12 + 9 * (u32::from(level) - 1));

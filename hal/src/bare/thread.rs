@@ -197,8 +197,9 @@ pub fn on_exit(hook: fn() -> !) {
 }
 
 /// Saves this thread and runs `next`. Returns when somebody switches back. Called with interrupts off, returns with
-/// them off. Panics if `next` runs already or has exited.
-pub fn switch_to(next: &Arc<Kthread>) {
+/// them off. The count of `next` becomes the CPU's, so that none stays behind on the stack of a thread that never runs
+/// again. Panics if `next` runs already or has exited.
+pub fn switch_to(next: Arc<Kthread>) {
     assert!(!irq::enabled(), "a switch with interrupts on");
     let cpu = this_cpu();
     let prev = cpu.current.get();
@@ -210,7 +211,7 @@ pub fn switch_to(next: &Arc<Kthread>) {
         next.user().enter();
         *next.saved_rsp.get()
     };
-    cpu.current.set(Arc::into_raw(next.clone()));
+    cpu.current.set(Arc::into_raw(next));
     cpu.previous.set(prev);
     // SAFETY: `next_rsp` was left by `switch_stacks` or by `Kthread::new`, on a stack that lives as long as `current`
     // counts the thread; `prev` is counted by `previous` until the switch is finished.
