@@ -12,18 +12,18 @@ extern crate alloc;
 extern crate std;
 
 // Hosted only until `base` and `fs` build for the bare target.
-#[cfg(target_os = "none")]
-pub mod cmdline;
-#[cfg(all(target_os = "none", feature = "ktest"))]
-mod ktest;
 #[cfg(not(target_os = "none"))]
 pub mod aio;
+#[cfg(target_os = "none")]
+pub mod cmdline;
 #[cfg(not(target_os = "none"))]
 mod entropy;
 #[cfg(not(target_os = "none"))]
 pub mod files;
 #[cfg(not(target_os = "none"))]
 pub mod init;
+#[cfg(all(target_os = "none", feature = "ktest"))]
+mod ktest;
 #[cfg(not(target_os = "none"))]
 pub mod mm;
 #[cfg(not(target_os = "none"))]

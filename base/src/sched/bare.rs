@@ -310,7 +310,7 @@ fn exit_current() -> ! {
         }
         CURRENT_ID.store(reaper.id(), Ordering::Relaxed);
         crate::stats::count(crate::stats::Counter::Switches);
-        thread::switch_to(thread);
+        thread::switch_to(thread.clone());
     });
     unreachable!("nobody switches back to a dead task");
 }

@@ -54,7 +54,9 @@ pub fn start(info: &'static mut BootInfo, main: fn() -> !) -> ! {
     console::init();
     gdt::init();
     let features = Features::detect();
-    smap::patch();
+    if features.smap {
+        smap::patch();
+    }
     cpu::init(&features);
 
     let memory = Memory::read(&info.memory_regions);
