@@ -150,6 +150,17 @@ impl Drop for File {
     }
 }
 
+/// What poll(2) tells of a file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Readiness {
+    /// A read would not sleep (it may also be at the end or fail).
+    pub readable: bool,
+    /// A write would not sleep.
+    pub writable: bool,
+    /// The other end is gone.
+    pub hung_up: bool,
+}
+
 /// What stands behind an open file. The defaults refuse.
 #[allow(unused_variables)]
 pub trait FileOps: Send + Sync {
@@ -165,7 +176,7 @@ pub trait FileOps: Send + Sync {
     fn read(&self, kiocb: &mut Kiocb<'_>, dst: &mut dyn IoSink) -> Result<Outcome> {
         Err(Errno::EINVAL)
     }
-    /// Writes at `kiocb.pos`. Flags were validated (A1); the checks of A2 are the implementation's.
+    /// Writes at `kiocb.pos`. It takes its own freeze protection (S-2), which an asynchronous request keeps. Flags were validated (A1); the checks of A2 are the implementation's.
     fn write(&self, kiocb: &mut Kiocb<'_>, src: &mut dyn IoSource) -> Result<Outcome> {
         Err(Errno::EINVAL)
     }
@@ -173,7 +184,7 @@ pub trait FileOps: Send + Sync {
     fn fsync(&self, file: &File, kind: SyncKind) -> Result<()> {
         Err(Errno::EINVAL)
     }
-    /// fallocate.
+    /// fallocate. It takes its own freeze protection.
     fn fallocate(
         &self,
         file: &File,
@@ -187,6 +198,10 @@ pub trait FileOps: Send + Sync {
     /// A control call; `arg` is the raw third argument. Errors: `ENOTTY` for a command this file does not have.
     fn ioctl(&self, file: &File, command: u32, arg: u64) -> Result<u64> {
         Err(Errno::ENOTTY)
+    }
+    /// What can be done without sleeping now: poll(2). The default suits files that never keep anyone waiting.
+    fn readiness(&self, file: &File) -> Readiness {
+        Readiness { readable: true, writable: true, hung_up: false }
     }
     /// Whether the file has positions (`lseek`, `pread`); a pipe or a tty has none.
     fn seekable(&self) -> bool {

@@ -79,7 +79,7 @@ pub trait InodeOps: Send + Sync + core::any::Any {
     fn readlink(&self, inode: &Arc<Inode>) -> Result<alloc::vec::Vec<u8>> {
         Err(Errno::EINVAL)
     }
-    /// Sets the size (TRC-1): the implementation takes the inode lock exclusively, drains, and so on.
+    /// Sets the size (TRC-1). Freeze protection is held by the caller; the implementation takes the inode lock exclusively, drains, and so on.
     fn truncate(&self, inode: &Arc<Inode>, size: u64, caller: &dyn Caller) -> Result<()> {
         Err(Errno::EINVAL)
     }

@@ -55,7 +55,7 @@ mod writers;
 
 pub use device::{DeviceTable, makedev};
 pub use errseq::{ErrCursor, ErrSeq};
-pub use file::{File, FileOps, OpenFlags};
+pub use file::{File, FileOps, OpenFlags, Readiness};
 pub use flags::{Request, request_flags};
 pub use inode::{Attr, Inode, SetAttr};
 pub use inode_cache::InodeCache;

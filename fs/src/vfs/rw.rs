@@ -166,6 +166,5 @@ pub fn fallocate(file: &File, mode: super::FallocMode, pos: u64, len: u64, calle
     if inode.with_attr(|a| a.immutable) {
         return Err(Errno::EPERM);
     }
-    let _change = super::Change::begin(&inode.sb)?;
     file.ops().fallocate(file, mode, pos, len, caller)
 }

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use base::sync::atomic::{AtomicU64, Ordering};
 use base::sync::{Arc, SpinLock, WaitQueue};
 use base::{Errno, Result};
-use fs::vfs::Inode;
+use fs::vfs::File;
 use linux_raw_sys::general as abi;
 
 /// How a process ended.
@@ -43,8 +43,9 @@ pub struct Process {
     pub files: FdTable,
     /// Its aio contexts.
     pub aio: crate::aio::AioTable,
-    /// The directory that relative paths start from; `None`: the root.
-    pub cwd: SpinLock<Option<Arc<Inode>>>,
+    /// The directory that relative paths start from, as an `O_PATH` file: it keeps its file system from being unmounted.
+    /// `None`: the root.
+    pub cwd: SpinLock<Option<Arc<File>>>,
     /// Who it acts as.
     pub credentials: SpinLock<Credentials>,
     /// Resource limits.

@@ -104,7 +104,8 @@ fn end_process(process: &Arc<Process>, code: u8) {
     process.aio.destroy_all();
     process.files.close_all();
     process.mm.clear();
-    *process.cwd.lock() = None;
+    let cwd = process.cwd.lock().take();
+    drop(cwd);
     process.finish(ExitStatus::Code(code));
 }
 

@@ -1,9 +1,11 @@
 //! What all processes share.
 use super::{FutexTable, Process, Thread};
 use alloc::collections::BTreeMap;
-use base::sync::{Arc, SpinLock, Weak};
+use base::sync::{Arc, Once, Rank, SpinLock, Weak};
 use base::workqueue::WorkQueue;
+use base::{Errno, Result};
 use core::sync::atomic::{AtomicU32, Ordering};
+use fs::vfs::Vfs;
 
 /// The processes of a kernel, and what stands between them. A test makes its own.
 pub struct System {
@@ -14,6 +16,7 @@ pub struct System {
     boot_ns: u64,
     /// Runs aio requests that wait for the device: fsync.
     aio_worker: Option<Arc<WorkQueue>>,
+    vfs: Once<Arc<Vfs>>,
 }
 
 impl System {
@@ -25,11 +28,22 @@ impl System {
             next_id: AtomicU32::new(1),
             boot_ns: base::time::now_ns(),
             aio_worker: WorkQueue::new("aio", 1).ok(),
+            vfs: Once::new(Rank::Leaf),
         })
     }
     /// The queue for aio requests that sleep; `None` when there was no memory for it, and then they run where they are submitted.
     pub fn aio_worker(&self) -> Option<&Arc<WorkQueue>> {
         self.aio_worker.as_ref()
+    }
+    /// The file-system tree. Errors: `ENOENT` before [`Self::set_vfs`].
+    #[inline]
+    pub fn vfs(&self) -> Result<&Arc<Vfs>> {
+        self.vfs.get().ok_or(Errno::ENOENT)
+    }
+    /// Gives the system its tree, once, before the first process runs; a second call changes nothing.
+    pub fn set_vfs(&self, vfs: Arc<Vfs>) {
+        // Making it cannot fail, because it is there already.
+        let _there = self.vfs.get_or_try_init(|| Ok(vfs));
     }
     /// A number no process or thread has had.
     pub fn new_id(&self) -> u32 {
