@@ -1,14 +1,8 @@
 //! The host tool behind the Makefile. Each command is one file; `make help` says what they are for.
-mod build;
-mod console;
-mod image;
-mod qemu;
-mod run;
-mod symbols;
-mod test;
-
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
+use xtask::build::{self, Flavour};
+use xtask::{run, test};
 
 #[derive(Parser)]
 #[command(about = "Builds, boots and tests Sluice", version)]
@@ -29,7 +23,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Kernel => build::kernel(build::Flavour::Release).map(|elf| {
+        Command::Kernel => build::kernel(Flavour::Release).map(|elf| {
             println!("sluice: {}", elf.display());
             ExitCode::SUCCESS
         }),

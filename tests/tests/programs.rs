@@ -1,0 +1,70 @@
+//! Programs of ring 3 on disks made by mke2fs, judged by e2fsck and debugfs.
+use anyhow::Result;
+use tests::TestDisk;
+use xtask::image::{self, Spec};
+use xtask::qemu::End;
+
+/// The digests that the benchmark prints at its end are those of the files on the disk.
+fn files_are_as_told(disk: &TestDisk, lines: &[String]) -> Result<usize> {
+    let mut compared = 0;
+    for line in lines {
+        let Some(rest) = line.strip_prefix("bench: file ") else { continue };
+        let words: Vec<&str> = rest.split_whitespace().collect();
+        let [path, len, "bytes", "digest", digest] = words[..] else { panic!("{line}") };
+        let bytes = image::read_file(&disk.path, path)?;
+        assert_eq!(bytes.len().to_string(), len, "{path}");
+        let mut on_disk = user::digest::Digest::default();
+        on_disk.update(&bytes);
+        assert_eq!(format!("{:016x}", on_disk.value()), digest, "{path}: the disk has other bytes");
+        compared += 1;
+    }
+    Ok(compared)
+}
+
+#[test]
+fn the_benchmark_writes_every_way_and_the_disk_has_the_bytes() -> Result<()> {
+    let disk = TestDisk::new(&Spec::default(), &["bench"])?;
+    let outcome = disk.run_ok("/bin/bench --ops 3", 120)?;
+    assert!(files_are_as_told(&disk, &outcome.console.lines)? >= 2);
+    Ok(())
+}
+
+#[test]
+fn small_blocks_work_as_well() -> Result<()> {
+    for block_size in [1024, 2048] {
+        let spec = Spec { block_size, ..Spec::default() };
+        let disk = TestDisk::new(&spec, &["bench"])?;
+        let outcome = disk.run_ok("/bin/bench --ops 1 --only pwrite*,aio_w_wt*,append_wt*,unwritten_wt*", 120)?;
+        assert!(files_are_as_told(&disk, &outcome.console.lines)? >= 1);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_missing_program_is_told() -> Result<()> {
+    let disk = TestDisk::new(&Spec::default(), &[])?;
+    let outcome = disk.run("/bin/nothing", 30)?;
+    assert_ne!(outcome.console.init_status(), Some(0));
+    assert!(outcome.console.lines.iter().any(|l| l.contains("/bin/nothing")), "{:?}", outcome.console.lines);
+    assert_ne!(outcome.end, End::TimeOut);
+    image::check(&disk.path)
+}
+
+#[test]
+fn a_journal_is_refused_by_name() -> Result<()> {
+    let spec = Spec { options: vec![], ..Spec::default() };
+    let disk = TestDisk::new(&spec, &["bench"])?;
+    let outcome = disk.run("/bin/bench --list", 30)?;
+    assert_ne!(outcome.console.init_status(), Some(0));
+    assert!(outcome.console.lines.iter().any(|l| l.contains("has_journal")), "{:?}", outcome.console.lines);
+    assert_ne!(outcome.end, End::TimeOut);
+    Ok(())
+}
+
+#[test]
+fn the_exit_status_of_a_program_comes_out() -> Result<()> {
+    let disk = TestDisk::new(&Spec::default(), &["bench"])?;
+    let outcome = disk.run("/bin/bench --nonsense", 30)?;
+    assert_eq!((outcome.end, outcome.console.init_status()), (End::Clean, Some(2)));
+    image::check(&disk.path)
+}

@@ -1,0 +1,89 @@
+//! `make test`: everything, one line a test, closing with `N passed, N failed`.
+//!
+//! | part | what runs |
+//! |---|---|
+//! | `style` | rustfmt, clippy with warnings denied, the dependency law |
+//! | `host` | the tests beside the code and the races, on threads of the host |
+//! | `models` | the small protocol types under loom, exhaustively |
+//! | `kernel` | the in-kernel tests in QEMU |
+//! | `integration` | booted kernels with disks and programs |
+mod cargo;
+mod kernel;
+
+use crate::build;
+use anyhow::Result;
+use clap::Args;
+use std::process::ExitCode;
+use std::time::Instant;
+
+/// What to run.
+#[derive(Args)]
+pub struct Options {
+    /// Only these parts: style, host, models, kernel, integration
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+}
+
+/// The sum of all parts.
+#[derive(Default)]
+struct Tally {
+    passed: u32,
+    failed: u32,
+}
+
+impl Tally {
+    /// One test of the runner's own.
+    fn note(&mut self, name: &str, result: Result<()>) {
+        match result {
+            Ok(()) => {
+                println!("test {name} ... ok");
+                self.passed += 1;
+            }
+            Err(error) => {
+                println!("test {name} ... FAILED\n{error:#}");
+                self.failed += 1;
+            }
+        }
+    }
+}
+
+type Part = (&'static str, fn(&mut Tally) -> Result<()>);
+const PARTS: [Part; 5] = [
+    ("style", style),
+    ("host", cargo::host),
+    ("models", cargo::models),
+    ("kernel", kernel::run),
+    ("integration", cargo::integration),
+];
+
+/// Runs the parts in turn and prints the closing line.
+pub fn run(options: &Options) -> Result<ExitCode> {
+    for name in &options.only {
+        anyhow::ensure!(PARTS.iter().any(|(part, _)| part == name), "--only {name}: there is no such part");
+    }
+    let mut tally = Tally::default();
+    for (name, part) in PARTS {
+        if !options.only.is_empty() && !options.only.iter().any(|n| n == name) {
+            continue;
+        }
+        println!("== {name}");
+        let start = Instant::now();
+        if let Err(error) = part(&mut tally) {
+            tally.note(name, Err(error));
+        }
+        println!("== {name}: {:.0} s", start.elapsed().as_secs_f64());
+    }
+    println!("{} passed, {} failed", tally.passed, tally.failed);
+    Ok(if tally.failed == 0 && tally.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn style(tally: &mut Tally) -> Result<()> {
+    let quiet = |args: &[&str]| build::status(build::cargo().args(args), "see above");
+    tally.note("style::rustfmt", quiet(&["fmt", "--all", "--check"]));
+    let deny = ["--", "-D", "warnings"];
+    tally.note("style::clippy", quiet(&[&["clippy", "--quiet", "--workspace", "--all-targets"][..], &deny].concat()));
+    let bare = ["clippy", "--quiet", "--package", "boot", "--target", "x86_64-unknown-none", "--features", "ktest"];
+    tally.note("style::clippy_bare", quiet(&[&bare[..], &deny].concat()));
+    tally.note("style::dependency_law", crate::law::check());
+    Ok(())
+}
