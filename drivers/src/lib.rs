@@ -16,6 +16,8 @@ extern crate alloc;
 #[cfg(not(target_os = "none"))]
 extern crate std;
 
+#[cfg(all(feature = "ktest", target_os = "none"))]
+mod ktests;
 #[cfg(target_os = "none")]
 pub mod pci;
 #[cfg(all(test, not(loom), not(shuttle)))]

@@ -9,10 +9,12 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use base::errno::{Errno, Result};
 use base::sync::Arc;
+use base::{sched, time};
 use hal::bare::msi::MsixTable;
 use hal::bare::pci::{ConfigSpace, VirtioHal};
 use hal::irq;
 use hal::mmio::Mmio;
+use spin::Once;
 use virtio_drivers::transport::DeviceType;
 use virtio_drivers::transport::pci::bus::{
     Command, ConfigurationAccess, DeviceFunction, HeaderType, PCI_CAP_ID_VNDR, PciRoot,
@@ -27,9 +29,20 @@ pub type Disk = VirtioBlk<MsixTransport<PciTransport>>;
 /// Register of a bridge that names the buses on its two sides.
 const BRIDGE_BUSES: u8 = 0x18;
 
-/// Finds every virtio block device, starts it and names it. A device that cannot be driven is logged and left out; its name
-/// is not given to another. Task context, once.
-pub fn probe_disks(params: Params) -> Vec<Arc<Disk>> {
+/// How often a disk's task looks for requests that have timed out.
+const WATCH_NS: u64 = 1_000_000_000;
+
+/// The disks of this machine, once they were looked for.
+static DISKS: Once<Vec<Arc<Disk>>> = Once::new();
+
+/// The disks of this machine. The first call finds every virtio block device, starts it, names it and gives it a task that
+/// watches it, all with its `params`; later calls return the same disks. A device that cannot be driven is logged and
+/// left out; its name is not given to another. Task context.
+pub fn probe_disks(params: Params) -> &'static [Arc<Disk>] {
+    DISKS.call_once(|| find_disks(params))
+}
+
+fn find_disks(params: Params) -> Vec<Arc<Disk>> {
     let mut root = PciRoot::new(ConfigSpace);
     let mut disks = Vec::new();
     for (index, function) in block_devices(&root).into_iter().enumerate() {
@@ -90,8 +103,18 @@ fn bring_up(
     let transport = MsixTransport::new(inner, common, notify, notify_multiplier)?;
     let disk = Arc::new(Disk::new(name, transport, params)?);
     bind(&msix, &disk)?;
+    let watched = disk.clone();
+    sched::spawn("disk-watch", Box::new(move || watch(&watched)))?;
     disk.start()?;
     Ok(disk)
+}
+
+/// The disk's task: see the front page of `virtio::blk`.
+fn watch(disk: &Disk) {
+    loop {
+        disk.wait_for_attention(time::now_ns().saturating_add(WATCH_NS));
+        disk.check_timeouts(time::now_ns());
+    }
 }
 
 /// Leads the device's two interrupts to the driver. The handlers keep the disk for ever.
