@@ -64,3 +64,61 @@ pub fn count(counter: Counter) {
 pub fn get(counter: Counter) -> u64 {
     VALUES[counter as usize].load(Ordering::Relaxed)
 }
+
+macro_rules! gauges {
+    ($($(#[doc = $doc:literal])* $variant:ident => $name:literal,)*) => {
+        /// Something that exists now and must be gone when the system is quiet (CTX-9, HK-5).
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(usize)]
+        pub enum Gauge { $($(#[doc = $doc])* $variant,)* }
+        /// Every gauge with its name, in the order of display.
+        pub const GAUGES: &[(Gauge, &str)] = &[$((Gauge::$variant, $name),)*];
+    };
+}
+gauges! {
+    /// Write-through contexts.
+    LiveContexts => "live_contexts",
+    /// I/Os that a drain waits for.
+    DrainCounts => "drain_counts",
+    /// Folios marked `wt`.
+    WtFolios => "wt_folios",
+    /// Holders of write-freeze protection.
+    FreezeHolders => "freeze_holders",
+    /// Byte ranges locked.
+    RangeLocks => "range_locks",
+}
+
+static LEVELS: [AtomicU64; GAUGES.len()] = [const { AtomicU64::new(0) }; GAUGES.len()];
+
+/// One more of them. Any context.
+#[inline]
+pub fn raise(gauge: Gauge) {
+    LEVELS[gauge as usize].fetch_add(1, Ordering::Relaxed);
+}
+/// One less of them. Any context.
+#[inline]
+pub fn lower(gauge: Gauge) {
+    let before = LEVELS[gauge as usize].fetch_sub(1, Ordering::Relaxed);
+    debug_assert!(before > 0, "{gauge:?} falls below zero");
+}
+/// How many there are now.
+pub fn level(gauge: Gauge) -> u64 {
+    LEVELS[gauge as usize].load(Ordering::Relaxed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_add_up_and_gauges_come_back() {
+        let before = get(Counter::UnknownSyscalls);
+        add(Counter::UnknownSyscalls, 2);
+        count(Counter::UnknownSyscalls);
+        assert_eq!(get(Counter::UnknownSyscalls) - before, 3);
+        raise(Gauge::RangeLocks);
+        assert_eq!(level(Gauge::RangeLocks), 1);
+        lower(Gauge::RangeLocks);
+        assert_eq!(level(Gauge::RangeLocks), 0);
+    }
+}

@@ -232,6 +232,9 @@ impl Drop for Gate {
         self.clear_rules();
         self.held().iter().for_each(|r| self.fail_held(r.number, Errno::EIO));
         self.0.free_ended();
+        // A copy still in flight ends into the gate's state; only its reference keeps that alive from now on.
+        let copies = core::mem::take(&mut *self.0.copies.lock());
+        drop(copies);
     }
 }
 

@@ -38,6 +38,7 @@ pub(crate) struct Inner {
     pub(super) unsubmitted: PlainBool,
     pub(crate) in_condition: PlainBool,
     pub(crate) spin_depth: AtomicU32,
+    #[cfg_attr(not(debug_assertions), allow(dead_code, reason = "only debug builds check"))]
     pub(crate) ranks: RankStack,
 }
 

@@ -44,6 +44,7 @@ pub enum Rank {
 const MOST_HELD: usize = 32;
 
 /// What a task holds, in the order of taking. Only the task itself looks at it.
+#[cfg_attr(not(debug_assertions), allow(dead_code, reason = "only debug builds check"))]
 pub(crate) struct RankStack(hal::sync::SpinLock<arrayvec::ArrayVec<(Rank, u64), MOST_HELD>>);
 
 impl RankStack {
