@@ -21,7 +21,7 @@
 //! # The end of a task
 //!
 //! Nothing on the stack of a dead task is ever dropped, so it must not own anything when it leaves it for the last time. It
-//! therefore always hands the CPU to the reaper, whose thread is referred to by a static, and which frees the stack at once.
+//! always hands the CPU to the reaper, which frees the stack at once: memory does not wait for the next task that ends.
 //!
 //! # Preemption of user mode
 //!
@@ -315,8 +315,8 @@ fn exit_current() -> ! {
     unreachable!("nobody switches back to a dead task");
 }
 
-/// Frees the stacks of dead tasks. A thread is let go once the reaper holds the only reference: another task that once
-/// switched to the dead one may still have a reference on its stack, until it runs again.
+/// Frees the stacks of dead tasks. A thread is let go once the reaper holds the only reference: a CPU that has only just
+/// left the stack keeps one until it is on the next.
 fn reap_for_ever() {
     loop {
         let mut referred = TaskList::<RUN>::new();
