@@ -18,11 +18,6 @@ boot_pdpt_low:  .skip 4096
 boot_pdpt_high: .skip 4096
 boot_pd:        .skip 4 * 4096          # 4 GiB in 2 MiB pages
 
-.section .boot_stack, "aw", @nobits
-    .align 4096
-boot_stack:     .skip 256 * 1024
-boot_stack_top:
-
 .section .rodata.boot_gdt, "a"
     .align 8
 boot_gdt:
@@ -84,7 +79,7 @@ pvh_entry:
     movl %eax, %ds
     movl %eax, %es
     movl %eax, %ss
-    leaq boot_stack_top(%rip), %rsp
+    leaq __boot_stack_top(%rip), %rsp
     xorl %ebp, %ebp
     movl %ebx, %edi
     call {main}

@@ -13,8 +13,11 @@ static PASSED: AtomicUsize = AtomicUsize::new(0);
 /// The test that runs now.
 static CURRENT: AtomicPtr<KTest> = AtomicPtr::new(core::ptr::null_mut());
 
-/// Runs all selected tests and powers off.
+/// Runs all selected tests and powers off; or, with `crash=KIND`, goes down that way.
 pub fn run() -> ! {
+    if let Some(kind) = cmdline::option("crash") {
+        crash(&kind);
+    }
     let (only, skip) = (cmdline::option("test"), cmdline::option("skip"));
     for test in hal::ktests() {
         if only.as_ref().is_some_and(|list| !matches(list, test.name))
@@ -38,6 +41,23 @@ pub fn report_failure() {
     if !CURRENT.load(Ordering::Relaxed).is_null() {
         let passed = PASSED.load(Ordering::Relaxed);
         console::write_fmt_unlocked(format_args!("FAILED\n{passed} passed, 1 failed\n"));
+    }
+}
+
+/// Ends the machine as a bug would, so that the runner can check the last words and the status.
+fn crash(kind: &str) {
+    /// Fills the stack, then its guard.
+    #[allow(unconditional_recursion, reason = "that is the point")]
+    fn overflow(depth: u64) -> u64 {
+        let frame = [depth; 64];
+        core::hint::black_box(&frame);
+        overflow(depth + 1) + frame[(depth % 64) as usize]
+    }
+    match kind {
+        "stack" => drop(core::hint::black_box(overflow(0))),
+        "panic" => panic!("asked for"),
+        "oom" => drop(alloc::vec::Vec::<u8>::with_capacity(1 << 40)),
+        _ => {}
     }
 }
 

@@ -58,6 +58,8 @@ pub(super) fn init(features: &Features) {
         Efer::update(|efer| efer.insert(EferFlags::NO_EXECUTE_ENABLE | EferFlags::SYSTEM_CALL_EXTENSIONS));
         Cr4::update(|cr4| {
             cr4.insert(Cr4Flags::OSFXSR | Cr4Flags::OSXMMEXCPT_ENABLE);
+            // A loader may have left these on; user mode must not change bases or use state that isn't saved.
+            cr4.remove(Cr4Flags::OSXSAVE | Cr4Flags::FSGSBASE);
             cr4.set(Cr4Flags::PAGE_GLOBAL, features.global_pages);
             cr4.set(Cr4Flags::SUPERVISOR_MODE_EXECUTION_PROTECTION, features.smep);
             cr4.set(Cr4Flags::SUPERVISOR_MODE_ACCESS_PREVENTION, features.smap);

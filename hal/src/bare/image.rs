@@ -6,6 +6,7 @@ unsafe extern "C" {
     static __text_end: u8;
     static __rodata_end: u8;
     static __kernel_end: u8;
+    static __boot_stack_top: u8;
     static __ex_table_start: [u64; 2];
     static __ex_table_end: [u64; 2];
     static __stac_sites_start: u64;
@@ -14,6 +15,11 @@ unsafe extern "C" {
     static __clac_sites_end: u64;
     static __ktests_start: u8;
     static __ktests_end: u8;
+}
+
+/// The end of the stack for the way from the loader to the first guarded stack.
+pub(super) fn boot_stack_top() -> u64 {
+    (&raw const __boot_stack_top) as u64
 }
 
 /// The kernel's text, page aligned.

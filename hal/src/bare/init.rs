@@ -13,10 +13,11 @@ use super::cpu::{self, Features};
 use super::gdt::{self, InterruptStack};
 use super::stack::Stack;
 use super::sync::SpinLock;
-use super::{apic, console, frames, idt, paging, percpu, random, smap, thread, time, tsc};
+use super::{apic, console, frames, idt, image, paging, percpu, random, smap, thread, time, tsc, user_entry};
 use bootloader_api::BootInfo;
 use bootloader_api::info::{MemoryRegion, MemoryRegionKind};
 use core::ops::Range;
+use core::sync::atomic::{AtomicPtr, Ordering};
 
 const PAGE: u64 = crate::PAGE_SIZE as u64;
 /// Loaders map this much for us at least; early memory comes from below.
@@ -38,6 +39,7 @@ pub struct Platform {
 }
 
 static PLATFORM: spin::Once<Platform> = spin::Once::new();
+static INFO: AtomicPtr<BootInfo> = AtomicPtr::new(core::ptr::null_mut());
 static MAIN: spin::Once<fn() -> !> = spin::Once::new();
 
 /// What the loader and the CPU said. After [`start`].
@@ -50,6 +52,17 @@ pub fn platform() -> &'static Platform {
 /// kernel and its stack is gone afterwards, `info` included.
 pub fn start(info: &'static mut BootInfo, main: fn() -> !) -> ! {
     tsc::mark_start();
+    MAIN.call_once(|| main);
+    INFO.store(info, Ordering::Relaxed);
+    // SAFETY: the image's boot stack is unused, or it is the one we are on; then what is overwritten are frames of
+    // functions that never go on.
+    unsafe { thread::run_on(image::boot_stack_top(), start_on_boot_stack) }
+}
+
+/// The loader's own stack may be in memory that the final page tables don't map; this one is in the image.
+extern "sysv64" fn start_on_boot_stack() -> ! {
+    // SAFETY: set above from an exclusive reference that nobody else uses any more.
+    let info = unsafe { &mut *INFO.load(Ordering::Relaxed) };
     percpu::init_boot_cpu();
     console::init();
     gdt::init();
@@ -74,9 +87,13 @@ pub fn start(info: &'static mut BootInfo, main: fn() -> !) -> ! {
     let ramdisk = ramdisk_addr.map(|addr| (addr, ramdisk_len));
     PLATFORM.call_once(|| Platform { rsdp, ramdisk, features, random_is_good });
 
-    MAIN.call_once(|| main);
+    user_entry::init();
     let stack = Stack::new().unwrap_or_else(|| panic!("no memory for the first stack"));
-    thread::run_on_new_stack(stack, call_main)
+    let top = stack.top();
+    // It becomes the boot thread's, which never ends.
+    core::mem::forget(stack);
+    // SAFETY: the new stack is mapped, unused and never freed.
+    unsafe { thread::run_on(top, call_main) }
 }
 
 extern "sysv64" fn call_main() -> ! {

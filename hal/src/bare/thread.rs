@@ -10,10 +10,10 @@
 //! A thread becomes ready again in `finish_switch`, on the stack of the one that follows it: only then are its registers
 //! saved, and another CPU may take it.
 use super::fpu::FpuState;
+use super::irq;
 use super::page_table::Tables;
 use super::percpu::this_cpu;
 use super::stack::Stack;
-use super::{irq, user_entry};
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::any::Any;
@@ -291,13 +291,13 @@ pub fn take_need_resched() -> bool {
     this_cpu().need_resched.swap(false, Ordering::Relaxed)
 }
 
-/// Leaves the loader's stack for a guarded one and runs `main` there. The boot stack is not used again.
-pub(super) fn run_on_new_stack(stack: Stack, main: extern "sysv64" fn() -> !) -> ! {
-    let top = stack.top();
-    // It becomes the boot thread's, which never ends.
-    core::mem::forget(stack);
-    user_entry::init();
-    // SAFETY: the stack is mapped and unused; `main` doesn't return.
+/// Leaves this stack for ever and runs `main` on the one that ends at `top`.
+///
+/// # Safety
+///
+/// The stack below `top` (16-byte aligned) is mapped, large enough, and not used by code that will run again.
+pub(super) unsafe fn run_on(top: u64, main: extern "sysv64" fn() -> !) -> ! {
+    // SAFETY: the caller's promise; `main` doesn't return.
     unsafe {
         core::arch::asm!("mov rsp, {}", "xor ebp, ebp", "call {}", "ud2", in(reg) top, in(reg) main, options(noreturn))
     }
