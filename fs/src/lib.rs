@@ -10,6 +10,7 @@
 //! | [`io`] | where bytes of a read or write come from and go to |
 //! | [`kiocb`] | one read or write request and its outcome |
 //! | [`caller`] | what a file system asks about the task that called |
+//! | `testing` | a file system in memory, for tests |
 #![no_std]
 extern crate alloc;
 #[cfg(test)]
@@ -23,5 +24,7 @@ pub mod iomap;
 pub mod kiocb;
 pub mod page_cache;
 pub mod procfs;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod tmpfs;
 pub mod vfs;

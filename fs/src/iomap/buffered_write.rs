@@ -63,6 +63,7 @@ impl Writer<'_> {
             return Err(Errno::EFAULT);
         }
         let map = self.map(pos, source.remaining().min(ALLOCATE_AT_ONCE))?;
+        base::anchor!("bw.after_map", self.inode.ino);
         let len = len.min((map.end() - pos) as usize);
         let guard = self.inode.mapping.find_or_create(pos / PS)?;
         guard.wait_stable();

@@ -15,6 +15,8 @@
 //! | `ioctx`, `ctx` | one I/O in flight: references, first error, who finishes |
 //! | `ioend` | the order of the finish steps F1 to F6 |
 //! | `shared_flush` | device flushes shared by all that wait for one |
+#[cfg(all(test, not(loom), not(shuttle)))]
+mod buffered_tests;
 mod buffered_write;
 mod ctx;
 mod direct;

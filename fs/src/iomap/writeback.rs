@@ -22,7 +22,7 @@ const WINDOW: u64 = 1 << 20;
 /// Most folios of one bio.
 const MAX_SEGMENTS: usize = 256;
 
-/// Starts writeback of what is dirty in `range` (bytes). Task context; no folio locked, nothing unsubmitted; the inode lock may be
+/// Starts writeback of what is dirty in the folios of `range` (bytes). Task context; no folio locked, nothing unsubmitted; the inode lock may be
 /// held, and is not needed.
 ///
 /// With `integrity` every block that was dirty at the call is written, and folios under writeback are waited for (FS-8);
@@ -33,6 +33,7 @@ pub fn write_range(inode: &Arc<Inode>, range: Range<u64>, integrity: bool) -> Re
         return Ok(());
     }
     let ops = ops_of(inode)?;
+    let range = range.start / PS * PS..range.end.checked_next_multiple_of(PS).unwrap_or(u64::MAX);
     let tag = if integrity { Tag::ToWrite } else { Tag::Dirty };
     if integrity {
         inode.mapping.tag_for_writing(range.start / PS..range.end.div_ceil(PS));
