@@ -8,7 +8,9 @@ use fs::vfs::FileType;
 #[test]
 fn every_block_size_mounts_and_stays_clean() {
     for block in [1024, 2048, 4096] {
-        for extra in [&[][..], &["-I", "128"], &["-O", "^64bit"], &["-O", "^metadata_csum"], &["-O", "metadata_csum_seed"]] {
+        for extra in
+            [&[][..], &["-I", "128"], &["-O", "^64bit"], &["-O", "^metadata_csum"], &["-O", "metadata_csum_seed"]]
+        {
             let image = Image::make("48M", block, extra);
             let (sb, _disk) = image.mount();
             let root = ext4::iget(&sb, ROOT_INO).expect("the root directory");

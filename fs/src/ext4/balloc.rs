@@ -29,6 +29,9 @@ pub enum Purpose {
     Conversion,
 }
 
+/// The shortest run at the goal that is worth taking when more was wanted.
+const SHORT: u32 = 8;
+
 /// A run within one group.
 #[derive(Clone, Copy)]
 struct Found {
@@ -112,7 +115,7 @@ impl Ext4Fs {
             }
             let from = if step == 0 { offset } else { 0 };
             let Some(found) = self.search_group(handle, state, group, from, want, step == 0)? else { continue };
-            if found.len >= want || (step == 0 && found.start == offset) {
+            if found.len >= want || (step == 0 && found.start == offset && found.len >= SHORT) {
                 return Ok(found);
             }
             if best.is_none_or(|b| found.len > b.len) {
@@ -124,7 +127,7 @@ impl Ext4Fs {
     }
 
     /// The first run of `want` blocks in a group from `from` on, else the longest. With `at_goal`, a run that begins at `from`
-    /// is taken whatever its length.
+    /// is taken even if it is shorter, but not a mere scrap.
     fn search_group(
         &self,
         handle: &mut Handle<'_>,
@@ -141,7 +144,7 @@ impl Ext4Fs {
         let mut at = from;
         while let Some((start, len)) = bitmap::clear_run(&bits, at, end, want) {
             let found = Found { group, start, len };
-            if len >= want || (at_goal && start == from) {
+            if len >= want || (at_goal && start == from && len >= SHORT) {
                 return Ok(Some(found));
             }
             if best.is_none_or(|b| len > b.len) {

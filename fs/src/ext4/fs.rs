@@ -2,6 +2,8 @@
 use super::geometry::Geometry;
 use super::groups::Groups;
 use super::meta::MetaCache;
+use super::orphan::Orphans;
+use super::queues::Queues;
 use super::super_block::Ext4Super;
 use super::txn::TxnState;
 use crate::iomap::SharedFlush;
@@ -29,6 +31,9 @@ pub struct Ext4Fs {
     pub txn: TxnState,
     /// Flushes of the device, shared (DUR-8).
     pub flush: SharedFlush,
+    /// The work queues.
+    pub queues: Queues,
+    pub(super) orphans: Orphans,
     pub(super) generations: AtomicU32,
     state: AtomicU32,
     sb: SpinLock<Weak<SuperBlock>>,
@@ -49,6 +54,8 @@ impl Ext4Fs {
             meta,
             groups,
             txn: TxnState::new(),
+            queues: Queues::new(),
+            orphans: Orphans::new(),
             generations: AtomicU32::new(0),
             state: AtomicU32::new(if read_only { READ_ONLY } else { 0 }),
             sb: SpinLock::new(Weak::new()),

@@ -240,6 +240,12 @@ impl Geometry {
         self.group_count.div_ceil(self.descs_per_block())
     }
 
+    /// The blocks of the group descriptors.
+    pub fn desc_table(&self) -> core::ops::Range<u64> {
+        let start = self.first_block.saturating_add(1);
+        start..start.saturating_add(u64::from(self.desc_blocks()))
+    }
+
     /// Blocks of a group's inode table.
     pub fn inode_table_blocks(&self) -> u32 {
         self.inodes_per_group.saturating_mul(self.inode_size).div_ceil(self.block_size)

@@ -10,7 +10,8 @@ use super::features::{InodeFlags, RoCompat};
 use super::meta::MetaBlock;
 use super::raw_inode::{self, InodeImage};
 use super::txn::{Credits, Handle, Pending};
-use super::{DirInode, Ext4Fs, SpecialInode, SymlinkInode};
+use super::unconverted::Unconverted;
+use super::{DirInode, Ext4Fs, FileInode, SpecialInode, SymlinkInode, extents};
 use crate::vfs::{Attr, FileType, Inode, InodeOps, SuperBlock, SyncKind};
 use alloc::boxed::Box;
 use base::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -32,8 +33,17 @@ pub struct InodeCore {
     pub xattr_block: u64,
     /// Where the next allocation should be tried.
     pub goal: u64,
-    /// Metadata blocks set aside for conversions of this inode (EXT-2).
+    /// Ranges handed out for writing and not converted yet.
+    pub unconverted: Unconverted,
+    /// Metadata blocks set aside for their conversion (EXT-2).
     pub reserved: u32,
+}
+
+impl InodeCore {
+    /// Depth of the extent tree, as its root says.
+    pub fn depth(&self) -> u16 {
+        u16::from_le_bytes([self.root[6], self.root[7]])
+    }
 }
 
 /// The private part of an inode.
@@ -53,7 +63,9 @@ pub struct Ext4Inode {
     /// Bytes in use beyond the first 128 of the on-disk inode.
     extra_isize: u16,
     /// `i_dtime`: the next orphan while on the orphan list, later the time of deletion. Changed under the allocator lock.
-    pub(super) dtime: AtomicU32,
+    pub(super) dtime: Arc<AtomicU32>,
+    /// `chattr +S`: every write is synchronous.
+    pub(super) sync: bool,
     seq: AtomicU64,
     /// A copy of `core.disk_size` that is read without the lock.
     disk_size: AtomicU64,
@@ -75,6 +87,7 @@ impl Ext4Inode {
             flags: image.flags,
             xattr_block: image.xattr_block,
             goal: fs.first_goal(ino),
+            unconverted: Unconverted::default(),
             reserved: 0,
         };
         Ext4Inode {
@@ -85,7 +98,8 @@ impl Ext4Inode {
             core: RwLock::new(Rank::Extent, core),
             pending: Arc::new(Pending::default()),
             extra_isize: image.extra_isize,
-            dtime: AtomicU32::new(image.dtime),
+            dtime: Arc::new(AtomicU32::new(image.dtime)),
+            sync: image.flags.contains(InodeFlags::SYNC),
             seq: AtomicU64::new(0),
             disk_size: AtomicU64::new(image.size),
             attr_dirty: AtomicBool::new(false),
@@ -117,9 +131,11 @@ impl Ext4Inode {
             attr.blocks_512 = core.blocks << shift;
             *attr
         });
-        let image = self.image(inode.kind, &attr, core);
+        let mut image = self.image(inode.kind, &attr, core);
         let (block, slot) = self.fs.inode_slot(self.ino)?;
         let mut bytes = handle.write(&block)?;
+        // Under the block's lock, under which the orphan list changes it.
+        image.dtime = self.dtime.load(Ordering::Acquire);
         let slot = bytes.get_mut(slot).ok_or(Errno::EUCLEAN)?;
         raw_inode::store(&self.fs.geo, self.ino, &image, slot)?;
         drop(bytes);
@@ -141,7 +157,7 @@ impl Ext4Inode {
             generation: self.generation,
             root: core.root,
             xattr_block: core.xattr_block,
-            dtime: self.dtime.load(Ordering::Acquire),
+            dtime: 0,
             atime: attr.atime,
             mtime: attr.mtime,
             ctime: attr.ctime,
@@ -157,6 +173,11 @@ impl Ext4Inode {
             inode.sb.inodes().mark_dirty(inode);
         }
         Ok(())
+    }
+
+    /// Bytes in use beyond the first 128 of the on-disk inode.
+    pub(super) fn extra_isize(&self) -> u16 {
+        self.extra_isize
     }
 
     /// Whether attributes wait to be stored.
@@ -212,7 +233,29 @@ fn load(sb: &Arc<SuperBlock>, fs: &Arc<Ext4Fs>, ino: u32) -> Result<Arc<Inode>> 
     if image.flags.intersects(refused) {
         return Err(Errno::EOPNOTSUPP);
     }
+    check_map(fs, ino, &image)?;
     Ok(build(sb, fs, ino, &image))
+}
+
+/// Whether the inode's data is mapped in a way that is understood. Errors: `EOPNOTSUPP` (indirect blocks), `EUCLEAN`.
+fn check_map(fs: &Ext4Fs, ino: u32, image: &InodeImage) -> Result<()> {
+    let mapped = match image.kind {
+        FileType::Regular | FileType::Directory => true,
+        FileType::Symlink => !is_fast_symlink(image.kind, image.size),
+        _ => false,
+    };
+    if !mapped {
+        return Ok(());
+    }
+    if !image.flags.contains(InodeFlags::EXTENTS) {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    extents::check_root(&image.root, fs.geo.block_count).map_err(|_| fs.corrupt("extent tree of inode", u64::from(ino)))
+}
+
+/// Whether the target stands in the inode itself.
+pub(super) fn is_fast_symlink(kind: FileType, size: u64) -> bool {
+    kind == FileType::Symlink && size < 60
 }
 
 /// Makes the in-memory inode of an image.
@@ -241,6 +284,7 @@ fn ops_for(kind: FileType, inner: Ext4Inode) -> Box<dyn InodeOps> {
     match kind {
         FileType::Directory => Box::new(DirInode(inner)),
         FileType::Symlink => Box::new(SymlinkInode(inner)),
+        FileType::Regular => Box::new(FileInode(inner)),
         _ => Box::new(SpecialInode(inner)),
     }
 }
@@ -264,9 +308,8 @@ impl Ext4Fs {
     /// side do not interleave.
     pub(super) fn first_goal(&self, ino: u32) -> u64 {
         let geo = &self.geo;
-        let group = ino.saturating_sub(1) / geo.inodes_per_group;
-        let place = u64::from(ino % 16) * u64::from(geo.blocks_per_group / 16);
-        (geo.group_start(group.min(geo.group_count - 1)) + place).min(geo.block_count - 1)
+        let group = (ino.saturating_sub(1) / geo.inodes_per_group).min(geo.group_count - 1);
+        geo.group_start(group) + u64::from(ino % 16) * u64::from(geo.group_len(group) / 16)
     }
 
     /// Largest file size in bytes: 2^32 - 1 blocks (the last block number is not used), unless the image forbids large files.

@@ -189,6 +189,11 @@ impl MetaCache {
         self.map.lock().dirty.len()
     }
 
+    /// The dirty blocks of a range.
+    pub fn dirty_in(&self, range: core::ops::Range<u64>) -> Vec<u64> {
+        self.map.lock().dirty.range(range).copied().collect()
+    }
+
     /// Whether so much is dirty that the next handle should write some of it first.
     pub fn is_crowded(&self) -> bool {
         self.map.lock().dirty.len() > self.limit / 2
@@ -251,6 +256,7 @@ impl MetaCache {
             }
             return Ok(block.clone());
         }
+        base::memory::may_allocate()?;
         let fresh = Arc::new(MetaBlock {
             number,
             flags: AtomicU32::new(REFERENCED),

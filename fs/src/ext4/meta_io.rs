@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use base::block::{Bio, BioEnd, BioOp, BlockDevice, SECTOR_SIZE, Sector, Segment};
 use base::sync::atomic::{AtomicUsize, Ordering};
 use base::sync::{Arc, IrqLock, WaitQueue};
-use base::{Errno, PAGE_SIZE, Page, Result};
+use base::{Errno, PAGE_SIZE, Result};
 
 /// Collects the ends of a batch of bios; one task waits for all of them.
 struct Batch {
@@ -52,7 +52,7 @@ pub fn read_bytes(device: &Arc<dyn BlockDevice>, pos: u64, data: &mut [u8]) -> R
     if end > sectors.saturating_mul(SECTOR_SIZE) || data.len() > PAGE_SIZE {
         return Err(Errno::EIO);
     }
-    let page = Page::alloc_zeroed().ok_or(Errno::ENOMEM)?;
+    let page = base::memory::alloc_page_zeroed()?;
     let batch = Batch::new();
     let mut bio = Bio::new(BioOp::Read, Sector(pos / SECTOR_SIZE), batch.clone());
     bio.push(Segment { page: page.clone(), offset: 0, len: data.len() as u32 });
@@ -69,9 +69,12 @@ pub fn write_blocks(device: &Arc<dyn BlockDevice>, blocks: &[Arc<MetaBlock>]) ->
     let mut open: Option<Run> = None;
     for (index, block) in blocks.iter().enumerate() {
         let bytes = block.read().len();
-        let Some(page) = Page::alloc_zeroed() else {
-            failed.push((block.clone(), Errno::ENOMEM));
-            continue;
+        let page = match base::memory::alloc_page_zeroed() {
+            Ok(page) => page,
+            Err(error) => {
+                failed.push((block.clone(), error));
+                continue;
+            }
         };
         if !block.take_for_write(|data| page.write_from(0, data)) {
             continue;

@@ -17,6 +17,12 @@
 //! | `extents` | the extent tree of a file |
 //! | `dir`, `hash` | directories: blocks of entries, the index by hash |
 //! | `namei`, `rename`, `symlink` | operations on names |
+//! | `map`, `unconverted` | the iomap side of a regular file; what its conversions have in reserve |
+//! | `file`, `limited` | open regular files: read, write, fallocate |
+//! | `truncate` | shrinking, growing, and the end of an inode |
+//! | `fsync` | durability of one inode |
+//! | `queues` | the work queues of finished I/O |
+//! | `xattr` | letting go of the block of extended attributes |
 //! | `orphan` | the on-disk list of inodes whose blocks are still to be freed |
 //!
 //! # What it does not do
@@ -36,25 +42,34 @@ pub mod csum;
 pub mod dir;
 pub mod extents;
 pub mod features;
+mod file;
 mod fs;
+mod fsync;
 pub mod geometry;
 pub mod groups;
 pub mod hash;
 pub mod ialloc;
 pub mod inode;
 pub mod layout;
+mod limited;
+mod map;
 pub mod meta;
 mod meta_io;
 mod namei;
 pub mod orphan;
+mod queues;
 mod raw_inode;
 mod rename;
 mod special;
 mod super_block;
 mod symlink;
 mod system_zone;
+mod truncate;
 pub mod txn;
+mod unconverted;
+mod xattr;
 
+pub use file::FileInode;
 pub use fs::Ext4Fs;
 pub use inode::{Ext4Inode, iget};
 pub use layout::ROOT_INO;
@@ -62,3 +77,4 @@ pub use namei::DirInode;
 pub use special::SpecialInode;
 pub use super_block::{Ext4Super, MountOptions, mount};
 pub use symlink::SymlinkInode;
+pub use truncate::evict;

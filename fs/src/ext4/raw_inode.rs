@@ -223,14 +223,27 @@ pub fn store(geo: &Geometry, ino: u32, image: &InodeImage, bytes: &mut [u8]) -> 
             extra.crtime_extra = crtime_extra.into();
         }
     }
+    put_checksum(geo, inode_seed(geo, ino, image.generation), bytes, has_hi);
+    Ok(())
+}
+
+/// Changes `i_dtime` alone, the link of the orphan list.
+pub fn store_dtime(geo: &Geometry, seed: u32, dtime: u32, extra_isize: u16, bytes: &mut [u8]) {
+    const DTIME: usize = 0x14;
+    if let Some(slot) = bytes.get_mut(DTIME..DTIME.saturating_add(4)) {
+        slot.copy_from_slice(&dtime.to_le_bytes());
+    }
+    put_checksum(geo, seed, bytes, extra_isize >= 4);
+}
+
+fn put_checksum(geo: &Geometry, seed: u32, bytes: &mut [u8], has_hi: bool) {
     if geo.csum_seed.is_some() {
-        let crc = checksum(inode_seed(geo, ino, image.generation), bytes, has_hi);
+        let crc = checksum(seed, bytes, has_hi);
         put(bytes, CHECKSUM_LO, crc as u16);
         if has_hi {
             put(bytes, CHECKSUM_HI, (crc >> 16) as u16);
         }
     }
-    Ok(())
 }
 
 fn put(bytes: &mut [u8], at: usize, value: u16) {

@@ -284,6 +284,8 @@ impl SuperOps for Ext4Super {
         }
         let Some(sb) = self.fs.super_block() else { return Ok(()) };
         self.fs.write_dirty_inodes(&sb)?;
+        self.fs.queues.completion.close();
+        self.fs.queues.sync.close();
         self.fs.commit_all(true)?;
         self.fs.set_read_only(true);
         Ok(())

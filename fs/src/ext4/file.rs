@@ -1,0 +1,205 @@
+//! Open regular files: the checks before a write (SEMANTICS A2), which lock it takes (LOCK-2), and which way it goes.
+//!
+//! | request | way |
+//! |---|---|
+//! | O_DIRECT | `iomap::direct_write`, `direct_read` |
+//! | write-through, or any integrity flag (FLAG-8) | `iomap::writethrough_write` |
+//! | else | `iomap::buffered_write`, `buffered_read` |
+use super::limited::Limited;
+use super::{Ext4Inode, fsync, truncate};
+use crate::caller::Caller;
+use crate::io::{IoSink, IoSource};
+use crate::iomap::{self, InodeLock, IomapOps, WriteRequest};
+use crate::kiocb::{IoFlags, Kiocb, Outcome};
+use crate::vfs::{
+    FallocMode, File, FileFeatures, FileOps, FreezeGuard, FreezeLevel, Inode, InodeOps, SyncKind, Timespec,
+    needs_privilege_removal, remove_privileges,
+};
+use base::sync::Arc;
+use base::{Errno, Result};
+
+/// The operations of a regular file's inode.
+pub struct FileInode(pub Ext4Inode);
+
+impl InodeOps for FileInode {
+    fn as_any(&self) -> &dyn core::any::Any {
+        &self.0
+    }
+    fn open(&self, _inode: &Arc<Inode>) -> Result<Arc<dyn FileOps>> {
+        Ok(Arc::new(Ext4File))
+    }
+    fn truncate(&self, inode: &Arc<Inode>, size: u64, caller: &dyn Caller) -> Result<()> {
+        truncate::truncate(inode, size, caller)
+    }
+    fn dirty_inode(&self, inode: &Arc<Inode>) -> Result<()> {
+        self.0.mark_attr_dirty(inode)
+    }
+    fn evict(&self, inode: &Arc<Inode>) -> Result<()> {
+        truncate::evict(inode)
+    }
+    fn fsync(&self, inode: &Arc<Inode>, kind: SyncKind) -> Result<()> {
+        iomap::write_and_wait(inode, 0..u64::MAX)?;
+        base::anchor!("fsync.after_datawait", inode.ino);
+        fsync::sync_inode(&self.0, inode, kind)
+    }
+    fn iomap(&self) -> Option<&dyn IomapOps> {
+        Some(&self.0)
+    }
+}
+
+/// An open regular file. Everything it needs hangs on its inode.
+struct Ext4File;
+
+impl FileOps for Ext4File {
+    fn features(&self) -> FileFeatures {
+        FileFeatures::WRITETHROUGH | FileFeatures::DIRECT
+    }
+
+    fn read(&self, kiocb: &mut Kiocb<'_>, dst: &mut dyn IoSink) -> Result<Outcome> {
+        let inode = inode_of(kiocb.file)?;
+        if kiocb.flags.contains(IoFlags::DIRECT) {
+            return iomap::direct_read(inode, kiocb, dst);
+        }
+        iomap::buffered_read(inode, kiocb, dst).map(Outcome::Done)
+    }
+
+    fn write(&self, kiocb: &mut Kiocb<'_>, src: &mut dyn IoSource) -> Result<Outcome> {
+        let inode = inode_of(kiocb.file)?;
+        let freeze = FreezeGuard::enter(&inode.sb, FreezeLevel::Write);
+        base::anchor!("S-2", inode.ino);
+        let lock = lock_for_write(inode, kiocb, src);
+        base::anchor!("S-3", inode.ino);
+        let len = check_write(inode, kiocb, src.remaining())?;
+        touch(inode, kiocb.caller)?;
+        base::anchor!("S-4", inode.ino);
+        let through = IoFlags::WRITETHROUGH | IoFlags::DSYNC | IoFlags::SYNC;
+        let request = WriteRequest { inode, freeze, lock, pos: kiocb.pos, len };
+        if kiocb.flags.contains(IoFlags::DIRECT) {
+            return iomap::direct_write(request, kiocb, src);
+        }
+        if kiocb.flags.intersects(through) {
+            return iomap::writethrough_write(request, kiocb, src);
+        }
+        buffered(request, kiocb, src)
+    }
+
+    fn fsync(&self, file: &File, kind: SyncKind) -> Result<()> {
+        let inode = inode_of(file)?;
+        inode.ops().fsync(inode, kind)
+    }
+
+    fn fallocate(&self, file: &File, mode: FallocMode, pos: u64, len: u64, caller: &dyn Caller) -> Result<()> {
+        let FallocMode::Allocate { keep_size } = mode;
+        let inode = inode_of(file)?;
+        let _freeze = FreezeGuard::enter(&inode.sb, FreezeLevel::Write);
+        let _lock = inode.lock.write();
+        allocate(inode, pos, len, keep_size, caller)
+    }
+}
+
+fn inode_of(file: &File) -> Result<&Arc<Inode>> {
+    file.inode.as_ref().ok_or(Errno::EBADF)
+}
+
+/// Takes the inode lock in the mode the request needs (LOCK-2). Shared is chosen by what is true now; it stays true: the size cannot
+/// shrink while the lock is held, and what made the mode exclusive is looked at again by nobody.
+fn lock_for_write<'a>(inode: &'a Arc<Inode>, kiocb: &mut Kiocb<'_>, src: &dyn IoSource) -> InodeLock<'a> {
+    let own = Ext4Inode::of(inode);
+    if own.sync {
+        kiocb.flags.insert(IoFlags::SYNC);
+    }
+    let may_share = |kiocb: &Kiocb<'_>| {
+        let block = u64::from(own.fs.geo.block_size);
+        let (pos, len) = (kiocb.pos, src.remaining() as u64);
+        pos.is_multiple_of(block)
+            && len.is_multiple_of(block)
+            && pos.checked_add(len).is_some_and(|end| end <= inode.size())
+            && !needs_privilege_removal(inode, kiocb.caller)
+    };
+    let asked = kiocb.flags.contains(IoFlags::DIRECT) && !kiocb.flags.contains(IoFlags::APPEND);
+    if asked {
+        let shared = inode.lock.read();
+        if may_share(kiocb) {
+            return InodeLock::Shared(shared);
+        }
+        drop(shared);
+    }
+    InodeLock::Exclusive(inode.lock.write())
+}
+
+/// The checks of A2 in their order; gives the length that is left. An append's position is chosen here (APP-1).
+/// Errors: `EPERM`, `EFBIG`, `EROFS`, `EIO`.
+fn check_write(inode: &Arc<Inode>, kiocb: &mut Kiocb<'_>, len: usize) -> Result<usize> {
+    let own = Ext4Inode::of(inode);
+    if kiocb.flags.contains(IoFlags::APPEND) {
+        kiocb.pos = inode.size();
+    }
+    let limit = kiocb.caller.file_size_limit();
+    if kiocb.pos >= limit {
+        kiocb.caller.file_size_exceeded();
+        return Err(Errno::EFBIG);
+    }
+    let most = own.fs.max_file_size();
+    if kiocb.pos >= most {
+        return Err(Errno::EFBIG);
+    }
+    if inode.with_attr(|attr| attr.immutable) {
+        return Err(Errno::EPERM);
+    }
+    own.fs.check_writable()?;
+    let room = limit.min(most) - kiocb.pos;
+    let len = usize::try_from(room).unwrap_or(usize::MAX).min(len);
+    // The share of root: others may not extend a file into it.
+    let new_blocks = (kiocb.pos + len as u64).saturating_sub(inode.size()) >> own.fs.geo.block_bits;
+    if new_blocks > 0 && kiocb.caller.uid() != 0 && own.fs.blocks_for_users() < new_blocks {
+        return Err(Errno::ENOSPC);
+    }
+    Ok(len)
+}
+
+/// Takes privileges off and sets the times (CHK-6): once for a call, before the first byte is copied.
+fn touch(inode: &Arc<Inode>, caller: &dyn Caller) -> Result<()> {
+    if needs_privilege_removal(inode, caller) {
+        remove_privileges(inode)?;
+    }
+    let now = Timespec::now();
+    inode.update_attr(|attr| (attr.mtime, attr.ctime) = (now, now));
+    Ext4Inode::of(inode).mark_attr_dirty(inode)
+}
+
+/// An ordinary buffered write. The freeze guard is let go at return, the lock before throttling could sleep for long.
+fn buffered(request: WriteRequest<'_>, kiocb: &mut Kiocb<'_>, src: &mut dyn IoSource) -> Result<Outcome> {
+    let WriteRequest { inode, freeze, lock, pos: _, len } = request;
+    inode.drain.drain_direct();
+    let written = if len < src.remaining() {
+        iomap::buffered_write(inode, kiocb, &mut Limited::new(src, len))
+    } else {
+        iomap::buffered_write(inode, kiocb, src)
+    };
+    drop(lock);
+    drop(freeze);
+    written.map(Outcome::Done)
+}
+
+/// Allocates the holes of a range as unwritten blocks (TRC-9). The inode lock is held exclusively. No drain: nothing that exists
+/// changes, and i_size only grows (R09). Errors: `EFBIG`, `ENOSPC` (what was allocated stays), `EPERM`, `EIO`.
+fn allocate(inode: &Arc<Inode>, pos: u64, len: u64, keep_size: bool, caller: &dyn Caller) -> Result<()> {
+    let own = Ext4Inode::of(inode);
+    let end = pos.checked_add(len).filter(|&end| end <= own.fs.max_file_size()).ok_or(Errno::EFBIG)?;
+    own.fs.check_writable()?;
+    if inode.with_attr(|attr| attr.immutable || attr.append_only && pos < inode.size()) {
+        return Err(Errno::EPERM);
+    }
+    let grows = !keep_size && end > inode.size();
+    if grows && end > caller.file_size_limit() {
+        caller.file_size_exceeded();
+        return Err(Errno::EFBIG);
+    }
+    own.allocate_range(inode, pos, len, caller)?;
+    if grows {
+        iomap::zero_gap(inode, own, end)?;
+        inode.set_size(end);
+    }
+    touch(inode, caller)?;
+    if grows { own.raise_disk_size(inode, end) } else { Ok(()) }
+}

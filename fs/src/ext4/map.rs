@@ -1,0 +1,281 @@
+//! Mapping file ranges: the iomap side of a regular file.
+//!
+//! ```text
+//!   map_write ── HOLE becomes UNWRITTEN, its conversion's blocks set aside ──▶ data to the device
+//!   finish_write ── UNWRITTEN becomes MAPPED and d_size grows, in one handle ──▶ commit or flush
+//! ```
+use super::balloc::Purpose;
+use super::extents::{self, Extent, MAX_UNWRITTEN, Run, Tree, TreeMut};
+use super::inode::InodeCore;
+use super::txn::{Credits, Handle};
+use super::{Ext4Inode, fsync};
+use crate::caller::Caller;
+use crate::iomap::{Iomap, IomapKind, IomapOps, SharedFlush};
+use crate::vfs::{Inode, SyncKind};
+use base::block::{BlockDevice, SECTOR_SIZE, Sector};
+use base::sync::Arc;
+use base::workqueue::WorkQueue;
+use base::{Errno, Result};
+use core::ops::Range;
+
+/// Bitmap, inode and the nodes of a split at both ends.
+const WRITE_CREDITS: Credits = Credits(24);
+
+impl IomapOps for Ext4Inode {
+    fn device(&self) -> &Arc<dyn BlockDevice> {
+        &self.fs.device
+    }
+    fn block_size(&self) -> u32 {
+        self.fs.geo.block_size
+    }
+    fn max_file_size(&self) -> u64 {
+        self.fs.max_file_size()
+    }
+    fn extent_seq(&self) -> u64 {
+        self.seq()
+    }
+    fn disk_size(&self) -> u64 {
+        Ext4Inode::disk_size(self)
+    }
+
+    fn map_read(&self, _inode: &Inode, pos: u64, len: u64) -> Result<Iomap> {
+        let core = self.core.read();
+        let blocks = self.blocks_of(pos, len)?;
+        let run = self.lookup(&core, &blocks)?;
+        Ok(self.answer(&blocks, &run))
+    }
+
+    fn map_write(&self, inode: &Inode, pos: u64, len: u64) -> Result<Iomap> {
+        self.fs.check_writable()?;
+        let blocks = self.blocks_of(pos, len)?;
+        {
+            let core = self.core.read();
+            let run = self.lookup(&core, &blocks)?;
+            let ready = match &run {
+                Run::Hole { .. } => false,
+                Run::Extent(e) => !e.unwritten || core.unconverted.contains(&(blocks.start..e.end().min(blocks.end))),
+            };
+            if ready {
+                return Ok(self.answer(&blocks, &run));
+            }
+        }
+        let mut handle = self.fs.begin(WRITE_CREDITS)?;
+        let mut core = self.core.write();
+        let extent = match self.lookup(&core, &blocks)? {
+            Run::Extent(extent) => {
+                if extent.unwritten {
+                    self.promise_conversion(&mut core, blocks.start..extent.end().min(blocks.end))?;
+                }
+                extent
+            }
+            Run::Hole { len } => {
+                let hole = blocks.start..blocks.start.saturating_add(len.min(MAX_UNWRITTEN)).min(blocks.end);
+                self.promise_conversion(&mut core, hole.clone())?;
+                let filled = self.fill_hole(&mut handle, inode, &mut core, hole.clone());
+                // What was promised and not allocated.
+                let kept = filled.as_ref().map_or(hole.start, |extent| extent.end());
+                core.unconverted.remove(kept..hole.end);
+                self.settle_reserve(&mut core, 0);
+                filled?
+            }
+        };
+        Ok(self.answer(&blocks, &Run::Extent(extent)))
+    }
+
+    fn finish_write(&self, inode: &Inode, pos: u64, len: u64) -> Result<()> {
+        let blocks = self.blocks_of(pos, len)?;
+        let end = pos.saturating_add(len);
+        {
+            let core = self.core.read();
+            let grows = core.disk_size < end.min(inode.size());
+            if !grows && !self.has_unwritten(&core, &blocks)? {
+                return Ok(());
+            }
+        }
+        let mut handle = self.fs.begin_reserved(WRITE_CREDITS)?;
+        let mut core = self.core.write();
+        let before = core.blocks;
+        let converted =
+            extents::convert(&mut TreeMut::new(&mut handle, self, &mut core, Purpose::Conversion), blocks.clone());
+        if converted.is_ok() {
+            core.unconverted.remove(blocks);
+            core.disk_size = core.disk_size.max(end.min(inode.size()));
+        }
+        let used = core.blocks.saturating_sub(before);
+        self.settle_reserve(&mut core, used as u32);
+        // Stored also after a failure: part of the tree may have changed.
+        let stored = self.store(&mut handle, inode, &core, SyncKind::Data);
+        converted.and(stored)
+    }
+
+    fn metadata_pending(&self, _inode: &Inode, kind: SyncKind) -> bool {
+        self.pending.waits(&self.fs.txn, kind) || (kind == SyncKind::All && self.attr_dirty())
+    }
+    fn commit(&self, inode: &Inode, kind: SyncKind) -> Result<()> {
+        fsync::commit_inode(self, inode, kind)
+    }
+    fn shared_flush(&self) -> &SharedFlush {
+        &self.fs.flush
+    }
+    fn completion_queue(&self) -> Result<Arc<WorkQueue>> {
+        self.fs.queues.completion.get()
+    }
+    fn sync_queue(&self) -> Result<Arc<WorkQueue>> {
+        self.fs.queues.sync.get()
+    }
+}
+
+impl Ext4Inode {
+    /// The logical blocks of a byte range, at least one. Errors: `EFBIG` past what block numbers reach.
+    pub(super) fn blocks_of(&self, pos: u64, len: u64) -> Result<Range<u32>> {
+        let bits = self.fs.geo.block_bits;
+        let end = pos.checked_add(len.max(1)).ok_or(Errno::EFBIG)?;
+        let start = u32::try_from(pos >> bits).map_err(|_| Errno::EFBIG)?;
+        let limit = u64::from(extents::END_OF_FILE_SPACE);
+        let last = end.div_ceil(u64::from(self.fs.geo.block_size)).min(limit) as u32;
+        if start < last { Ok(start..last) } else { Err(Errno::EFBIG) }
+    }
+
+    /// What stands at the start of `blocks`, checked against the device. Errors: `EIO`, `EUCLEAN`.
+    pub(super) fn lookup(&self, core: &InodeCore, blocks: &Range<u32>) -> Result<Run> {
+        let run = extents::lookup(&Tree::new(self, core), blocks.start)?;
+        if let Run::Extent(e) = &run {
+            let sound = self.fs.geo.contains_run(e.pblk, u64::from(e.len));
+            if !sound || self.fs.groups.zone.touches(e.pblk, u64::from(e.len)) {
+                return Err(self.fs.corrupt("extent of inode", u64::from(self.ino)));
+            }
+        }
+        Ok(run)
+    }
+
+    /// The answer for the part of `run` in `blocks`. The extent lock is held, so that it and the sequence number belong together.
+    fn answer(&self, blocks: &Range<u32>, run: &Run) -> Iomap {
+        let bits = self.fs.geo.block_bits;
+        let (len, kind) = match run {
+            Run::Hole { len } => ((*len).min(blocks.end - blocks.start), IomapKind::Hole),
+            Run::Extent(e) => {
+                let block = e.pblk + u64::from(blocks.start - e.lblk);
+                let sector = Sector(block << bits >> SECTOR_SIZE.trailing_zeros());
+                let kind = if e.unwritten { IomapKind::Unwritten(sector) } else { IomapKind::Mapped(sector) };
+                (e.end().min(blocks.end) - blocks.start, kind)
+            }
+        };
+        Iomap {
+            pos: u64::from(blocks.start) << bits,
+            len: u64::from(len) << bits,
+            kind,
+            seq: self.seq(),
+            metadata_pending: self.pending.waits(&self.fs.txn, SyncKind::Data),
+        }
+    }
+
+    /// Allocates unwritten blocks for the beginning of a hole (EXT-1). The map has not changed if it fails.
+    pub(super) fn fill_hole(
+        &self,
+        handle: &mut Handle<'_>,
+        inode: &Inode,
+        core: &mut InodeCore,
+        hole: Range<u32>,
+    ) -> Result<Extent> {
+        let want = (hole.end - hole.start).min(MAX_UNWRITTEN);
+        let goal = self.goal(core, hole.start)?;
+        let run = self.fs.alloc_blocks(handle, goal, want, Purpose::Data)?;
+        let extent = Extent { lblk: hole.start, len: run.len, pblk: run.start, unwritten: true };
+        core.blocks += u64::from(run.len);
+        if let Err(error) = extents::insert(&mut TreeMut::new(handle, self, core, Purpose::Meta), &extent) {
+            core.blocks -= u64::from(run.len);
+            self.fs.free_blocks(handle, run)?;
+            return Err(error);
+        }
+        core.goal = run.start + u64::from(run.len);
+        self.store(handle, inode, core, SyncKind::Data)?;
+        Ok(extent)
+    }
+
+    /// Allocates the holes of a byte range as unwritten blocks, a handle for each run (TRC-9). The inode lock is held exclusively.
+    /// Errors: `ENOSPC`, `EIO`, `EUCLEAN`; what was allocated stays, unwritten.
+    pub(super) fn allocate_range(&self, inode: &Inode, pos: u64, len: u64, caller: &dyn Caller) -> Result<()> {
+        let blocks = self.blocks_of(pos, len)?;
+        let mut at = blocks.start;
+        while at < blocks.end {
+            if caller.fatal_signal_pending() {
+                return Err(Errno::EINTR);
+            }
+            let mut handle = self.fs.begin(WRITE_CREDITS)?;
+            let mut core = self.core.write();
+            at = match self.lookup(&core, &(at..blocks.end))? {
+                Run::Extent(extent) => extent.end(),
+                Run::Hole { len } => {
+                    let hole = at..at.saturating_add(len).min(blocks.end);
+                    self.fill_hole(&mut handle, inode, &mut core, hole)?.end()
+                }
+            };
+        }
+        Ok(())
+    }
+
+    /// Raises d_size to `size` if it is lower. Errors: `EIO`, `EROFS`.
+    pub(super) fn raise_disk_size(&self, inode: &Inode, size: u64) -> Result<()> {
+        let mut handle = self.fs.begin(Credits(1))?;
+        let mut core = self.core.write();
+        core.disk_size = core.disk_size.max(size);
+        self.store(&mut handle, inode, &core, SyncKind::Data)
+    }
+
+    /// Behind the block before, so that the file stays contiguous; else where the last allocation ended.
+    fn goal(&self, core: &InodeCore, lblk: u32) -> Result<u64> {
+        let Some(before) = lblk.checked_sub(1) else { return Ok(core.goal) };
+        match self.lookup(core, &(before..lblk))? {
+            Run::Extent(e) => Ok(e.pblk + u64::from(lblk - e.lblk)),
+            Run::Hole { .. } => Ok(core.goal),
+        }
+    }
+
+    /// Sets aside what the conversion of `range` may need (EXT-2), before data goes there. Errors: `ENOSPC`.
+    fn promise_conversion(&self, core: &mut InodeCore, range: Range<u32>) -> Result<()> {
+        if core.unconverted.contains(&range) {
+            return Ok(());
+        }
+        core.unconverted.add(range.clone());
+        let missing = self.reserve_needed(core).saturating_sub(core.reserved);
+        if missing > 0 {
+            if let Err(error) = self.fs.reserve_blocks(missing) {
+                core.unconverted.remove(range);
+                return Err(error);
+            }
+            core.reserved += missing;
+        }
+        Ok(())
+    }
+
+    /// Counts `used` blocks of the reserve as gone, and makes the rest what the ranges that are left need. To get more may fail, and
+    /// is then tried again with the next change: what is there covers many splits.
+    pub(super) fn settle_reserve(&self, core: &mut InodeCore, used: u32) {
+        let gone = used.min(core.reserved);
+        let (left, needed) = (core.reserved - gone, self.reserve_needed(core));
+        self.fs.unreserve_blocks(core.reserved.saturating_sub(needed.min(left)));
+        core.reserved = left.min(needed);
+        let more = needed - core.reserved;
+        if more > 0 && self.fs.reserve_blocks(more).is_ok() {
+            core.reserved = needed;
+        }
+    }
+
+    fn reserve_needed(&self, core: &InodeCore) -> u32 {
+        let leaf_entries = (self.fs.geo.block_size - 16) / 12;
+        core.unconverted.blocks_needed(core.depth(), leaf_entries)
+    }
+
+    fn has_unwritten(&self, core: &InodeCore, blocks: &Range<u32>) -> Result<bool> {
+        let mut at = blocks.start;
+        while at < blocks.end {
+            match self.lookup(core, &(at..blocks.end))? {
+                Run::Extent(e) if e.unwritten => return Ok(true),
+                Run::Extent(e) => at = e.end(),
+                // A hole under data that was written: the conversion finds it and says so.
+                Run::Hole { .. } => return Ok(true),
+            }
+        }
+        Ok(false)
+    }
+}

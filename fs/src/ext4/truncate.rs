@@ -1,0 +1,133 @@
+//! Changing the size of a regular file, and the end of an inode's life.
+//!
+//! Order of a truncate (TRC-1): inode lock, drain, invalidate lock, i_size, then for a shrink: the tail of the last block becomes zero and goes to
+//! the device, cached folios behind go, the inode enters the orphan list together with its new d_size, blocks are freed in as many
+//! handles as it takes, and it leaves the list. A power cut in between leaves an orphan that the next mount cuts.
+use super::balloc::Purpose;
+use super::extents::{self, END_OF_FILE_SPACE, TreeMut};
+use super::inode::{Ext4Inode, is_fast_symlink};
+use super::txn::Credits;
+use super::{orphan, xattr};
+use crate::caller::Caller;
+use crate::iomap;
+use crate::vfs::{FileType, Inode, SyncKind, Timespec};
+use base::sync::Arc;
+use base::sync::atomic::Ordering;
+use base::{Errno, Result, trace};
+
+/// Leaves that one handle frees at most.
+const STEPS: u32 = 64;
+/// Nodes, bitmaps and descriptors of that many steps, inode and superblock.
+const FREE_CREDITS: Credits = Credits(3 * STEPS + 8);
+
+/// Sets the size of a regular file. Permission, limits of the caller and privileges were dealt with. Errors: `EFBIG`, `EIO`, `EROFS`,
+/// `EUCLEAN`, `ENOMEM`.
+pub fn truncate(inode: &Arc<Inode>, size: u64, _caller: &dyn Caller) -> Result<()> {
+    let own = Ext4Inode::of(inode);
+    own.fs.check_writable()?;
+    if size > own.fs.max_file_size() {
+        return Err(Errno::EFBIG);
+    }
+    let _lock = inode.lock.write();
+    base::anchor!("trunc.after_lock", inode.ino);
+    inode.drain.drain();
+    base::anchor!("trunc.after_drain", inode.ino);
+    let _cache = inode.mapping.invalidate.write();
+    trace::record(trace::Kind::TruncateBegin, inode.ino, size);
+    let old = inode.size();
+    let now = Timespec::now();
+    inode.update_attr(|attr| (attr.mtime, attr.ctime) = (now, now));
+    if size > old {
+        iomap::zero_gap(inode, own, size)?;
+    }
+    inode.set_size(size);
+    base::anchor!("trunc.after_isize", inode.ino);
+    let result = if size < old { shrink(inode, size) } else { set_disk_size(inode, size) };
+    trace::record(trace::Kind::TruncateEnd, inode.ino, size);
+    result
+}
+
+fn set_disk_size(inode: &Arc<Inode>, size: u64) -> Result<()> {
+    let own = Ext4Inode::of(inode);
+    let mut handle = own.fs.begin(Credits(1))?;
+    let mut core = own.core.write();
+    core.disk_size = size;
+    own.store(&mut handle, inode, &core, SyncKind::Data)
+}
+
+fn shrink(inode: &Arc<Inode>, size: u64) -> Result<()> {
+    let own = Ext4Inode::of(inode);
+    if !size.is_multiple_of(u64::from(own.fs.geo.block_size)) {
+        iomap::zero_tail(inode, own, size)?;
+        // On the device before the size is, or a later growth could show the old bytes after a cut (TRC-3).
+        let block = u64::from(own.fs.geo.block_size);
+        iomap::write_and_wait(inode, size / block * block..size)?;
+    }
+    inode.mapping.truncate_range(size..u64::MAX);
+    if own.core.read().blocks == 0 {
+        return set_disk_size(inode, size);
+    }
+    {
+        let mut handle = own.fs.begin(Credits(4))?;
+        orphan::add(&mut handle, inode)?;
+        let mut core = own.core.write();
+        core.disk_size = size;
+        own.store(&mut handle, inode, &core, SyncKind::Data)?;
+    }
+    free_behind(inode, size)
+}
+
+/// Frees the blocks behind `size` and takes the inode off the orphan list. No I/O to them is in flight (TRC-5).
+/// Errors: `EIO`, `EUCLEAN`, `EROFS`; the inode stays on the list then.
+pub(super) fn free_behind(inode: &Inode, size: u64) -> Result<()> {
+    let own = Ext4Inode::of(inode);
+    let first = size.div_ceil(u64::from(own.fs.geo.block_size)).min(u64::from(END_OF_FILE_SPACE)) as u32;
+    let mut left = Some(first..END_OF_FILE_SPACE);
+    while let Some(range) = left {
+        let mut handle = own.fs.begin(FREE_CREDITS)?;
+        let mut core = own.core.write();
+        core.unconverted.remove(range.clone());
+        let removed = extents::remove(&mut TreeMut::new(&mut handle, own, &mut core, Purpose::Meta), range, STEPS);
+        own.settle_reserve(&mut core, 0);
+        if first == 0 {
+            core.goal = own.fs.first_goal(own.ino);
+        }
+        own.store(&mut handle, inode, &core, SyncKind::Data)?;
+        left = removed?;
+    }
+    orphan::remove_and_store(inode)
+}
+
+/// Ends an inode without names: frees its blocks and its number. For every type. Nothing is in flight and nobody else has the
+/// inode (TRC-13, PRC-4). Errors: `EIO`, `EUCLEAN`, `EROFS`; what is left is on the orphan list.
+pub fn evict(inode: &Arc<Inode>) -> Result<()> {
+    let own = Ext4Inode::of(inode);
+    own.fs.check_writable()?;
+    inode.drain.drain();
+    {
+        let _cache = inode.mapping.invalidate.write();
+        inode.mapping.truncate_all();
+    }
+    if has_blocks(own, inode) {
+        free_behind(inode, 0)?;
+    }
+    let mut handle = own.fs.begin(Credits(8))?;
+    orphan::remove(&mut handle, inode)?;
+    let mut core = own.core.write();
+    xattr::release(&mut handle, own, &mut core)?;
+    core.disk_size = 0;
+    own.dtime.store(Timespec::now().sec as u32, Ordering::Release);
+    own.store(&mut handle, inode, &core, SyncKind::Data)?;
+    drop(core);
+    own.fs.free_inode(&mut handle, own.ino, inode.kind == FileType::Directory)?;
+    inode.sb.inodes().clear_dirty(inode);
+    Ok(())
+}
+
+fn has_blocks(own: &Ext4Inode, inode: &Inode) -> bool {
+    match inode.kind {
+        FileType::Regular | FileType::Directory => true,
+        FileType::Symlink => !is_fast_symlink(inode.kind, own.disk_size()),
+        _ => false,
+    }
+}
