@@ -241,7 +241,8 @@ fn load(sb: &Arc<SuperBlock>, fs: &Arc<Ext4Fs>, ino: u32) -> Result<Arc<Inode>> 
 fn check_map(fs: &Ext4Fs, ino: u32, image: &InodeImage) -> Result<()> {
     let mapped = match image.kind {
         FileType::Regular | FileType::Directory => true,
-        FileType::Symlink => !is_fast_symlink(image.kind, image.size),
+        // A short target stands in the inode, without a tree.
+        FileType::Symlink => image.flags.contains(InodeFlags::EXTENTS),
         _ => false,
     };
     if !mapped {
@@ -251,11 +252,6 @@ fn check_map(fs: &Ext4Fs, ino: u32, image: &InodeImage) -> Result<()> {
         return Err(Errno::EOPNOTSUPP);
     }
     extents::check_root(&image.root, fs.geo.block_count).map_err(|_| fs.corrupt("extent tree of inode", u64::from(ino)))
-}
-
-/// Whether the target stands in the inode itself.
-pub(super) fn is_fast_symlink(kind: FileType, size: u64) -> bool {
-    kind == FileType::Symlink && size < 60
 }
 
 /// Makes the in-memory inode of an image.

@@ -7,7 +7,7 @@ use super::dir::{Dir, MAX_NAME};
 use super::features::RoCompat;
 use super::inode::{Ext4Inode, iget};
 use super::txn::{Credits, Handle};
-use super::{ialloc, orphan, rename, symlink};
+use super::{fsync, ialloc, orphan, rename, symlink};
 use crate::caller::Caller;
 use crate::vfs::{DirEntry, FileOps, FileType, Inode, InodeOps, SyncKind, Timespec};
 use base::sync::Arc;
@@ -29,6 +29,12 @@ impl InodeOps for DirInode {
     }
     fn open(&self, _inode: &Arc<Inode>) -> Result<Arc<dyn FileOps>> {
         Err(Errno::EISDIR)
+    }
+    fn evict(&self, inode: &Arc<Inode>) -> Result<()> {
+        super::evict(inode)
+    }
+    fn fsync(&self, inode: &Arc<Inode>, kind: SyncKind) -> Result<()> {
+        fsync::sync_inode(&self.0, inode, kind)
     }
     fn lookup(&self, dir: &Arc<Inode>, name: &[u8]) -> Result<Arc<Inode>> {
         if name.len() > MAX_NAME {

@@ -17,4 +17,7 @@ impl InodeOps for SpecialInode {
     fn dirty_inode(&self, inode: &Arc<Inode>) -> Result<()> {
         self.0.mark_attr_dirty(inode)
     }
+    fn evict(&self, inode: &Arc<Inode>) -> Result<()> {
+        super::evict(inode)
+    }
 }

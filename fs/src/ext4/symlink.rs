@@ -38,6 +38,9 @@ impl InodeOps for SymlinkInode {
     fn dirty_inode(&self, inode: &Arc<Inode>) -> Result<()> {
         self.0.mark_attr_dirty(inode)
     }
+    fn evict(&self, inode: &Arc<Inode>) -> Result<()> {
+        super::evict(inode)
+    }
 }
 
 /// Whether the target stands in the inode: it has no block but that of its attributes.

@@ -5,7 +5,8 @@
 //! handles as it takes, and it leaves the list. A power cut in between leaves an orphan that the next mount cuts.
 use super::balloc::Purpose;
 use super::extents::{self, END_OF_FILE_SPACE, TreeMut};
-use super::inode::{Ext4Inode, is_fast_symlink};
+use super::features::InodeFlags;
+use super::inode::Ext4Inode;
 use super::txn::Credits;
 use super::{orphan, xattr};
 use crate::caller::Caller;
@@ -108,7 +109,9 @@ pub fn evict(inode: &Arc<Inode>) -> Result<()> {
         let _cache = inode.mapping.invalidate.write();
         inode.mapping.truncate_all();
     }
-    if has_blocks(own, inode) {
+    // Device nodes and short symbolic links have no tree.
+    let has_tree = own.core.read().flags.contains(InodeFlags::EXTENTS);
+    if has_tree {
         free_behind(inode, 0)?;
     }
     let mut handle = own.fs.begin(Credits(8))?;
@@ -122,12 +125,4 @@ pub fn evict(inode: &Arc<Inode>) -> Result<()> {
     own.fs.free_inode(&mut handle, own.ino, inode.kind == FileType::Directory)?;
     inode.sb.inodes().clear_dirty(inode);
     Ok(())
-}
-
-fn has_blocks(own: &Ext4Inode, inode: &Inode) -> bool {
-    match inode.kind {
-        FileType::Regular | FileType::Directory => true,
-        FileType::Symlink => !is_fast_symlink(inode.kind, own.disk_size()),
-        _ => false,
-    }
 }
