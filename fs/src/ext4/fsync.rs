@@ -31,6 +31,9 @@ pub fn commit_inode(own: &Ext4Inode, inode: &Inode, kind: SyncKind) -> Result<()
     fs.flush.flush(fs.flush.ticket())?;
     own.pending.committed(set.upto);
     base::stats::count(base::stats::Counter::Commits);
+    if let Some(inode) = inode.mapping.host() {
+        inode::unpin(&inode);
+    }
     Ok(())
 }
 

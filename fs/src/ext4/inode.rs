@@ -124,6 +124,7 @@ impl Ext4Inode {
     /// Puts the inode, `core` included, into its block of the inode table, and lists the handle's blocks for its fsync. With
     /// `SyncKind::Data` the change is needed to read data back. Errors: `EIO`, `EUCLEAN`, `EROFS`.
     pub fn store(&self, handle: &mut Handle<'_>, inode: &Inode, core: &InodeCore, kind: SyncKind) -> Result<()> {
+        self.pin(inode);
         // Cleared before the attributes are read: a change that comes in between is stored now or marks the inode again.
         self.attr_dirty.store(false, Ordering::Release);
         let shift = self.fs.geo.block_bits - 9;
@@ -166,6 +167,20 @@ impl Ext4Inode {
         }
     }
 
+    /// Keeps the inode in memory while its changes wait for a commit: they are listed on it, and its fsync must find them.
+    fn pin(&self, inode: &Inode) {
+        if !self.waits()
+            && let Some(inode) = inode.mapping.host()
+        {
+            inode.sb.inodes().mark_dirty(&inode);
+        }
+    }
+
+    /// Whether anything but data waits to be written or committed.
+    pub(super) fn waits(&self) -> bool {
+        self.attr_dirty() || self.pending.waits(&self.fs.txn, SyncKind::All)
+    }
+
     /// Notes that attributes changed; [`write_dirty`] stores them. Keeps the inode in memory until then. Task context; no sleep.
     pub fn mark_attr_dirty(&self, inode: &Arc<Inode>) -> Result<()> {
         if !self.attr_dirty.swap(true, Ordering::AcqRel) {
@@ -197,16 +212,16 @@ pub fn write_dirty(inode: &Inode) -> Result<()> {
     own.store(&mut handle, inode, &core, SyncKind::All)
 }
 
-/// Writes what of an inode is dirty: data, then attributes, and takes it off the dirty list. Task context.
-pub(super) fn write_back(inode: &Arc<Inode>) -> Result<()> {
-    // Off the list first: a change during the write puts it back.
-    let pin = inode.sb.inodes().clear_dirty(inode);
-    let result = write_dirty(inode);
-    if result.is_err() {
+/// Lets an inode leave memory once nothing of it waits to be written. Task context.
+pub(super) fn unpin(inode: &Arc<Inode>) {
+    let own = Ext4Inode::of(inode);
+    if own.waits() {
+        return;
+    }
+    inode.mapping.unpin_if_clean(inode);
+    if own.waits() {
         inode.sb.inodes().mark_dirty(inode);
     }
-    drop(pin);
-    result
 }
 
 /// The inode `ino`, read if it is not in the inode cache. May sleep. Errors: `EUCLEAN` (not in use, damaged), `EIO`, `ENOMEM`,

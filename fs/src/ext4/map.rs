@@ -40,6 +40,13 @@ impl IomapOps for Ext4Inode {
 
     fn map_read(&self, _inode: &Inode, pos: u64, len: u64) -> Result<Iomap> {
         let core = self.core.read();
+        let bits = self.fs.geo.block_bits;
+        if pos >> bits >= u64::from(extents::END_OF_FILE_SPACE) {
+            // Past the last block there can be: the tail of the folio that holds it.
+            let pos = pos >> bits << bits;
+            let len = len.max(1).next_multiple_of(u64::from(self.fs.geo.block_size));
+            return Ok(Iomap { pos, len, kind: IomapKind::Hole, seq: self.seq(), metadata_pending: false });
+        }
         let blocks = self.blocks_of(pos, len)?;
         let run = self.lookup(&core, &blocks)?;
         Ok(self.answer(&blocks, &run))
@@ -109,7 +116,7 @@ impl IomapOps for Ext4Inode {
     }
 
     fn metadata_pending(&self, _inode: &Inode, kind: SyncKind) -> bool {
-        self.pending.waits(&self.fs.txn, kind) || (kind == SyncKind::All && self.attr_dirty())
+        if kind == SyncKind::All { self.waits() } else { self.pending.waits(&self.fs.txn, kind) }
     }
     fn commit(&self, inode: &Inode, kind: SyncKind) -> Result<()> {
         fsync::commit_inode(self, inode, kind)

@@ -11,6 +11,7 @@ use super::layout::{STATE_CLEAN, STATE_ERROR, SUPER_OFFSET, SUPER_SIZE, SuperBlo
 use super::meta::{MetaCache, Seal};
 use super::txn::{Credits, Handle};
 use super::{Ext4Fs, inode, meta_io, orphan};
+use crate::iomap;
 use crate::page_cache::PageCache;
 use crate::vfs::{StatFs, SuperBlock, SuperOps, Timespec};
 use alloc::boxed::Box;
@@ -224,13 +225,15 @@ impl Ext4Fs {
 
     /// Stores the attributes of all inodes that wait for it; the first error is given after all were tried.
     fn write_dirty_inodes(&self, sb: &SuperBlock) -> Result<()> {
-        let mut result = Ok(());
-        for inode in sb.inodes().dirty() {
-            let written = inode::write_back(&inode);
-            result = result.and(written);
-            crate::vfs::iput(inode);
-        }
-        result
+        sb.inodes().dirty().iter().fold(Ok(()), |result: Result<()>, inode| result.and(inode::write_dirty(inode)))
+    }
+
+    /// Commits when so much metadata is dirty that memory should be given back. No extent lock held.
+    pub(super) fn make_room(&self) -> Result<()> {
+        let Some(sb) = self.super_block() else { return Ok(()) };
+        self.commit_all(false)?;
+        sb.inodes().dirty().iter().for_each(inode::unpin);
+        Ok(())
     }
 }
 
@@ -271,8 +274,9 @@ impl SuperOps for Ext4Super {
             return self.fs.check_not_shut_down();
         }
         let Some(sb) = self.fs.super_block() else { return Ok(()) };
-        let written = self.fs.write_dirty_inodes(&sb);
-        written.and(self.fs.commit_all(false))
+        let data = iomap::sync_data(&sb);
+        let attributes = self.fs.write_dirty_inodes(&sb);
+        data.and(attributes).and(self.fs.make_room())
     }
 
     fn unmount(&self) -> Result<()> {
@@ -283,6 +287,7 @@ impl SuperOps for Ext4Super {
             return Ok(());
         }
         let Some(sb) = self.fs.super_block() else { return Ok(()) };
+        iomap::sync_data(&sb)?;
         self.fs.write_dirty_inodes(&sb)?;
         self.fs.queues.completion.close();
         self.fs.queues.sync.close();

@@ -149,7 +149,8 @@ impl Ext4Fs {
     /// Errors: `EROFS` (read-only, also after an error), `EIO` (shut down).
     pub fn begin(&self, credits: Credits) -> Result<Handle<'_>> {
         if self.meta.is_crowded() {
-            self.write_back_metadata()?;
+            self.check_writable()?;
+            self.make_room()?;
         }
         self.begin_reserved(credits)
     }

@@ -264,15 +264,15 @@ impl Mapping {
         }
     }
 
-    /// Ends the pin of the inode if neither data nor metadata is dirty. A folio dirtied meanwhile pinned before or finds itself counted by
-    /// the second look here.
+    /// Ends the pin of the inode if neither data nor metadata is dirty. A folio or an attribute dirtied meanwhile
+    /// pinned before or is found by the second look here.
     pub(crate) fn unpin_if_clean(&self, inode: &Inode) {
         let metadata = |ops: &dyn IomapOps| ops.metadata_pending(inode, SyncKind::All);
         if self.nr_dirty() != 0 || inode.ops().iomap().is_some_and(metadata) {
             return;
         }
         let pin = inode.sb.inodes().clear_dirty(inode);
-        if self.nr_dirty() != 0 {
+        if self.nr_dirty() != 0 || inode.ops().iomap().is_some_and(metadata) {
             self.pin();
         }
         drop(pin);
