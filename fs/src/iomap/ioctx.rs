@@ -127,7 +127,9 @@ impl IoCtx {
 
     /// Takes what the submitter handed over and runs F1 to F4.
     fn finish(&self) -> Finished {
-        match self.stage.lock().take() {
+        // The guard falls before the finish, which sleeps.
+        let stage = self.stage.lock().take();
+        match stage {
             Some(Stage::Finish(owed)) => owed.finish(self.error()),
             _ => unreachable!("a finish runs once, after the hand-over (WT-5)"),
         }
