@@ -20,6 +20,8 @@ extern crate std;
 mod ktests;
 #[cfg(target_os = "none")]
 pub mod pci;
+#[cfg(target_os = "none")]
+pub mod serial;
 #[cfg(all(test, not(loom), not(shuttle)))]
 mod testing;
 pub mod virtio;

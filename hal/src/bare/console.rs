@@ -57,6 +57,22 @@ pub fn write_bytes(bytes: &[u8]) {
     bytes.iter().for_each(|&byte| port.put(byte));
 }
 
+/// Lets the port interrupt (ISA line 4) when a byte arrives.
+pub fn enable_input() {
+    let _port = PORT.lock();
+    // SAFETY: the interrupt enable register: "received data available" only.
+    unsafe { Port::<u8>::new(COM1 + 1).write(1) };
+}
+
+/// Takes a received byte out of the port. Any context.
+pub fn read_byte() -> Option<u8> {
+    // SAFETY: status and data registers; reading data when the status says there is some disturbs nobody but readers.
+    unsafe {
+        let status = Port::<u8>::new(LINE_STATUS).read();
+        (status != 0xff && status & 1 != 0).then(|| Port::<u8>::new(COM1).read())
+    }
+}
+
 /// Writes formatted text, `\n` as `\r\n`. Any context.
 pub fn write_fmt(text: fmt::Arguments) {
     // The port's `write_str` can't fail.
