@@ -15,6 +15,8 @@
 //! Everything that sleeps comes down to [`park`]. It checks in debug builds that the task may sleep ([`might_sleep`]) and
 //! kicks the devices whose kick the task's plug holds back (LOCK-6). Wait queues are the way to wait for a condition;
 //! nothing else should call [`park`].
+#[cfg(all(feature = "ktest", target_os = "none"))]
+mod ktests;
 mod list;
 mod task;
 

@@ -1,0 +1,51 @@
+//! The kernel's scheduler in the booted kernel: what the host's threads can't show.
+use super::{park_until, sleep_until, spawn, yield_now};
+use crate::sync::{Arc, WaitQueue};
+use crate::time::now_ns;
+use alloc::boxed::Box;
+use core::sync::atomic::{AtomicU64, Ordering};
+use hal::ktest;
+
+const MS_NS: u64 = 1_000_000;
+
+ktest! {
+    fn time_outs_come_in_order_of_their_deadlines() {
+        let (order, start_ns) = (Arc::new(AtomicU64::new(0)), now_ns() + 5 * MS_NS);
+        let tasks = [3, 1, 2].map(|place| {
+            let order = order.clone();
+            let body = move || {
+                sleep_until(start_ns + place * MS_NS);
+                let earlier = order.load(Ordering::Relaxed);
+                order.store(earlier * 10 + place, Ordering::Relaxed);
+            };
+            spawn("sleeper", Box::new(body)).expect("memory")
+        });
+        tasks.iter().for_each(super::Task::join);
+        assert_eq!(order.load(Ordering::Relaxed), 123);
+    }
+
+    fn a_token_ends_the_next_park_and_a_deadline_the_one_after() {
+        super::current().unpark();
+        let start_ns = now_ns();
+        park_until(start_ns + 1_000 * MS_NS);
+        assert!(now_ns() < start_ns + 1_000 * MS_NS, "the token was lost");
+        let start_ns = now_ns();
+        park_until(start_ns + MS_NS);
+        assert!(now_ns() >= start_ns + MS_NS, "a park without a token ended early");
+    }
+
+    fn wake_ups_and_ends_of_many_tasks() {
+        let (queue, count) = (Arc::new(WaitQueue::new()), Arc::new(AtomicU64::new(0)));
+        for round in 1..=50 {
+            let (q, c) = (queue.clone(), count.clone());
+            let body = move || {
+                c.fetch_add(1, Ordering::Relaxed);
+                q.wake_all();
+            };
+            let task = spawn("short", Box::new(body)).expect("memory: dead tasks are reaped");
+            queue.wait_until(|| count.load(Ordering::Relaxed) == round);
+            task.join();
+            yield_now();
+        }
+    }
+}
