@@ -4,7 +4,9 @@
 //! are lists with commas. A test fails by panicking, and a panic ends the machine: the panic handler prints `FAILED` and
 //! the counts, and the runner starts the machine again for the tests that are left.
 use crate::cmdline;
+use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::sync::Arc;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use hal::KTest;
 use hal::bare::{console, power};
@@ -63,4 +65,25 @@ fn crash(kind: &str) {
 
 fn matches(list: &String, name: &str) -> bool {
     list.split(',').any(|part| !part.is_empty() && name.contains(part))
+}
+
+hal::ktest! {
+    fn tasks_sleep_and_end_while_another_runs() {
+        let ended = Arc::new(AtomicUsize::new(0));
+        let deadline_ns = base::time::now_ns() + 1_000_000;
+        for _ in 0..3 {
+            let ended = ended.clone();
+            let entry = Box::new(move || {
+                base::sched::sleep_until(deadline_ns);
+                ended.fetch_add(1, Ordering::Relaxed);
+            });
+            base::sched::spawn("sleeper", entry).expect("memory");
+        }
+        let limit_ns = deadline_ns + 2_000_000_000;
+        while ended.load(Ordering::Relaxed) < 3 && base::time::now_ns() < limit_ns {
+            base::sched::yield_now();
+        }
+        assert_eq!(ended.load(Ordering::Relaxed), 3);
+        assert!(base::time::now_ns() >= deadline_ns);
+    }
 }

@@ -7,6 +7,8 @@ use hal::{irq, mem, time};
 static PANICKING: AtomicBool = AtomicBool::new(false);
 /// Return addresses printed at most.
 const MAX_ADDRESSES: usize = 32;
+/// Events of the trace ring printed at most.
+const MAX_EVENTS: u64 = 16;
 
 #[panic_handler]
 fn panic(info: &PanicInfo) -> ! {
@@ -29,6 +31,14 @@ fn panic(info: &PanicInfo) -> ! {
             console::write_fmt_unlocked(format_args!("  at {address:#x}\n"));
         }
     });
+    let last = base::trace::latest();
+    for event in base::trace::since(last.saturating_sub(MAX_EVENTS)) {
+        let (kind, us) = (event.kind.name(), event.time_ns / 1000);
+        console::write_fmt_unlocked(format_args!(
+            "trace: {us} us, task {}, {kind} {:#x} {:#x}\n",
+            event.thread, event.a, event.b
+        ));
+    }
     #[cfg(feature = "ktest")]
     crate::ktest::report_failure();
     power::exit(power::FAILURE)
