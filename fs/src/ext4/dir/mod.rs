@@ -30,6 +30,8 @@ mod index;
 mod insert;
 mod read;
 mod split;
+#[cfg(test)]
+mod tests;
 
 pub use block::Dir;
 pub use entry::{Found, MAX_NAME, type_byte};
