@@ -6,7 +6,10 @@ use super::Space;
 use crate::caller::Caller;
 use crate::io::{IoSink, IoSource};
 use crate::kiocb::{IoFlags, Kiocb, Outcome};
-use crate::vfs::{FallocMode, File, FileOps, Inode, SyncKind, Timespec, needs_privilege_removal, remove_privileges};
+use crate::vfs::{
+    FallocMode, File, FileOps, FreezeGuard, FreezeLevel, Inode, SyncKind, Timespec, needs_privilege_removal,
+    remove_privileges,
+};
 use alloc::collections::BTreeMap;
 use base::sync::{Arc, SpinLock};
 use base::{Errno, PAGE_SIZE, Page, Result};
@@ -125,6 +128,7 @@ impl FileOps for Contents {
     }
     fn write(&self, kiocb: &mut Kiocb<'_>, source: &mut dyn IoSource) -> Result<Outcome> {
         let inode = inode_of(kiocb.file)?;
+        let _freeze = FreezeGuard::enter(&inode.sb, FreezeLevel::Write);
         let _exclusive = inode.lock.write();
         if kiocb.flags.contains(IoFlags::APPEND) {
             kiocb.pos = inode.size();
@@ -153,6 +157,7 @@ impl FileOps for Contents {
         let FallocMode::Allocate { keep_size } = mode else {
             return Err(Errno::EOPNOTSUPP);
         };
+        let _freeze = FreezeGuard::enter(&inode.sb, FreezeLevel::Write);
         let _exclusive = inode.lock.write();
         let end = pos.checked_add(len).ok_or(Errno::EFBIG)?;
         let done = (pos / PAGE..end.div_ceil(PAGE)).try_for_each(|index| self.page_or_new(index).map(drop));

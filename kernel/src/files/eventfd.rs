@@ -3,7 +3,7 @@ use base::sync::{Arc, SpinLock, WaitQueue};
 use base::{Errno, Result};
 use fs::io::{IoSink, IoSource};
 use fs::kiocb::{Kiocb, Outcome};
-use fs::vfs::{File, FileOps, OpenFlags};
+use fs::vfs::{File, FileOps, OpenFlags, Readiness};
 
 /// The largest value of the counter.
 const MAX: u64 = u64::MAX - 1;
@@ -41,12 +41,6 @@ impl EventFd {
 
     fn of(file: &File) -> Option<&EventFd> {
         file.ops().as_any().and_then(|any| any.downcast_ref())
-    }
-
-    /// Whether a read would not sleep, and whether a write of 1 would not.
-    pub fn ready(&self) -> (bool, bool) {
-        let count = *self.count.lock();
-        (count > 0, count < MAX)
     }
 
     /// Applies `change` as soon as it gives a value; without sleeping on a nonblocking file. Errors: `EAGAIN`, `EINTR`.
@@ -103,6 +97,10 @@ impl FileOps for EventFd {
             Some(0)
         })?;
         Ok(Outcome::Done(8))
+    }
+    fn readiness(&self, _file: &File) -> Readiness {
+        let count = *self.count.lock();
+        Readiness { readable: count > 0, writable: count < MAX, hung_up: false }
     }
     fn seekable(&self) -> bool {
         false

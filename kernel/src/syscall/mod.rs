@@ -10,6 +10,12 @@
 //! | `time` | clocks and sleeping |
 //! | `futex` | futex |
 //! | `aio` | io_setup and its family |
+//! | `paths` | from a path in user memory to an inode |
+//! | `open`, `read_write`, `seek` | open files |
+//! | `stat`, `statfs`, `access`, `attrs`, `getdents` | what files are |
+//! | `names`, `cwd`, `mounts` | the tree |
+//! | `sync` | durability and space |
+//! | `descriptors`, `pipes`, `poll` | descriptors and what they can be besides files |
 //! | `misc` | what fits nowhere else |
 //!
 //! # The way of a call
@@ -17,15 +23,31 @@
 //! `dispatch` indexes a flat table by number and calls the handler: no tracing, no locks and no reference counts on the way.
 //! A handler has the shape `fn(&mut SyscallContext<'_>, ...) -> Result<u64>`; its arguments are typed in the table. The result
 //! goes to `rax` as it is, an error as its negative number.
+mod access;
 mod aio;
 mod args;
+mod attrs;
+mod cwd;
+mod descriptors;
 mod futex;
+mod getdents;
 mod identity;
 mod limits;
 mod memory;
 mod misc;
+mod mounts;
+mod names;
+mod open;
+mod paths;
+mod pipes;
+mod poll;
 mod process;
+mod read_write;
+mod seek;
 mod signals;
+mod stat;
+mod statfs;
+mod sync;
 mod table;
 mod time;
 

@@ -3,7 +3,10 @@
 //! The types of the arguments are those of the handler: see [`super::FromRegister`]. The document `docs/SYSCALLS.md` is made from
 //! this table by [`describe`]. File calls have their handlers beside the others in this folder.
 use super::{FromRegister, Handler};
-use super::{aio, futex, identity, limits, memory, misc, process, signals, time};
+use super::{
+    access, aio, attrs, cwd, descriptors, futex, getdents, identity, limits, memory, misc, mounts, names, open, pipes,
+    poll, process, read_write, seek, signals, stat, statfs, sync, time,
+};
 use core::fmt::{self, Write};
 
 /// Numbers below this one have a place in the table.
@@ -30,6 +33,15 @@ macro_rules! calls {
 }
 
 calls! {
+    0 read => read_write::read [fd, buffer, len] "Complete.";
+    1 write => read_write::write [fd, buffer, len] "Complete.";
+    2 open => open::open [path, flags, mode] "As openat.";
+    3 close => open::close [fd] "Complete.";
+    4 stat => stat::stat [path, out] "Complete.";
+    5 fstat => stat::fstat [fd, out] "Complete.";
+    6 lstat => stat::lstat [path, out] "Complete.";
+    7 poll => poll::poll [fds, count, timeout] "`POLLIN`, `POLLOUT`, `POLLHUP`. A wait looks again every 5 ms.";
+    8 lseek => seek::lseek [fd, offset, whence] "Complete, `SEEK_DATA` and `SEEK_HOLE` included.";
     9 mmap => memory::mmap [addr, len, prot, flags, fd, offset] "Private and shared anonymous memory, private files, shared files for reading. Shared writable files: `ENODEV`. No huge pages.";
     10 mprotect => memory::mprotect [addr, len, prot] "Read, write, execute in any combination.";
     11 munmap => memory::munmap [addr, len] "Complete.";
@@ -37,13 +49,23 @@ calls! {
     13 rt_sigaction => signals::rt_sigaction [signal, action, old, size] "Handlers with `SA_SIGINFO`, `SA_ONSTACK`, `SA_NODEFER`, `SA_RESETHAND`, `SA_RESTART`.";
     14 rt_sigprocmask => signals::rt_sigprocmask [how, set, old, size] "Complete.";
     15 rt_sigreturn => signals::rt_sigreturn [] "Complete; FPU state of the frame included.";
+    16 ioctl => descriptors::ioctl [fd, command, arg] "`FIONBIO`, `FIOCLEX`, `FIONCLEX`, `FIFREEZE`, `FITHAW`, and what the file itself knows. Others: `ENOTTY`.";
+    17 pread64 => read_write::pread64 [fd, buffer, len, offset] "Complete.";
+    18 pwrite64 => read_write::pwrite64 [fd, buffer, len, offset] "Complete.";
+    19 readv => read_write::readv [fd, iov, count] "Complete.";
+    20 writev => read_write::writev [fd, iov, count] "Complete.";
+    21 access => access::access [path, mode] "Complete.";
+    22 pipe => pipes::pipe [out] "As pipe2.";
     24 sched_yield => misc::sched_yield [] "Complete.";
     25 mremap => memory::mremap [] "`ENOSYS`: callers allocate and copy.";
     26 msync => memory::msync [addr, len, flags] "Checks its arguments: there are no shared writable file mappings to write back.";
     28 madvise => memory::madvise [addr, len, advice] "`MADV_DONTNEED`; advice without effect on content is accepted and has none.";
+    32 dup => descriptors::dup [fd] "Complete.";
+    33 dup2 => descriptors::dup2 [old, new] "Complete.";
     34 pause => signals::pause [] "Complete.";
     35 nanosleep => time::nanosleep [request, remaining] "Complete.";
     39 getpid => identity::getpid [] "Complete.";
+    40 sendfile => read_write::sendfile [output, input, offset, count] "By a copy through the kernel.";
     56 clone => process::clone [flags, stack, parent_tid, child_tid, tls] "Threads (`CLONE_VM|FS|FILES|SIGHAND|THREAD|SYSVSEM`). New processes: `ENOSYS`.";
     57 fork => process::fork [] "`ENOSYS`.";
     58 vfork => process::fork [] "`ENOSYS`.";
@@ -52,6 +74,27 @@ calls! {
     61 wait4 => process::wait4 [] "`ECHILD`: there are no child processes.";
     62 kill => signals::kill [pid, signal] "One process, or all with -1. No process groups.";
     63 uname => identity::uname [buffer] "Complete.";
+    72 fcntl => descriptors::fcntl [fd, command, arg] "Descriptors, flags, POSIX record locks (there is one process: always granted). No leases, no OFD locks, no signals.";
+    74 fsync => sync::fsync [fd] "Complete.";
+    75 fdatasync => sync::fdatasync [fd] "Complete.";
+    76 truncate => attrs::truncate [path, len] "Complete.";
+    77 ftruncate => attrs::ftruncate [fd, len] "Complete.";
+    79 getcwd => cwd::getcwd [out, len] "Complete.";
+    80 chdir => cwd::chdir [path] "Complete.";
+    81 fchdir => cwd::fchdir [fd] "Complete.";
+    82 rename => names::rename [old, new] "Complete.";
+    83 mkdir => names::mkdir [path, mode] "Complete.";
+    84 rmdir => names::rmdir [path] "Complete.";
+    85 creat => open::creat [path, mode] "Complete.";
+    86 link => names::link [old, new] "Complete.";
+    87 unlink => names::unlink [path] "Complete.";
+    88 symlink => names::symlink [target, path] "Complete.";
+    89 readlink => names::readlink [path, out, len] "Complete.";
+    90 chmod => attrs::chmod [path, mode] "Complete.";
+    91 fchmod => attrs::fchmod [fd, mode] "Complete.";
+    92 chown => attrs::chown [path, uid, gid] "Complete.";
+    93 fchown => attrs::fchown [fd, uid, gid] "Complete.";
+    94 lchown => attrs::lchown [path, uid, gid] "Complete.";
     95 umask => identity::umask [mask] "Complete.";
     96 gettimeofday => time::gettimeofday [tv, tz] "The time zone is UTC.";
     97 getrlimit => limits::getrlimit [resource, limit] "Complete.";
@@ -73,9 +116,15 @@ calls! {
     127 rt_sigpending => signals::rt_sigpending [set, size] "Complete.";
     130 rt_sigsuspend => signals::rt_sigsuspend [set, size] "Complete.";
     131 sigaltstack => signals::sigaltstack [new, old] "Complete.";
+    133 mknod => names::mknod [path, mode, dev] "Nodes of every kind; fifos and sockets cannot be opened.";
+    137 statfs => statfs::statfs [path, out] "Complete.";
+    138 fstatfs => statfs::fstatfs [fd, out] "Complete.";
     157 prctl => misc::prctl [option, a, b] "`PR_SET_NAME`, `PR_GET_NAME`, `PR_SET_PDEATHSIG` (stored nowhere), `PR_GET_DUMPABLE`. Others: `EINVAL`.";
     158 arch_prctl => misc::arch_prctl [code, addr] "`ARCH_SET_FS`, `ARCH_GET_FS`. Others: `EINVAL`.";
     160 setrlimit => limits::setrlimit [resource, limit] "Complete.";
+    162 sync => sync::sync [] "Complete.";
+    165 mount => mounts::mount [source, target, kind, flags] "Remounts read-only and back; new mounts of tmpfs.";
+    166 umount2 => mounts::umount2 [target, flags] "Complete but for lazy and forced ones: `EOPNOTSUPP`.";
     186 gettid => identity::gettid [] "Complete.";
     200 tkill => signals::tkill [tid, signal] "Complete.";
     201 time => time::time [out] "Complete.";
@@ -87,19 +136,50 @@ calls! {
     208 io_getevents => aio::io_getevents [context, min, max, events, timeout] "Complete.";
     209 io_submit => aio::io_submit [context, count, iocbs] "PREAD, PWRITE, PREADV, PWRITEV, FSYNC, FDSYNC, NOOP. POLL: `EINVAL`.";
     210 io_cancel => aio::io_cancel [context, iocb, result] "`EINVAL`: nothing can be cancelled.";
+    217 getdents64 => getdents::getdents64 [fd, out, len] "Complete.";
     218 set_tid_address => process::set_tid_address [addr] "Complete.";
+    221 fadvise64 => sync::fadvise64 [fd, offset, len, advice] "Checked; no effect.";
     228 clock_gettime => time::clock_gettime [clock, time] "REALTIME, MONOTONIC, their coarse and raw kinds, BOOTTIME, and the CPU clocks as uptime.";
     229 clock_getres => time::clock_getres [clock, time] "One nanosecond.";
     230 clock_nanosleep => time::clock_nanosleep [clock, flags, request, remaining] "REALTIME, MONOTONIC, BOOTTIME; `TIMER_ABSTIME`.";
     231 exit_group => process::exit_group [code] "Complete.";
     234 tgkill => signals::tgkill [tgid, tid, signal] "Complete.";
+    257 openat => open::openat [dirfd, path, flags, mode] "No `O_TMPFILE`: `EOPNOTSUPP`.";
+    258 mkdirat => names::mkdirat [dirfd, path, mode] "Complete.";
+    259 mknodat => names::mknodat [dirfd, path, mode, dev] "As mknod.";
+    260 fchownat => attrs::fchownat [dirfd, path, uid, gid, flags] "Complete.";
+    262 newfstatat => stat::newfstatat [dirfd, path, out, flags] "Complete.";
+    263 unlinkat => names::unlinkat [dirfd, path, flags] "Complete.";
+    264 renameat => names::renameat [old_fd, old, new_fd, new] "Complete.";
+    265 linkat => names::linkat [old_fd, old, new_fd, new, flags] "Complete.";
+    266 symlinkat => names::symlinkat [target, dirfd, path] "Complete.";
+    267 readlinkat => names::readlinkat [dirfd, path, out, len] "Complete.";
+    268 fchmodat => attrs::fchmodat [dirfd, path, mode] "Complete.";
+    269 faccessat => access::faccessat [dirfd, path, mode] "Complete.";
+    271 ppoll => poll::ppoll [fds, count, timeout, mask] "As poll; with a signal mask: `ENOSYS`.";
     273 set_robust_list => misc::set_robust_list [head, len] "Stored; not walked at a thread's end.";
+    277 sync_file_range => sync::sync_file_range [fd, offset, len, flags] "Waits by fdatasync of the whole file.";
+    280 utimensat => attrs::utimensat [dirfd, path, times, flags] "Complete.";
+    284 eventfd => pipes::eventfd [initial] "Complete.";
+    285 fallocate => sync::fallocate [fd, mode, offset, len] "Mode 0 and `FALLOC_FL_KEEP_SIZE`. Others: `EOPNOTSUPP`.";
+    290 eventfd2 => pipes::eventfd2 [initial, flags] "Complete.";
+    292 dup3 => descriptors::dup3 [old, new, flags] "Complete.";
+    293 pipe2 => pipes::pipe2 [out, flags] "`O_CLOEXEC`, `O_NONBLOCK`.";
+    295 preadv => read_write::preadv [fd, iov, count, offset] "Complete.";
+    296 pwritev => read_write::pwritev [fd, iov, count, offset] "Complete.";
     302 prlimit64 => limits::prlimit64 [pid, resource, new, old] "Complete for the own process.";
+    306 syncfs => sync::syncfs [fd] "Complete.";
+    316 renameat2 => names::renameat2 [old_fd, old, new_fd, new, flags] "`RENAME_NOREPLACE`.";
     318 getrandom => misc::getrandom [buffer, len, flags] "Complete.";
     324 membarrier => misc::not_there [] "`ENOSYS`.";
+    326 copy_file_range => misc::not_there [] "`ENOSYS`: callers read and write.";
+    327 preadv2 => read_write::preadv2 [fd, iov, count, offset, high, flags] "`RWF_HIPRI` has no effect; `RWF_NOWAIT` where the file has it. `RWF_WRITETHROUGH`: `EOPNOTSUPP`.";
+    328 pwritev2 => read_write::pwritev2 [fd, iov, count, offset, high, flags] "`RWF_WRITETHROUGH`, `DSYNC`, `SYNC`, `APPEND`, `NOAPPEND`, `HIPRI`, `NOSIGNAL`; `ATOMIC`, `DONTCACHE`: `EOPNOTSUPP`.";
+    332 statx => stat::statx [dirfd, path, flags, mask, out] "Basic fields, birth time, three attributes.";
     333 io_pgetevents => aio::io_pgetevents [context, min, max, events, timeout, sig] "Complete.";
     334 rseq => misc::not_there [] "`ENOSYS`: callers do without.";
     435 clone3 => misc::not_there [] "`ENOSYS`: callers fall back to clone.";
+    439 faccessat2 => access::faccessat2 [dirfd, path, mode, flags] "Complete.";
 }
 
 /// Handlers by number.

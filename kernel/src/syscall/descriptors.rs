@@ -1,0 +1,117 @@
+//! Descriptors: dup and its family, fcntl, ioctl.
+use super::{SyscallContext, UserAddr};
+use base::sync::Arc;
+use base::{Errno, Result};
+use core::mem::{offset_of, size_of};
+use fs::vfs::{File, FileFeatures, OpenFlags, fput};
+use linux_raw_sys::{general as abi, ioctl as io};
+
+/// `dup`. Errors: `EBADF`, `EMFILE`.
+pub fn dup(context: &mut SyscallContext<'_>, fd: u32) -> Result<u64> {
+    duplicate(context, fd, false, 0)
+}
+
+fn duplicate(context: &SyscallContext<'_>, fd: u32, close_on_exec: bool, lowest: u32) -> Result<u64> {
+    let process = context.process();
+    let limit = process.soft_limit(abi::RLIMIT_NOFILE);
+    process.files.insert(context.file(fd)?, close_on_exec, lowest, limit).map(u64::from)
+}
+
+/// `dup2`: of a descriptor onto itself it does nothing. Errors: `EBADF`.
+pub fn dup2(context: &mut SyscallContext<'_>, old: u32, new: u32) -> Result<u64> {
+    if old == new {
+        return context.file(old).map(|_| u64::from(new));
+    }
+    dup3(context, old, new, 0)
+}
+
+/// `dup3`. Errors: `EBADF`, `EINVAL` (the same descriptor twice, or flags).
+pub fn dup3(context: &mut SyscallContext<'_>, old: u32, new: u32, flags: u32) -> Result<u64> {
+    super::paths::only(flags, abi::O_CLOEXEC)?;
+    if old == new {
+        return Err(Errno::EINVAL);
+    }
+    let process = context.process();
+    let limit = process.soft_limit(abi::RLIMIT_NOFILE);
+    let before = process.files.replace(new, context.file(old)?, flags != 0, limit)?;
+    before.into_iter().for_each(fput);
+    Ok(u64::from(new))
+}
+
+/// `fcntl`. Errors: as fcntl(2); `EINVAL` for a command that is not there.
+pub fn fcntl(context: &mut SyscallContext<'_>, fd: u32, command: u32, arg: u64) -> Result<u64> {
+    let files = &context.process().files;
+    match command {
+        abi::F_DUPFD => duplicate(context, fd, false, arg as u32),
+        abi::F_DUPFD_CLOEXEC => duplicate(context, fd, true, arg as u32),
+        abi::F_GETFD => files.close_on_exec(fd).map(u64::from),
+        abi::F_SETFD => files.set_close_on_exec(fd, arg & u64::from(abi::FD_CLOEXEC) != 0).map(|()| 0),
+        abi::F_GETFL => Ok(u64::from((context.file(fd)?.flags() | OpenFlags::LARGEFILE).bits())),
+        abi::F_SETFL => set_flags(&context.file(fd)?, OpenFlags::from_bits_retain(arg as u32)),
+        abi::F_GETLK | abi::F_SETLK | abi::F_SETLKW => record_lock(context, fd, command, arg),
+        _ => context.file(fd).and(Err(Errno::EINVAL)),
+    }
+}
+
+/// Requests that are under way keep the flags they have sampled (FLAG-4).
+fn set_flags(file: &Arc<File>, flags: OpenFlags) -> Result<u64> {
+    let direct = flags.contains(OpenFlags::DIRECT);
+    if direct && !file.ops().features().contains(FileFeatures::DIRECT) {
+        return Err(Errno::EINVAL);
+    }
+    let append_only = file.inode.as_ref().is_some_and(|inode| inode.with_attr(|a| a.append_only));
+    if append_only && !flags.contains(OpenFlags::APPEND) {
+        return Err(Errno::EPERM);
+    }
+    file.set_flags(flags);
+    Ok(0)
+}
+
+/// POSIX record locks. They belong to a process and never stand against its own, and there is one process: so each is granted, and
+/// none is ever in the way. Errors: `EBADF`, `EINVAL`, `EFAULT`.
+fn record_lock(context: &SyscallContext<'_>, fd: u32, command: u32, lock: UserAddr) -> Result<u64> {
+    let file = context.file(fd)?;
+    let mut bytes = [0; size_of::<abi::flock>()];
+    context.mm().read_bytes(lock, &mut bytes)?;
+    let type_at = offset_of!(abi::flock, l_type);
+    let kind = u32::from(u16::from_ne_bytes([bytes[type_at], bytes[type_at + 1]]));
+    let allowed = match kind {
+        abi::F_RDLCK => file.readable() || command == abi::F_GETLK,
+        abi::F_WRLCK => file.writable() || command == abi::F_GETLK,
+        abi::F_UNLCK => command != abi::F_GETLK,
+        _ => return Err(Errno::EINVAL),
+    };
+    if !allowed {
+        return Err(if kind == abi::F_UNLCK { Errno::EINVAL } else { Errno::EBADF });
+    }
+    if command == abi::F_GETLK {
+        context.mm().write(lock.wrapping_add(type_at as u64), &(abi::F_UNLCK as u16))?;
+    }
+    Ok(0)
+}
+
+/// `ioctl`: what holds for every file, then what the file itself knows. Errors: as ioctl(2); `ENOTTY` for an unknown command.
+pub fn ioctl(context: &mut SyscallContext<'_>, fd: u32, command: u32, arg: u64) -> Result<u64> {
+    let file = context.file(fd)?;
+    match command {
+        io::FIOCLEX => context.process().files.set_close_on_exec(fd, true).map(|()| 0),
+        io::FIONCLEX => context.process().files.set_close_on_exec(fd, false).map(|()| 0),
+        io::FIONBIO => {
+            let mut flags = file.flags();
+            flags.set(OpenFlags::NONBLOCK, context.mm().read::<u32>(arg)? != 0);
+            file.set_flags(flags);
+            Ok(0)
+        }
+        io::FIFREEZE | io::FITHAW => freeze(context, &file, command == io::FIFREEZE),
+        _ => file.ops().ioctl(&file, command, arg),
+    }
+}
+
+/// FRZ-1, FRZ-4. Errors: `EPERM`, `ENOTTY`, those of the freeze.
+fn freeze(context: &SyscallContext<'_>, file: &File, on: bool) -> Result<u64> {
+    if context.caller().uid() != 0 {
+        return Err(Errno::EPERM);
+    }
+    let sb = &file.inode.as_ref().ok_or(Errno::ENOTTY)?.sb;
+    if on { sb.freeze() } else { sb.thaw() }.map(|()| 0)
+}

@@ -1,0 +1,65 @@
+//! fsync, fdatasync, sync, syncfs, sync_file_range; fallocate and fadvise64.
+use super::SyscallContext;
+use base::{Errno, Result};
+use fs::vfs::{self, FallocMode, FileType, SyncKind};
+use linux_raw_sys::general as abi;
+
+/// `fsync` (SYN-1). Errors: as fsync(2).
+pub fn fsync(context: &mut SyscallContext<'_>, fd: u32) -> Result<u64> {
+    vfs::fsync(&*context.file(fd)?, SyncKind::All).map(|()| 0)
+}
+
+/// `fdatasync` (SYN-1). Errors: as fsync(2).
+pub fn fdatasync(context: &mut SyscallContext<'_>, fd: u32) -> Result<u64> {
+    vfs::fsync(&*context.file(fd)?, SyncKind::Data).map(|()| 0)
+}
+
+/// `sync`. Never fails; errors wait for syncfs.
+pub fn sync(context: &mut SyscallContext<'_>) -> Result<u64> {
+    context.vfs()?.sync();
+    Ok(0)
+}
+
+/// `syncfs` (SYN-5). Errors: `EBADF`, those of the disk.
+pub fn syncfs(context: &mut SyscallContext<'_>, fd: u32) -> Result<u64> {
+    vfs::syncfs(&*context.file(fd)?).map(|()| 0)
+}
+
+/// `sync_file_range` (SYN-6): does more than it is asked for, an fdatasync, when it is to wait; else nothing, because writeback
+/// starts by itself. Errors: as sync_file_range(2).
+pub fn sync_file_range(context: &mut SyscallContext<'_>, fd: u32, offset: i64, len: i64, flags: u32) -> Result<u64> {
+    let wait = abi::SYNC_FILE_RANGE_WAIT_BEFORE | abi::SYNC_FILE_RANGE_WAIT_AFTER;
+    super::paths::only(flags, wait | abi::SYNC_FILE_RANGE_WRITE)?;
+    if offset < 0 || len < 0 || offset.checked_add(len).is_none() {
+        return Err(Errno::EINVAL);
+    }
+    let file = context.file(fd)?;
+    match file.inode.as_ref().map(|inode| inode.kind) {
+        Some(FileType::Regular) if flags & wait != 0 => vfs::fsync(&file, SyncKind::Data).map(|()| 0),
+        Some(FileType::Regular | FileType::Directory | FileType::BlockDevice) => Ok(0),
+        _ => Err(Errno::ESPIPE),
+    }
+}
+
+/// `fallocate`: mode 0 and `FALLOC_FL_KEEP_SIZE`. Errors: as fallocate(2); `EOPNOTSUPP` for other modes.
+pub fn fallocate(context: &mut SyscallContext<'_>, fd: u32, mode: u32, offset: i64, len: i64) -> Result<u64> {
+    let file = context.file(fd)?;
+    let (Ok(offset), Ok(len)) = (u64::try_from(offset), u64::try_from(len)) else { return Err(Errno::EINVAL) };
+    if len == 0 {
+        return Err(Errno::EINVAL);
+    }
+    if mode & !abi::FALLOC_FL_KEEP_SIZE != 0 {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    let mode = FallocMode::Allocate { keep_size: mode & abi::FALLOC_FL_KEEP_SIZE != 0 };
+    vfs::fallocate(&file, mode, offset, len, context.caller()).map(|()| 0)
+}
+
+/// `fadvise64`: checked, then ignored, as advice may be. Errors: `EBADF`, `EINVAL`, `ESPIPE`.
+pub fn fadvise64(context: &mut SyscallContext<'_>, fd: u32, _offset: i64, len: i64, advice: u32) -> Result<u64> {
+    let file = context.file(fd)?;
+    if !file.ops().seekable() {
+        return Err(Errno::ESPIPE);
+    }
+    if len < 0 || advice > abi::POSIX_FADV_NOREUSE { Err(Errno::EINVAL) } else { Ok(0) }
+}
