@@ -6,7 +6,7 @@ use base::Result;
 use base::sync::{Arc, SpinLock};
 use base::workqueue::{Work, WorkLink};
 use fs::kiocb::KiocbComplete;
-use fs::vfs::{File, SyncKind, fput_deferred};
+use fs::vfs::{self, File, SyncKind, fput_deferred};
 
 /// Free slots of a context, shared with its requests.
 pub(super) type FreeList = SpinLock<alloc::vec::Vec<Arc<Request>>>;
@@ -90,7 +90,7 @@ impl Work for Request {
     fn run(self: Arc<Self>) {
         let sync = self.carried.lock().sync.take();
         let Some((file, kind)) = sync else { return };
-        let result = file.ops().fsync(&file, kind).map(|()| 0);
+        let result = vfs::fsync(&file, kind).map(|()| 0);
         fput_deferred(file);
         self.finish(result);
     }

@@ -6,9 +6,9 @@ use crate::files::EventFd;
 use crate::mm::{UserSink, UserSource};
 use crate::process::Thread;
 use base::sync::Arc;
-use base::{Errno, Result};
+use base::Result;
 use fs::kiocb::{Completion, IoFlags, Kiocb, Outcome};
-use fs::vfs::{File, SyncKind};
+use fs::vfs::{self, File, SyncKind};
 
 impl AioContext {
     /// Submits the iocb at `addr` of the active address space. Ok: exactly one event will come, or is there already. Errors:
@@ -48,31 +48,25 @@ type Submitted = Option<Result<usize>>;
 
 fn write(thread: &Thread, request: &Arc<Request>, file: &Arc<File>, iocb: &Iocb, vectored: bool) -> Result<Submitted> {
     let mm = &thread.process.mm;
-    if !file.writable() {
-        return Err(Errno::EBADF);
-    }
-    let flags = crate::files::write_flags(file, iocb.rw_flags)?;
+    let flags = vfs::request_flags(file, iocb.rw_flags, vfs::Request::AioWrite)?;
     let mut source = match vectored {
         false => UserSource::single(mm, iocb.buf, iocb.nbytes)?,
         true => UserSource::import(mm, iocb.buf, iocb.nbytes)?,
     };
     let mut kiocb = start(thread, request, file, iocb, flags);
-    let result = file.ops().write(&mut kiocb, &mut source);
+    let result = vfs::write(&mut kiocb, &mut source);
     Ok(outcome(kiocb.into_result(result)))
 }
 
 fn read(thread: &Thread, request: &Arc<Request>, file: &Arc<File>, iocb: &Iocb, vectored: bool) -> Result<Submitted> {
     let mm = &thread.process.mm;
-    if !file.readable() {
-        return Err(Errno::EBADF);
-    }
-    let flags = crate::files::read_flags(file, iocb.rw_flags)?;
+    let flags = vfs::request_flags(file, iocb.rw_flags, vfs::Request::AioRead)?;
     let mut sink = match vectored {
         false => UserSink::single(mm, iocb.buf, iocb.nbytes)?,
         true => UserSink::import(mm, iocb.buf, iocb.nbytes)?,
     };
     let mut kiocb = start(thread, request, file, iocb, flags);
-    let result = file.ops().read(&mut kiocb, &mut sink);
+    let result = vfs::read(&mut kiocb, &mut sink);
     Ok(outcome(kiocb.into_result(result)))
 }
 
@@ -85,7 +79,7 @@ fn sync(thread: &Thread, request: &Arc<Request>, file: Arc<File>, data_only: boo
             queue.queue(request.clone());
             None
         }
-        None => Some(file.ops().fsync(&file, kind).map(|()| 0)),
+        None => Some(vfs::fsync(&file, kind).map(|()| 0)),
     }
 }
 

@@ -132,3 +132,6 @@ mod tests {
         assert!(stats::get(Counter::UnknownSyscalls) >= before + 2);
     }
 }
+
+#[cfg(test)]
+mod file_tests;

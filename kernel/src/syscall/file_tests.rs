@@ -1,0 +1,201 @@
+//! The file calls on the host, through the table: registers in, memory of a simulated address space out.
+use super::{SyscallContext, dispatch};
+use crate::mm::{Backing, MapRequest, PAGE, Placement};
+use crate::process::{Process, SigSet, System, Thread};
+use alloc::vec::Vec;
+use base::Errno;
+use base::sync::Arc;
+use fs::tmpfs;
+use fs::vfs::Vfs;
+use hal::user::{Prot, UserContext};
+use linux_raw_sys::general as abi;
+
+/// Where paths, buffers and structures stand in the simulated memory.
+const PATH: u64 = 0x10_0000;
+const PATH2: u64 = PATH + PAGE;
+const BUF: u64 = PATH + 2 * PAGE;
+const SPACE: u64 = 16 * PAGE;
+
+struct Program {
+    thread: Arc<Thread>,
+    user: UserContext,
+}
+
+impl Program {
+    fn new() -> Program {
+        let system = System::new();
+        let root = tmpfs::new(1, 0o755, 1024, 1024);
+        system.set_vfs(Vfs::new(root, b"none", None).unwrap());
+        let process = Process::new(&system, 0).unwrap();
+        process.mm.activate();
+        let prot = Prot { read: true, write: true, exec: false };
+        let (placement, backing) = (Placement::Fixed(PATH), Backing::Anonymous);
+        process.mm.map(MapRequest { placement, len: SPACE, prot, shared: false, backing }).unwrap();
+        let thread = Thread::new(&process, process.pid, SigSet::default());
+        Program { thread, user: UserContext::new(0, 0) }
+    }
+    fn call<const N: usize>(&mut self, number: u32, args: [u64; N]) -> Result<u64, Errno> {
+        let mut all = [0; 6];
+        all[..N].copy_from_slice(&args);
+        let regs = &mut self.user.regs;
+        regs.rax = u64::from(number);
+        [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9] = all;
+        dispatch(&mut SyscallContext { thread: &self.thread, user: &mut self.user });
+        match self.user.regs.rax as i64 {
+            error @ -4095..=-1 => Err(Errno::from_number(-error as u16).unwrap()),
+            value => Ok(value as u64),
+        }
+    }
+    fn put(&self, at: u64, bytes: &[u8]) -> u64 {
+        self.thread.process.mm.write_bytes(at, bytes).unwrap();
+        at
+    }
+    fn get(&self, at: u64, len: usize) -> Vec<u8> {
+        let mut bytes = alloc::vec![0; len];
+        self.thread.process.mm.read_bytes(at, &mut bytes).unwrap();
+        bytes
+    }
+    fn word(&self, at: u64) -> u64 {
+        u64::from_ne_bytes(self.get(at, 8).try_into().unwrap())
+    }
+    fn open(&mut self, path: &[u8], flags: u32) -> Result<u64, Errno> {
+        let path = self.put(PATH, path);
+        self.call(abi::__NR_open, [path, u64::from(flags), 0o644])
+    }
+}
+
+#[test]
+fn a_file_is_written_read_and_described() {
+    let mut p = Program::new();
+    let fd = p.open(b"/f\0", abi::O_RDWR | abi::O_CREAT | abi::O_EXCL).unwrap();
+    assert_eq!(p.open(b"/f\0", abi::O_RDWR | abi::O_CREAT | abi::O_EXCL), Err(Errno::EEXIST));
+    p.put(BUF, b"hello world");
+    assert_eq!(p.call(abi::__NR_write, [fd, BUF, 11]), Ok(11));
+    assert_eq!(p.call(abi::__NR_pwrite64, [fd, BUF, 5, 6]), Ok(5));
+    assert_eq!(
+        p.call(abi::__NR_lseek, [fd, 0, u64::from(abi::SEEK_CUR)]),
+        Ok(11),
+        "an explicit position moves nothing"
+    );
+    assert_eq!(p.call(abi::__NR_pread64, [fd, BUF + 100, 100, 0]), Ok(11));
+    assert_eq!(p.get(BUF + 100, 11), b"hello hello");
+    assert_eq!(p.call(abi::__NR_read, [fd, BUF, 100]), Ok(0));
+    assert_eq!(p.call(abi::__NR_pread64, [fd, BUF, 1, u64::MAX]), Err(Errno::EINVAL));
+    assert_eq!(p.call(abi::__NR_fstat, [fd, BUF]), Ok(0));
+    assert_eq!((p.word(BUF + 16), p.word(BUF + 48)), (1, 11), "one link, eleven bytes");
+    assert_eq!(p.call(abi::__NR_ftruncate, [fd, 5]), Ok(0));
+    assert_eq!(p.call(abi::__NR_fsync, [fd]), Ok(0));
+    assert_eq!(p.call(abi::__NR_close, [fd]), Ok(0));
+    assert_eq!(p.call(abi::__NR_close, [fd]), Err(Errno::EBADF));
+}
+
+#[test]
+fn flag_6_minus_one_is_the_file_position_and_flag_7_limits() {
+    let mut p = Program::new();
+    let fd = p.open(b"f\0", abi::O_RDWR | abi::O_CREAT).unwrap();
+    p.put(BUF, b"abcd");
+    p.put(PATH, &[BUF.to_ne_bytes(), 4u64.to_ne_bytes()].concat());
+    let minus = |n: i64| n as u64;
+    assert_eq!(p.call(abi::__NR_pwritev2, [fd, PATH, 1, minus(-1), 0, 0]), Ok(4));
+    assert_eq!(p.call(abi::__NR_pwritev2, [fd, PATH, 1, minus(-1), 0, 0]), Ok(4));
+    assert_eq!(p.call(abi::__NR_pwritev2, [fd, PATH, 1, minus(-2), 0, 0]), Err(Errno::EINVAL));
+    assert_eq!(p.call(abi::__NR_lseek, [fd, 0, u64::from(abi::SEEK_END)]), Ok(8));
+    assert_eq!(p.call(abi::__NR_pwritev2, [fd, PATH, 1025, 0, 0, 0]), Err(Errno::EINVAL));
+    assert_eq!(p.call(abi::__NR_pwritev2, [fd, 0x666_0000, 1, 0, 0, 0]), Err(Errno::EFAULT));
+    assert_eq!(p.call(abi::__NR_pwritev2, [fd, PATH, 1, 0, 0, 0x200]), Err(Errno::EOPNOTSUPP), "tmpfs");
+    assert_eq!(p.call(abi::__NR_write, [fd, 0x666_0000, 4]), Err(Errno::EFAULT));
+}
+
+#[test]
+fn directories_are_made_listed_and_left() {
+    let mut p = Program::new();
+    let path = p.put(PATH, b"/d\0");
+    assert_eq!(p.call(abi::__NR_mkdir, [path, 0o755]), Ok(0));
+    assert_eq!(p.call(abi::__NR_chdir, [path]), Ok(0));
+    assert_eq!(p.call(abi::__NR_getcwd, [BUF, 2]), Err(Errno::ERANGE));
+    assert_eq!(p.call(abi::__NR_getcwd, [BUF, 100]), Ok(3));
+    assert_eq!(p.get(BUF, 3), b"/d\0");
+    p.open(b"file\0", abi::O_CREAT).unwrap();
+    let dir = p.open(b".\0", abi::O_DIRECTORY).unwrap();
+    assert_eq!(p.call(abi::__NR_getdents64, [dir, BUF, 10]), Err(Errno::EINVAL));
+    assert_eq!(p.call(abi::__NR_getdents64, [dir, BUF, 1000]), Ok(24 + 24 + 24));
+    assert_eq!(p.get(BUF + 48 + 19, 5), b"file\0");
+    assert_eq!(p.call(abi::__NR_getdents64, [dir, BUF, 1000]), Ok(0));
+    let (old, new) = (p.put(PATH, b"file\0"), p.put(PATH2, b"../moved\0"));
+    assert_eq!(p.call(abi::__NR_rename, [old, new]), Ok(0));
+    assert_eq!(p.call(abi::__NR_stat, [old, BUF]), Err(Errno::ENOENT));
+    assert_eq!(p.call(abi::__NR_unlinkat, [dir, new, 0]), Ok(0));
+    assert_eq!(p.call(abi::__NR_unlinkat, [dir, new, 1]), Err(Errno::EINVAL));
+    assert_eq!(p.call(abi::__NR_openat, [999, new, 0, 0]), Err(Errno::EBADF));
+}
+
+#[test]
+fn links_and_statx() {
+    let mut p = Program::new();
+    let (target, link) = (p.put(PATH, b"nowhere\0"), p.put(PATH2, b"/l\0"));
+    assert_eq!(p.call(abi::__NR_symlink, [target, link]), Ok(0));
+    assert_eq!(p.call(abi::__NR_readlink, [link, BUF, 3]), Ok(3));
+    assert_eq!(p.get(BUF, 3), b"now");
+    let cwd = abi::AT_FDCWD as u64;
+    let all = u64::from(abi::STATX_BASIC_STATS);
+    assert_eq!(p.call(abi::__NR_statx, [cwd, link, 0, all, BUF]), Err(Errno::ENOENT));
+    let nofollow = u64::from(abi::AT_SYMLINK_NOFOLLOW);
+    assert_eq!(p.call(abi::__NR_statx, [cwd, link, nofollow, all, BUF]), Ok(0));
+    assert_eq!(p.word(BUF + 40), 7, "the size is that of the target's name");
+    assert_eq!(p.call(abi::__NR_statx, [cwd, link, 1, all, BUF]), Err(Errno::EINVAL));
+}
+
+#[test]
+fn descriptors_share_what_they_open() {
+    let mut p = Program::new();
+    let fd = p.open(b"f\0", abi::O_RDWR | abi::O_CREAT).unwrap();
+    let twin = p.call(abi::__NR_dup, [fd]).unwrap();
+    p.put(BUF, b"xyz");
+    assert_eq!(p.call(abi::__NR_write, [twin, BUF, 3]), Ok(3));
+    assert_eq!(p.call(abi::__NR_lseek, [fd, 0, 1]), Ok(3));
+    let flags = u64::from(abi::O_APPEND | abi::O_TRUNC);
+    assert_eq!(p.call(abi::__NR_fcntl, [fd, u64::from(abi::F_SETFL), flags]), Ok(0));
+    let seen = p.call(abi::__NR_fcntl, [twin, u64::from(abi::F_GETFL)]).unwrap() as u32;
+    assert_eq!(seen & (abi::O_APPEND | abi::O_TRUNC | abi::O_RDWR), abi::O_APPEND | abi::O_RDWR);
+    let direct = u64::from(abi::O_DIRECT);
+    assert_eq!(p.call(abi::__NR_fcntl, [fd, u64::from(abi::F_SETFL), direct]), Err(Errno::EINVAL));
+    assert_eq!(p.call(abi::__NR_dup3, [fd, fd, 0]), Err(Errno::EINVAL));
+    assert_eq!(p.call(abi::__NR_dup2, [fd, 100]), Ok(100));
+    assert_eq!(p.call(abi::__NR_fcntl, [100, u64::from(abi::F_GETFD)]), Ok(0));
+    assert_eq!(p.call(abi::__NR_ioctl, [fd, 0x5401, BUF]), Err(Errno::ENOTTY));
+}
+
+#[test]
+fn pipes_and_poll() {
+    let mut p = Program::new();
+    assert_eq!(p.call(abi::__NR_pipe2, [BUF, 0]), Ok(0));
+    let fds = p.word(BUF);
+    let (reader, writer) = (fds & 0xffff_ffff, fds >> 32);
+    let pollfd = |fd: u64| fd | 1 << 32;
+    p.put(BUF, &[pollfd(reader).to_ne_bytes(), pollfd(77).to_ne_bytes()].concat());
+    assert_eq!(p.call(abi::__NR_poll, [BUF, 1, 0]), Ok(0));
+    assert_eq!(p.call(abi::__NR_poll, [BUF, 2, 0]), Ok(1));
+    assert_eq!(p.word(BUF + 8) >> 48, u64::from(abi::POLLNVAL));
+    p.put(PATH, b"data");
+    assert_eq!(p.call(abi::__NR_write, [writer, PATH, 4]), Ok(4));
+    assert_eq!(p.call(abi::__NR_poll, [BUF, 1, u64::MAX]), Ok(1));
+    assert_eq!(p.call(abi::__NR_close, [writer]), Ok(0));
+    assert_eq!(p.call(abi::__NR_read, [reader, PATH2, 100]), Ok(4));
+    assert_eq!(p.call(abi::__NR_lseek, [reader, 0, 0]), Err(Errno::ESPIPE));
+    assert_eq!(p.call(abi::__NR_fstat, [reader, BUF]), Ok(0));
+    assert_eq!(p.word(BUF + 24) as u32 & 0o170000, 0o010000);
+}
+
+#[test]
+fn sendfile_and_eventfd() {
+    let mut p = Program::new();
+    let from = p.open(b"a\0", abi::O_RDWR | abi::O_CREAT).unwrap();
+    let to = p.open(b"b\0", abi::O_RDWR | abi::O_CREAT).unwrap();
+    assert_eq!(p.call(abi::__NR_ftruncate, [from, 100_000]), Ok(0));
+    assert_eq!(p.call(abi::__NR_sendfile, [to, from, 0, 1 << 30]), Ok(100_000));
+    assert_eq!(p.call(abi::__NR_sendfile, [to, from, 0, 1 << 30]), Ok(0));
+    let event = p.call(abi::__NR_eventfd2, [3, u64::from(abi::EFD_NONBLOCK)]).unwrap();
+    assert_eq!(p.call(abi::__NR_read, [event, BUF, 8]), Ok(8));
+    assert_eq!(p.word(BUF), 3);
+    assert_eq!(p.call(abi::__NR_read, [event, BUF, 8]), Err(Errno::EAGAIN));
+}
