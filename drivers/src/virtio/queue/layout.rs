@@ -91,7 +91,7 @@ mod tests {
             let l = Layout::new(size).unwrap();
             assert_eq!(l.avail(), l.descriptor(size - 1) + 16);
             assert_eq!(l.avail() % 2, 0);
-            assert!(l.used() >= l.used_event() + 2 && l.used() % 4 == 0);
+            assert!(l.used() >= l.used_event() + 2 && l.used().is_multiple_of(4));
             assert_eq!(l.avail_entry(size - 1) + 2, l.used_event());
             assert_eq!(l.used_entry(size - 1) + 8, l.avail_event());
             assert_eq!(l.len_bytes(), l.avail_event() + 2);
