@@ -11,30 +11,28 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
-// Hosted only until `base` and `fs` build for the bare target.
-#[cfg(not(target_os = "none"))]
 pub mod aio;
 #[cfg(target_os = "none")]
 pub mod cmdline;
-#[cfg(not(target_os = "none"))]
 mod entropy;
-#[cfg(not(target_os = "none"))]
 pub mod files;
-#[cfg(not(target_os = "none"))]
 pub mod init;
 #[cfg(all(target_os = "none", feature = "ktest"))]
 mod ktest;
-#[cfg(not(target_os = "none"))]
 pub mod mm;
-#[cfg(not(target_os = "none"))]
 pub mod process;
-#[cfg(not(target_os = "none"))]
 pub mod syscall;
 
 #[cfg(target_os = "none")]
+mod console;
+#[cfg(target_os = "none")]
 mod panic;
 #[cfg(target_os = "none")]
+mod proc;
+#[cfg(target_os = "none")]
 mod start;
+#[cfg(target_os = "none")]
+mod tree;
 
 #[cfg(target_os = "none")]
 pub use start::kernel_main;

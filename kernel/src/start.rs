@@ -1,8 +1,17 @@
 //! The stages of the boot, in order. Each leaves one line with the time it was reached.
-use crate::cmdline;
-use hal::bare::{self, BootInfo};
+//!
+//! machine ─ scheduler ─ disks ─ root file system ─ tree (/dev, /proc, /tmp) ─ first program ─ unmount ─ power off
+use crate::console::SerialConsole;
+use crate::process::System;
+use crate::{cmdline, init, proc, tree};
+use alloc::string::String;
+use alloc::vec::Vec;
+use base::sync::Arc;
+use fs::page_cache::{CacheLimits, PageCache};
+use fs::vfs::{OpenFlags, Site, Vfs};
+use hal::bare::{self, BootInfo, power};
 use hal::{mem, time};
-use log::{info, warn};
+use log::{error, info, warn};
 
 /// The kernel's entry, for every loader: on the loader's stack, interrupts off.
 pub fn kernel_main(boot_info: &'static mut BootInfo) -> ! {
@@ -21,9 +30,54 @@ fn main() -> ! {
     crate::ktest::run();
     #[cfg(not(feature = "ktest"))]
     {
-        info!("nothing to run: power off");
-        bare::power::exit(bare::power::SUCCESS)
+        let status = run();
+        info!("power off");
+        power::exit(if status.is_ok() { power::SUCCESS } else { power::FAILURE })
     }
+}
+
+/// From the disks to the end of the first program. Says what went wrong; the error is only that something did.
+#[cfg_attr(feature = "ktest", expect(dead_code))]
+fn run() -> Result<(), ()> {
+    let cache = PageCache::new(CacheLimits::for_pages(mem::stats().free_frames as usize / 2));
+    start_flusher(&cache);
+    let vfs = tree::mount(&cache)?;
+    let system = System::new();
+    system.set_vfs(vfs.clone());
+    proc::register(&vfs, &system, &cache)?;
+    let result = first_program(&system, &vfs);
+    drop(system);
+    let unmounted = vfs.unmount_all();
+    match unmounted {
+        Ok(()) => info!("unmounted"),
+        Err(error) => error!("unmount: {error}"),
+    }
+    result.and(unmounted.map_err(drop))
+}
+
+fn start_flusher(cache: &Arc<PageCache>) {
+    let cache = cache.clone();
+    let started = base::sched::spawn("flusher", alloc::boxed::Box::new(move || fs::iomap::run_flusher(&cache)));
+    if started.is_err() {
+        warn!("no memory for the flusher: writers write back themselves");
+    }
+}
+
+/// Runs what the command line names (`init=/path -- arguments`) and leaves the record that the runner looks for.
+fn first_program(system: &Arc<System>, vfs: &Arc<Vfs>) -> Result<(), ()> {
+    let path = cmdline::value("init").unwrap_or_else(|| String::from("/bin/init"));
+    let root = vfs.root();
+    let site = Site { cwd: &root, caller: &fs::caller::KernelCaller };
+    let file = vfs
+        .open(site, path.as_bytes(), OpenFlags::empty(), 0)
+        .map_err(|error| error!("init={path}: {error}: the first program is not there"))?;
+    let mut argv: Vec<Vec<u8>> = alloc::vec![path.clone().into_bytes()];
+    argv.extend(cmdline::program_arguments());
+    info!("first program: {path}");
+    let status = init::run_program(system, file, path.as_bytes(), argv, Arc::new(SerialConsole))
+        .map_err(|error| error!("init={path}: {error}"))?;
+    hal::bare::console::write_fmt(format_args!("sluice: init exited with status {status}\n"));
+    Ok(())
 }
 
 fn report_machine() {

@@ -216,7 +216,18 @@ pub type Step = Box<dyn FnMut(&mut UserRegs) -> Trap + Send>;
 /// The 512 bytes of FXSAVE.
 #[derive(Clone)]
 #[repr(C, align(16))]
-pub struct FpuState(pub [u8; 512]);
+pub struct FpuState([u8; 512]);
+
+impl FpuState {
+    /// The image, as a signal frame shows it.
+    pub fn bytes(&self) -> &[u8; 512] {
+        &self.0
+    }
+    /// An image that a program made.
+    pub fn from_bytes(bytes: [u8; 512]) -> FpuState {
+        FpuState(bytes)
+    }
+}
 
 /// The state of a user thread. On the host it plays a script.
 pub struct UserContext {

@@ -128,7 +128,7 @@ fn enter_handler(thread: &Thread, user: &mut UserContext, signal: Signal, action
         info: info(signal),
     };
     let mm = &thread.process.mm;
-    mm.write_bytes(fpu, &user.fpu().0)?;
+    mm.write_bytes(fpu, user.fpu().bytes())?;
     mm.write(at, &frame)?;
     let own = if flag(abi::SA_NODEFER) { SigSet::default() } else { SigSet::of(signal) };
     thread.set_blocked(blocked.union(action.mask).union(own));
@@ -153,16 +153,16 @@ pub fn sigreturn(thread: &Thread, user: &mut UserContext) -> Result<()> {
     // The handler's `ret` has popped the return address.
     let mm = &thread.process.mm;
     let frame: Frame = mm.read(user.regs.rsp.wrapping_sub(8))?;
-    let mut fpu = FpuState([0; 512]);
+    let mut fpu = [0; 512];
     if frame.fpu != 0 {
-        mm.read_bytes(frame.fpu, &mut fpu.0)?;
+        mm.read_bytes(frame.fpu, &mut fpu)?;
     }
     let regs = user_regs(&frame.regs);
     if regs.rip >= USER_END {
         return Err(Errno::EFAULT);
     }
     if frame.fpu != 0 {
-        user.set_fpu(&fpu);
+        user.set_fpu(&FpuState::from_bytes(fpu));
     }
     user.regs = regs;
     thread.set_blocked(frame.mask);

@@ -1,0 +1,107 @@
+//! `/proc`: what the kernel tells about itself.
+//!
+//! | file | contents |
+//! |---|---|
+//! | `sluice/counters` | event counters, a name and a number a line; heap and interrupt figures among them |
+//! | `sluice/gauges` | what exists now and must be gone when the system is quiet (CTX-9) |
+//! | `sluice/trace` | the trace ring, oldest first; a number written to it becomes a mark |
+//! | `sluice/durability` | what the root device promises (DUR-3) |
+//! | `meminfo` | memory and page cache |
+//! | `mounts` | what is mounted where |
+use crate::process::System;
+use crate::tree::mount_on;
+use alloc::boxed::Box;
+use alloc::string::String;
+use base::Errno;
+use base::stats;
+use base::sync::Arc;
+use base::trace::{self, Kind};
+use core::fmt::Write;
+use fs::page_cache::PageCache;
+use fs::procfs::ProcFs;
+use fs::vfs::Vfs;
+use log::error;
+
+/// The device number that `stat` shows for files in `/proc`.
+const DEV_PROCFS: u64 = 4;
+
+/// Fills `/proc` and mounts it. Failures are told.
+pub fn register(vfs: &Arc<Vfs>, _system: &Arc<System>, cache: &Arc<PageCache>) -> Result<(), ()> {
+    let proc = ProcFs::new(DEV_PROCFS);
+    let filled = proc
+        .file("sluice/counters", Box::new(counters))
+        .and_then(|()| proc.file("sluice/gauges", Box::new(gauges)))
+        .and_then(|()| proc.writable_file("sluice/trace", Box::new(show_trace), Box::new(mark)))
+        .and_then(|()| {
+            let cache = cache.clone();
+            proc.file("meminfo", Box::new(move |text| meminfo(&cache, text)))
+        })
+        .and_then(|()| {
+            let vfs = Arc::downgrade(vfs);
+            proc.file("mounts", Box::new(move |text| vfs.upgrade().iter().for_each(|vfs| mounts(vfs, text))))
+        });
+    filled.map_err(|error| error!("/proc: {error}"))?;
+    mount_on(vfs, "/proc", b"proc", Ok(proc.root()));
+    Ok(())
+}
+
+/// A name and a number a line. Formatting into a string does not fail.
+fn line(text: &mut String, name: &str, value: u64) {
+    let _ = writeln!(text, "{name} {value}");
+}
+
+fn counters(text: &mut String) {
+    let memory = hal::mem::stats();
+    stats::ALL.iter().for_each(|(counter, name)| line(text, name, stats::get(*counter)));
+    for (name, value) in [
+        ("heap_allocs", memory.heap_allocs),
+        ("heap_frees", memory.heap_frees),
+        ("irq_allocs", memory.irq_allocs),
+        ("irq_frees", memory.irq_frees),
+    ] {
+        line(text, name, value);
+    }
+}
+
+fn gauges(text: &mut String) {
+    stats::GAUGES.iter().for_each(|(gauge, name)| line(text, name, stats::level(*gauge)));
+}
+
+/// One event a line: number, nanoseconds, thread, name of the thread, event, two words.
+fn show_trace(text: &mut String) {
+    for event in trace::snapshot() {
+        let name = trace::thread_name(event.thread);
+        let name = name.as_ref().map_or("?", |n| n.as_str());
+        let name = name.replace(' ', "_");
+        let (number, ns, thread, kind) = (event.number, event.time_ns, event.thread, event.kind.name());
+        let _ = writeln!(text, "{number} {ns} {thread} {name} {kind} {} {}", event.a, event.b);
+    }
+}
+
+fn mark(bytes: &[u8]) -> base::Result<()> {
+    let value = core::str::from_utf8(bytes).ok().and_then(|t| t.trim().parse().ok()).ok_or(Errno::EINVAL)?;
+    trace::record(Kind::Mark, value, 0);
+    Ok(())
+}
+
+fn meminfo(cache: &PageCache, text: &mut String) {
+    let (memory, cached) = (hal::mem::stats(), cache.figures());
+    for (name, pages) in [
+        ("MemTotal:", memory.total_frames),
+        ("MemFree:", memory.free_frames),
+        ("Cached:", cached.pages as u64),
+        ("Dirty:", cached.dirty as u64),
+        ("Writeback:", cached.writeback as u64),
+    ] {
+        let _ = writeln!(text, "{name:<16}{:>8} kB", pages * 4);
+    }
+}
+
+fn mounts(vfs: &Vfs, text: &mut String) {
+    for mount in vfs.mounts() {
+        let mode = if mount.root.sb.is_read_only() { "ro" } else { "rw" };
+        let show = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let kind = mount.root.sb.ops().type_name();
+        let _ = writeln!(text, "{} {} {kind} {mode} 0 0", show(&mount.source), show(&mount.path));
+    }
+}

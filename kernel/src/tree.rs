@@ -1,0 +1,79 @@
+//! The file-system tree: the root from a disk, `/dev`, `/proc` and `/tmp` on it.
+use crate::{cmdline, entropy};
+use alloc::string::String;
+use base::block::BlockDevice;
+use base::sync::Arc;
+use base::workqueue::WorkQueue;
+use base::{Errno, Result};
+use drivers::pci;
+use drivers::virtio::blk::Params;
+use fs::caller::KernelCaller;
+use fs::devfs::{self, RandomBytes};
+use fs::ext4::{self, MountOptions};
+use fs::page_cache::PageCache;
+use fs::tmpfs;
+use fs::vfs::{Inode, Site, Vfs};
+use log::{error, info, warn};
+
+/// Device numbers that `stat` shows for files without a disk.
+const DEV_DEVFS: u64 = 5;
+const DEV_TMPFS: u64 = 6;
+/// Files in `/tmp`.
+const TMP_INODES: u64 = 4096;
+/// Pages in `/tmp`: 16 MiB.
+const TMP_PAGES: u64 = 4096;
+
+/// Mounts what the command line names (`root=/dev/vda`, with `ro` never written to) and the rest on top. Failures are told.
+pub fn mount(cache: &Arc<PageCache>) -> core::result::Result<Arc<Vfs>, ()> {
+    let name = cmdline::value("root").unwrap_or_else(|| String::from("/dev/vda"));
+    let device = find_disk(&name)?;
+    let read_only = cmdline::flag("ro");
+    let options = MountOptions { read_only, page_cache: Some(cache.clone()) };
+    let sb = ext4::mount(device, devfs::VDA, options).map_err(|error| match error {
+        Errno::EINVAL => error!("root={name}: there is no ext4 file system"),
+        _ => error!("root={name}: cannot mount: {error}"),
+    })?;
+    let root = ext4::iget(&sb, ext4::ROOT_INO).map_err(|error| error!("root={name}: no root directory: {error}"))?;
+    let release = WorkQueue::new("release", 1).ok();
+    let vfs = Vfs::new(root, name.as_bytes(), release).map_err(|error| error!("root={name}: {error}"))?;
+    mount_on(&vfs, "/dev", b"devtmpfs", devfs::new(DEV_DEVFS, &vfs.devices, Arc::new(Entropy)));
+    mount_on(&vfs, "/tmp", b"tmpfs", Ok(tmpfs::new(DEV_TMPFS, 0o1777, TMP_PAGES, TMP_INODES)));
+    Ok(vfs)
+}
+
+fn find_disk(name: &str) -> core::result::Result<Arc<dyn BlockDevice>, ()> {
+    let mut params = Params::default();
+    if let Some(seconds) = cmdline::value("blk.timeout") {
+        match seconds.parse::<u64>() {
+            Ok(seconds @ 1..) => params.timeout_ns = seconds.saturating_mul(1_000_000_000),
+            _ => warn!("blk.timeout={seconds}: not a number of seconds"),
+        }
+    }
+    let disks = pci::probe_disks(params);
+    for disk in disks {
+        let limits = disk.limits();
+        info!("{}: {} MiB, {:?}", disk.name(), limits.capacity_sectors >> 11, disk.durability());
+    }
+    let wanted = name.strip_prefix("/dev/").unwrap_or(name);
+    match disks.iter().find(|disk| disk.name() == wanted) {
+        Some(disk) => Ok(disk.clone()),
+        None => Err(error!("root={name}: there is no such disk")),
+    }
+}
+
+/// Mounts `root` on the directory `path`, if the root file system has one.
+pub fn mount_on(vfs: &Arc<Vfs>, path: &str, kind: &[u8], root: Result<Arc<Inode>>) {
+    let at = vfs.root();
+    let site = Site { cwd: &at, caller: &KernelCaller };
+    if let Err(error) = root.and_then(|root| vfs.mount(site, path.as_bytes(), root, kind)) {
+        warn!("{path}: not mounted: {error}");
+    }
+}
+
+struct Entropy;
+
+impl RandomBytes for Entropy {
+    fn fill(&self, bytes: &mut [u8]) {
+        entropy::fill(bytes);
+    }
+}
