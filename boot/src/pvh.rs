@@ -68,7 +68,8 @@ extern "C" fn pvh_main(start_info: u64) -> ! {
     // SAFETY: this runs once, and nothing else names the static.
     let boot_info = unsafe {
         static mut BOOT_INFO: MaybeUninit<BootInfo> = MaybeUninit::uninit();
-        (*(&raw mut BOOT_INFO)).write(BootInfo::new(regions))
+        let slot = &raw mut BOOT_INFO;
+        (*slot).write(BootInfo::new(regions))
     };
     boot_info.physical_memory_offset = Some(PHYSMAP).into();
     boot_info.rsdp_addr = Some(info.rsdp).filter(|&at| at != 0).into();

@@ -5,7 +5,6 @@
 //! the counts, and the runner starts the machine again for the tests that are left.
 use crate::cmdline;
 use alloc::boxed::Box;
-use alloc::string::String;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use hal::KTest;
@@ -63,7 +62,7 @@ fn crash(kind: &str) {
     }
 }
 
-fn matches(list: &String, name: &str) -> bool {
+fn matches(list: &str, name: &str) -> bool {
     list.split(',').any(|part| !part.is_empty() && name.contains(part))
 }
 

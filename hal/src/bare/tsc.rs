@@ -35,12 +35,12 @@ pub(super) fn mark_start() {
 #[inline]
 pub(super) fn ns_since_start() -> u64 {
     let ticks = read().wrapping_sub(START.load(Relaxed));
-    (u128::from(ticks) * u128::from(NS_PER_TICK.load(Relaxed)) >> SHIFT) as u64
+    ((u128::from(ticks) * u128::from(NS_PER_TICK.load(Relaxed))) >> SHIFT) as u64
 }
 
 /// The timer's ticks in `ns` nanoseconds, at least 1 and at most what its register holds.
 pub(super) fn timer_ticks(ns: u64) -> u32 {
-    let ticks = u128::from(ns) * u128::from(TIMER_PER_NS.load(Relaxed)) >> SHIFT;
+    let ticks = (u128::from(ns) * u128::from(TIMER_PER_NS.load(Relaxed))) >> SHIFT;
     ticks.clamp(1, u128::from(u32::MAX)) as u32
 }
 
