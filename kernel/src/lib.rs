@@ -6,6 +6,12 @@
 //! | `cmdline` | what the command line asks for |
 //! | `ktest` | runs the in-kernel tests |
 //! | `panic` | last words |
+//! | [`init`] | the first program |
+//! | [`process`] | processes, threads, signals, futexes, program loading |
+//! | [`mm`] | user memory |
+//! | [`files`] | descriptors, and files that are not in a file system |
+//! | [`aio`] | asynchronous I/O |
+//! | [`syscall`] | the system calls |
 #![no_std]
 extern crate alloc;
 #[cfg(test)]
