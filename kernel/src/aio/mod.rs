@@ -41,3 +41,6 @@ pub use completions::Completions;
 pub use context::{AioContext, AioTable};
 pub use iocb::Iocb;
 pub use ring::{Event, Ring};
+
+#[cfg(test)]
+mod tests;

@@ -55,3 +55,6 @@ pub use signal::{Action, SigSet, Signal, SignalActions};
 pub use sleep::{Deadline, sleep_interruptible};
 pub use system::System;
 pub use thread::{AltStack, Thread};
+
+#[cfg(test)]
+pub(crate) mod tests;

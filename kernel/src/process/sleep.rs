@@ -5,11 +5,6 @@ use base::{Errno, Result, sched, time};
 /// When a wait gives up, in monotonic nanoseconds; `None`: never.
 pub type Deadline = Option<u64>;
 
-/// The deadline `ns` nanoseconds from now.
-pub fn after(ns: u64) -> Deadline {
-    Some(time::now_ns().saturating_add(ns))
-}
-
 /// Sleeps until `ready()` gives a result, with whoever changes it unparking the task; `Ok(None)` when the deadline passes first.
 /// Task context; holds nothing. Errors: `EINTR`.
 ///

@@ -1,0 +1,192 @@
+//! Threads on the host: programs are scripts of registers and traps.
+use super::*;
+use crate::mm::{Backing, MapRequest, PAGE, Placement};
+use base::sync::Arc;
+use base::{Errno, sched, time};
+use hal::user::{Prot, Trap, UserContext, UserRegs};
+use linux_raw_sys::general as abi;
+
+/// Two pages of the program's memory.
+pub(crate) const MEMORY: u64 = 0x40_0000;
+const SECOND: u64 = 1_000_000_000;
+
+/// A process with a thread, its memory active on this host thread.
+pub(crate) fn process() -> (Arc<Process>, Arc<Thread>) {
+    let process = Process::new(&System::new(), 0).unwrap();
+    let thread = Thread::new(&process, process.pid, SigSet::default());
+    process.add_thread(&thread).unwrap();
+    process.mm.activate();
+    let prot = Prot { read: true, write: true, exec: false };
+    let (placement, backing) = (Placement::Fixed(MEMORY), Backing::Anonymous);
+    process.mm.map(MapRequest { placement, len: 2 * PAGE, prot, shared: false, backing }).unwrap();
+    thread.attach(sched::current());
+    (process, thread)
+}
+
+fn context() -> UserContext {
+    UserContext::new(0x1000, MEMORY + 2 * PAGE - 16)
+}
+
+/// A step that makes a system call.
+pub(crate) fn call(number: u32, args: [u64; 3]) -> impl FnMut(&mut UserRegs) -> Trap + Send {
+    move |regs| {
+        regs.rax = u64::from(number);
+        [regs.rdi, regs.rsi, regs.rdx] = args;
+        Trap::Syscall
+    }
+}
+
+#[test]
+fn a_program_makes_calls_and_exits() {
+    let (process, thread) = process();
+    let mut user = context();
+    user.step(call(abi::__NR_getpid, [0; 3]));
+    let pid = u64::from(process.pid);
+    user.step(move |regs| {
+        assert_eq!(regs.rax, pid);
+        call(499, [0; 3])(regs)
+    });
+    user.step(|regs| {
+        assert_eq!(regs.rax, Errno::ENOSYS.to_ret() as u64);
+        call(abi::__NR_exit_group, [7, 0, 0])(regs)
+    });
+    run_thread(&thread, user);
+    assert_eq!(process.wait(), ExitStatus::Code(7));
+    assert_eq!(process.mm.resident_pages(), 0);
+    assert!(process.system.process(process.pid).is_none());
+}
+
+#[test]
+fn a_bad_access_kills_and_a_good_one_is_paged_in() {
+    let (process, thread) = process();
+    let fault = |addr, write| Trap::PageFault { addr, write, exec: false, present: false };
+    let mut user = context();
+    user.step(move |_| fault(MEMORY + 8, true));
+    let seen = process.clone();
+    user.step(move |_| {
+        assert_eq!(seen.mm.resident_pages(), 1);
+        fault(0x10, false)
+    });
+    run_thread(&thread, user);
+    assert_eq!(process.wait().to_code(), 128 + 11);
+}
+
+#[test]
+fn exceptions_end_in_their_signals() {
+    for (vector, code) in [(0, 136), (6, 132), (13, 139), (3, 133)] {
+        let (process, thread) = process();
+        let mut user = context();
+        user.step(move |_| Trap::Exception { vector, error: 0 });
+        run_thread(&thread, user);
+        assert_eq!(process.wait().to_code(), code);
+    }
+}
+
+#[test]
+fn a_handler_runs_on_a_frame_and_sigreturn_restores_everything() {
+    let (process, thread) = process();
+    let flags = u64::from(abi::SA_RESTORER | abi::SA_SIGINFO);
+    let action = Action { handler: 0x2000, flags, restorer: 0x3000, mask: SigSet::of(Signal::SIGUSR2) };
+    process.actions.lock().set(Signal::SIGUSR1, action);
+    let tid = u64::from(thread.tid);
+    let mut user = context();
+    let sp = user.regs.rsp;
+    user.step(move |regs| {
+        regs.rbx = 42;
+        call(abi::__NR_tkill, [tid, 10, 0])(regs)
+    });
+    let inside = thread.clone();
+    user.step(move |regs| {
+        assert_eq!((regs.rip, regs.rdi, regs.rax), (0x2000, 10, 0));
+        assert_eq!(regs.rsp % 16, 8, "the stack of a function's start");
+        assert!(regs.rsp < sp - 128, "the red zone stays");
+        assert_eq!(inside.process.mm.read::<u64>(regs.rsp), Ok(0x3000));
+        assert!(inside.blocked().contains(Signal::SIGUSR1) && inside.blocked().contains(Signal::SIGUSR2));
+        regs.rbx = 0;
+        regs.rsp += 8; // The handler's return.
+        call(abi::__NR_rt_sigreturn, [0; 3])(regs)
+    });
+    let after = thread.clone();
+    user.step(move |regs| {
+        assert_eq!((regs.rip, regs.rsp, regs.rbx, regs.rax), (0x1000, sp, 42, 0));
+        assert_eq!(after.blocked(), SigSet::default());
+        call(abi::__NR_exit_group, [0; 3])(regs)
+    });
+    run_thread(&thread, user);
+    assert_eq!(process.wait(), ExitStatus::Code(0));
+}
+
+#[test]
+fn a_blocked_signal_waits_and_kill_does_not() {
+    let (process, thread) = process();
+    thread.set_blocked(SigSet(u64::MAX));
+    thread.send_signal(Signal::SIGTERM);
+    assert!(!thread.interrupted());
+    assert!(thread.pending().contains(Signal::SIGTERM));
+    process.send_signal(Signal::SIGKILL);
+    assert!(thread.interrupted());
+    run_thread(&thread, context());
+    assert_eq!(process.wait(), ExitStatus::Killed(Signal::SIGKILL));
+}
+
+#[test]
+fn the_end_of_a_thread_clears_and_wakes_its_word() {
+    let (process, thread) = process();
+    process.mm.write(MEMORY, &thread.tid).unwrap();
+    let other = Thread::new(&process, 77, SigSet::default());
+    process.add_thread(&other).unwrap();
+    let mut user = context();
+    user.step(call(abi::__NR_set_tid_address, [MEMORY, 0, 0]));
+    user.step(call(abi::__NR_exit, [3, 0, 0]));
+    run_thread(&thread, user);
+    assert_eq!(process.mm.read::<u32>(MEMORY), Ok(0));
+    assert_eq!(process.thread_count(), 1, "the process lives on with its other thread");
+}
+
+#[test]
+fn a_futex_wait_compares_times_out_and_is_woken() {
+    let (process, thread) = process();
+    let futexes = &process.system.futexes;
+    process.mm.write(MEMORY, &5u32).unwrap();
+    assert_eq!(futexes.wait(&thread, MEMORY, 4, FUTEX_MATCH_ANY, None), Err(Errno::EAGAIN));
+    assert_eq!(futexes.wait(&thread, MEMORY + 1, 5, FUTEX_MATCH_ANY, None), Err(Errno::EINVAL));
+    assert_eq!(futexes.wait(&thread, 0x10, 5, FUTEX_MATCH_ANY, None), Err(Errno::EFAULT));
+    let past = Some(time::now_ns());
+    assert_eq!(futexes.wait(&thread, MEMORY, 5, FUTEX_MATCH_ANY, past), Err(Errno::ETIMEDOUT));
+    let key = FutexKey::new(&process.mm, MEMORY).unwrap();
+    assert_eq!(futexes.wake(key, 1, FUTEX_MATCH_ANY), 0, "who timed out is gone");
+
+    let (waiter_process, system) = (process.clone(), process.system.clone());
+    let waiter = std::thread::spawn(move || {
+        waiter_process.mm.activate();
+        let me = Thread::new(&waiter_process, 99, SigSet::default());
+        me.attach(sched::current());
+        system.futexes.wait(&me, MEMORY, 5, 2, Some(time::now_ns() + 60 * SECOND))
+    });
+    while futexes.wake(key, 9, 2) == 0 {
+        assert_eq!(futexes.wake(key, 9, 1), 0, "the bitset does not match");
+        std::thread::yield_now();
+    }
+    assert_eq!(waiter.join().unwrap(), Ok(()));
+}
+
+#[test]
+fn requeued_waiters_are_woken_on_the_other_word() {
+    let (process, _thread) = process();
+    let futexes = &process.system.futexes;
+    let keys = [MEMORY, MEMORY + 64].map(|addr| FutexKey::new(&process.mm, addr).unwrap());
+    let shared = process.clone();
+    let waiter = std::thread::spawn(move || {
+        shared.mm.activate();
+        let me = Thread::new(&shared, 98, SigSet::default());
+        me.attach(sched::current());
+        shared.system.futexes.wait(&me, MEMORY, 0, FUTEX_MATCH_ANY, None)
+    });
+    assert_eq!(futexes.requeue(&process.mm, (keys[0], keys[1]), (0, 1), Some(1)), Err(Errno::EAGAIN));
+    while futexes.requeue(&process.mm, (keys[0], keys[1]), (0, 1), Some(0)) == Ok(0) {
+        std::thread::yield_now();
+    }
+    assert_eq!(futexes.wake(keys[0], 1, FUTEX_MATCH_ANY), 0);
+    assert_eq!(futexes.wake(keys[1], 1, FUTEX_MATCH_ANY), 1);
+    assert_eq!(waiter.join().unwrap(), Ok(()));
+}
