@@ -115,6 +115,14 @@ struct Node {
     body: Body,
 }
 
+/// What a new inode is to be.
+struct New {
+    kind: FileType,
+    mode: u16,
+    rdev: u64,
+    body: Body,
+}
+
 enum Body {
     Directory(dir::Entries),
     File(Arc<Contents>),
@@ -140,16 +148,8 @@ impl Node {
         }
     }
     /// Makes an inode and enters it into `dir` as `name`.
-    fn add(
-        &self,
-        dir: &Arc<Inode>,
-        name: &[u8],
-        kind: FileType,
-        mode: u16,
-        rdev: u64,
-        body: Body,
-        caller: &dyn Caller,
-    ) -> Result<Arc<Inode>> {
+    fn add(&self, dir: &Arc<Inode>, name: &[u8], new: New, caller: &dyn Caller) -> Result<Arc<Inode>> {
+        let New { kind, mode, rdev, body } = new;
         let entries = self.entries()?;
         if !self.space.inodes.take() {
             return Err(Errno::ENOSPC);
@@ -216,13 +216,15 @@ impl InodeOps for Node {
             FileType::Regular => Body::File(Arc::new(Contents::new(self.space.clone()))),
             _ => Body::Special,
         };
-        self.add(dir, name, kind, mode, rdev, body, caller)
+        self.add(dir, name, New { kind, mode, rdev, body }, caller)
     }
     fn mkdir(&self, dir: &Arc<Inode>, name: &[u8], mode: u16, caller: &dyn Caller) -> Result<Arc<Inode>> {
-        self.add(dir, name, FileType::Directory, mode, 0, Body::Directory(dir::Entries::new()), caller)
+        let body = Body::Directory(dir::Entries::new());
+        self.add(dir, name, New { kind: FileType::Directory, mode, rdev: 0, body }, caller)
     }
     fn symlink(&self, dir: &Arc<Inode>, name: &[u8], target: &[u8], caller: &dyn Caller) -> Result<Arc<Inode>> {
-        self.add(dir, name, FileType::Symlink, 0o777, 0, Body::Symlink(target.to_vec()), caller)
+        let body = Body::Symlink(target.to_vec());
+        self.add(dir, name, New { kind: FileType::Symlink, mode: 0o777, rdev: 0, body }, caller)
     }
     fn link(&self, dir: &Arc<Inode>, name: &[u8], inode: &Arc<Inode>) -> Result<()> {
         let now = Timespec::now();

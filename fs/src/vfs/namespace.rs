@@ -85,7 +85,7 @@ impl Vfs {
         make: impl FnOnce(&Arc<Inode>, &[u8]) -> Result<Arc<Inode>>,
     ) -> Result<()> {
         let mut walk = Walk::new(self, site, path)?;
-        if walk.to_last()? != Last::Name {
+        if walk.go_to_last()? != Last::Name {
             return Err(Errno::EEXIST);
         }
         let dir = walk.here.clone();
@@ -123,7 +123,7 @@ impl Vfs {
 
     fn remove_entry(&self, site: Site<'_>, path: &[u8], directory: bool) -> Result<()> {
         let mut walk = Walk::new(self, site, path)?;
-        match (walk.to_last()?, directory) {
+        match (walk.go_to_last()?, directory) {
             (Last::Name, _) => {}
             (_, false) => return Err(Errno::EISDIR),
             (Last::Dot, true) => return Err(Errno::EINVAL),

@@ -26,7 +26,7 @@ impl Vfs {
         let (inode, created) = if flags.contains(OpenFlags::CREAT) {
             self.find_or_create(&mut walk, flags, mode, site.caller)?
         } else {
-            (walk.to_end(!flags.contains(OpenFlags::NOFOLLOW))?, false)
+            (walk.go_to_end(!flags.contains(OpenFlags::NOFOLLOW))?, false)
         };
         let file = self.open_inode(inode, flags, created, site.caller);
         drop(walk);
@@ -42,7 +42,7 @@ impl Vfs {
         caller: &dyn Caller,
     ) -> Result<(Arc<Inode>, bool)> {
         loop {
-            if walk.to_last()? != Last::Name || walk.wants_directory() {
+            if walk.go_to_last()? != Last::Name || walk.wants_directory() {
                 return Err(if flags.contains(OpenFlags::EXCL) { Errno::EEXIST } else { Errno::EISDIR });
             }
             let found = match walk.peek()? {

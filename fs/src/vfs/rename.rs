@@ -35,7 +35,7 @@ impl Vfs {
     ) -> Result<()> {
         let mut from = Walk::new(self, old_site, old)?;
         let mut to = Walk::new(self, new_site, new)?;
-        let (from_last, to_last) = (from.to_last()?, to.to_last()?);
+        let (from_last, to_last) = (from.go_to_last()?, to.go_to_last()?);
         if !Arc::ptr_eq(&from.here.sb, &to.here.sb) {
             return Err(Errno::EXDEV);
         }

@@ -42,7 +42,8 @@ pub fn chown(inode: &Arc<Inode>, uid: Option<u32>, gid: Option<u32>, caller: &dy
         let own = attr.uid == caller.uid();
         let uid_ok = uid.is_none_or(|u| own && u == attr.uid);
         let gid_ok = gid.is_none_or(|g| own && (g == attr.gid || caller.in_group(g)));
-        if !cred.is_root() && !(uid_ok && gid_ok) {
+        let allowed = cred.is_root() || (uid_ok && gid_ok);
+        if !allowed {
             return Err(Errno::EPERM);
         }
         attr.uid = uid.unwrap_or(attr.uid);

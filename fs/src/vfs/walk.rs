@@ -64,7 +64,7 @@ impl<'a> Walk<'a> {
         self.expanded.as_deref().unwrap_or(self.path)
     }
 
-    /// The name of the last component, after [`Self::to_last`] said [`Last::Name`].
+    /// The name of the last component, after [`Self::go_to_last`] said [`Last::Name`].
     pub(super) fn name(&self) -> &[u8] {
         self.text().get(self.last.clone()).unwrap_or_default()
     }
@@ -75,7 +75,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Goes on to the directory that holds the last component. Errors: `ENOENT`, `ENOTDIR`, `EACCES`, `ELOOP`, `ENAMETOOLONG`.
-    pub(super) fn to_last(&mut self) -> Result<Last> {
+    pub(super) fn go_to_last(&mut self) -> Result<Last> {
         loop {
             let Some(range) = self.next_component() else {
                 return if self.here.dir.is_some() { Ok(Last::Root) } else { Err(Errno::ENOTDIR) };
@@ -102,9 +102,9 @@ impl<'a> Walk<'a> {
     }
 
     /// Goes all the way. With `follow` a symbolic link at the end is followed; one before a slash always is.
-    pub(super) fn to_end(&mut self, follow: bool) -> Result<Arc<Inode>> {
+    pub(super) fn go_to_end(&mut self, follow: bool) -> Result<Arc<Inode>> {
         loop {
-            if self.to_last()? == Last::Root {
+            if self.go_to_last()? == Last::Root {
                 return Ok(self.here.clone());
             }
             let next = self.step()?;
@@ -127,7 +127,7 @@ impl<'a> Walk<'a> {
         Some(start..self.at)
     }
 
-    /// The inode of the component in `last`. Errors: as [`Self::to_last`].
+    /// The inode of the component in `last`. Errors: as [`Self::go_to_last`].
     fn step(&self) -> Result<Arc<Inode>> {
         self.peek()?.ok_or(Errno::ENOENT)
     }
@@ -228,6 +228,6 @@ impl Vfs {
     /// The inode that `path` leads to. Errors: `ENOENT`, `ENOTDIR`, `EACCES`, `ELOOP`, `ENAMETOOLONG`, those of the disk. Task
     /// context; may sleep.
     pub fn lookup(&self, site: Site<'_>, path: &[u8], follow: bool) -> Result<Arc<Inode>> {
-        Walk::new(self, site, path)?.to_end(follow)
+        Walk::new(self, site, path)?.go_to_end(follow)
     }
 }
