@@ -70,3 +70,15 @@ fn a_mount_is_visible_on_the_disk_until_unmount() {
     sb.ops().unmount().expect("unmount");
     assert!(state());
 }
+
+#[test]
+fn nothing_keeps_a_super_block_alive_after_unmount() {
+    let image = Image::make("16M", 1024, &[]);
+    let (sb, _disk) = image.mount();
+    let root = ext4::iget(&sb, ROOT_INO).expect("root");
+    let made = root.ops().create(&root, b"f", FileType::Regular, 0o644, 0, &fs::caller::KernelCaller).expect("created");
+    drop((made, root));
+    sb.ops().unmount().expect("unmount");
+    assert_eq!(std::sync::Arc::strong_count(&sb), 1);
+    image.check();
+}

@@ -61,6 +61,7 @@ pub fn fill(bits: &mut [u8], value: bool, start: u32, len: u32) {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 mod tests {
     use super::*;
 

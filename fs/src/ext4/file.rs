@@ -39,7 +39,6 @@ impl InodeOps for FileInode {
     }
     fn fsync(&self, inode: &Arc<Inode>, kind: SyncKind) -> Result<()> {
         iomap::write_and_wait(inode, 0..u64::MAX)?;
-        base::anchor!("fsync.after_datawait", inode.ino);
         fsync::sync_inode(&self.0, inode, kind)
     }
     fn iomap(&self) -> Option<&dyn IomapOps> {

@@ -153,10 +153,10 @@ impl Geometry {
         let sane = first_block == u64::from(block_size == 1024)
             && raw.log_cluster_size.get() == log
             && (256..=bits).contains(&blocks_per_group)
-            && blocks_per_group % 8 == 0
+            && blocks_per_group.is_multiple_of(8)
             && raw.clusters_per_group.get() == blocks_per_group
             && (8..=bits).contains(&inodes_per_group)
-            && inodes_per_group % 8 == 0
+            && inodes_per_group.is_multiple_of(8)
             && (128..=block_size).contains(&inode_size)
             && inode_size.is_power_of_two()
             && raw.log_groups_per_flex <= 16

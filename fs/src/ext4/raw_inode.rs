@@ -108,7 +108,7 @@ pub fn parse(geo: &Geometry, ino: u32, bytes: &[u8]) -> Result<InodeImage> {
     };
     let extra_isize = extra.extra_isize.get();
     let room = bytes.len().saturating_sub(RAW);
-    if usize::from(extra_isize) > room || extra_isize % 4 != 0 {
+    if usize::from(extra_isize) > room || !extra_isize.is_multiple_of(4) {
         return Err(Errno::EUCLEAN);
     }
     let generation = raw.generation.get();
@@ -272,6 +272,7 @@ pub fn device_root(rdev: u64) -> [u8; 60] {
 }
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 mod tests {
     use super::*;
 

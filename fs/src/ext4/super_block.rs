@@ -225,7 +225,11 @@ impl Ext4Fs {
 
     /// Stores the attributes of all inodes that wait for it; the first error is given after all were tried.
     fn write_dirty_inodes(&self, sb: &SuperBlock) -> Result<()> {
-        sb.inodes().dirty().iter().fold(Ok(()), |result: Result<()>, inode| result.and(inode::write_dirty(inode)))
+        let mut result = Ok(());
+        for inode in sb.inodes().dirty() {
+            result = result.and(inode::write_dirty(&inode));
+        }
+        result
     }
 
     /// Commits when so much metadata is dirty that memory should be given back. No extent lock held.
@@ -292,6 +296,8 @@ impl SuperOps for Ext4Super {
         self.fs.queues.completion.close();
         self.fs.queues.sync.close();
         self.fs.commit_all(true)?;
+        // Inodes on the dirty list hold the super block, which holds the list.
+        sb.inodes().dirty().iter().for_each(inode::unpin);
         self.fs.set_read_only(true);
         Ok(())
     }

@@ -43,7 +43,7 @@ pub fn truncate(inode: &Arc<Inode>, size: u64, _caller: &dyn Caller) -> Result<(
     }
     inode.set_size(size);
     base::anchor!("trunc.after_isize", inode.ino);
-    let result = if size < old { shrink(inode, size) } else { set_disk_size(inode, size) };
+    let result = if size < old { shrink(inode, old, size) } else { set_disk_size(inode, size) };
     trace::record(trace::Kind::TruncateEnd, inode.ino, size);
     result
 }
@@ -56,10 +56,11 @@ fn set_disk_size(inode: &Arc<Inode>, size: u64) -> Result<()> {
     own.store(&mut handle, inode, &core, SyncKind::Data)
 }
 
-fn shrink(inode: &Arc<Inode>, size: u64) -> Result<()> {
+fn shrink(inode: &Arc<Inode>, old: u64, size: u64) -> Result<()> {
     let own = Ext4Inode::of(inode);
     if !size.is_multiple_of(u64::from(own.fs.geo.block_size)) {
-        iomap::zero_tail(inode, own, size)?;
+        // Where the tail cannot be made zero, nothing was removed yet: the file keeps its size.
+        iomap::zero_tail(inode, own, size).inspect_err(|_| inode.set_size(old))?;
         // On the device before the size is, or a later growth could show the old bytes after a cut (TRC-3).
         let block = u64::from(own.fs.geo.block_size);
         iomap::write_and_wait(inode, size / block * block..size)?;

@@ -5,8 +5,8 @@ use super::request::Request;
 use crate::files::EventFd;
 use crate::mm::{UserSink, UserSource};
 use crate::process::Thread;
-use base::sync::Arc;
 use base::Result;
+use base::sync::Arc;
 use fs::kiocb::{Completion, IoFlags, Kiocb, Outcome};
 use fs::vfs::{self, File, SyncKind};
 
