@@ -4,7 +4,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 XTASK := cargo run --quiet --package xtask --
-export DISK INIT JSON SMP MEM WRITE SECONDS ONLY
+export DISK INIT JSON MEM WRITE ONLY LIMIT
 
 # What has to be there: the toolchain named in rust-toolchain.toml with its targets, QEMU, and e2fsprogs.
 PACKAGES := qemu-system-x86 e2fsprogs
@@ -27,7 +27,7 @@ setup:
 
 .PHONY: run test kernel demo count numbers museum clean help
 run: setup ## boot and run /bin/bench on a fresh disk; DISK=my.img INIT="/bin/prog arg" for your own; JSON=rows.json keeps the rows
-	@$(XTASK) run
+	@$(XTASK) run $(if $(SECONDS),--seconds $(SECONDS))
 test: setup ## all tests; closes with "N passed, N failed"
 	@$(XTASK) test
 kernel: setup ## the kernel ELF at target/sluice

@@ -3,6 +3,7 @@ use anyhow::{Context, Result, ensure};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use xtask::build::{self, Flavour};
+use xtask::console::nowhere;
 use xtask::image::{self, Spec};
 use xtask::qemu::{Machine, Outcome};
 
@@ -38,11 +39,7 @@ impl TestDisk {
 
     /// Boots with this disk and `init` (program and arguments).
     pub fn run(&self, init: &str, limit_s: u64) -> Result<Outcome> {
-        let (program, arguments) = init.split_once(' ').unwrap_or((init, ""));
-        Machine::new(kernel(), format!("root=/dev/vda init={program} -- {arguments}"))
-            .disk(&self.path)
-            .limit(limit_s)
-            .run(&mut |_| {})
+        Machine::with_program(kernel(), init).disk(&self.path).limit(limit_s).run(&mut nowhere)
     }
 
     /// As [`TestDisk::run`] for a program that must end well; the disk must be clean afterwards.

@@ -1,31 +1,15 @@
 //! Programs of ring 3 on disks made by mke2fs, judged by e2fsck and debugfs.
 use anyhow::Result;
 use tests::TestDisk;
+use xtask::digests;
 use xtask::image::{self, Spec};
 use xtask::qemu::End;
-
-/// The digests that the benchmark prints at its end are those of the files on the disk.
-fn files_are_as_told(disk: &TestDisk, lines: &[String]) -> Result<usize> {
-    let mut compared = 0;
-    for line in lines {
-        let Some(rest) = line.strip_prefix("bench: file ") else { continue };
-        let words: Vec<&str> = rest.split_whitespace().collect();
-        let [path, len, "bytes", "digest", digest] = words[..] else { panic!("{line}") };
-        let bytes = image::read_file(&disk.path, path)?;
-        assert_eq!(bytes.len().to_string(), len, "{path}");
-        let mut on_disk = user::digest::Digest::default();
-        on_disk.update(&bytes);
-        assert_eq!(format!("{:016x}", on_disk.value()), digest, "{path}: the disk has other bytes");
-        compared += 1;
-    }
-    Ok(compared)
-}
 
 #[test]
 fn the_benchmark_writes_every_way_and_the_disk_has_the_bytes() -> Result<()> {
     let disk = TestDisk::new(&Spec::default(), &["bench"])?;
     let outcome = disk.run_ok("/bin/bench --ops 3", 120)?;
-    assert!(files_are_as_told(&disk, &outcome.console.lines)? >= 2);
+    assert!(digests::compare(&disk.path, &outcome.console.lines)? >= 2);
     Ok(())
 }
 
@@ -35,7 +19,7 @@ fn small_blocks_work_as_well() -> Result<()> {
         let spec = Spec { block_size, ..Spec::default() };
         let disk = TestDisk::new(&spec, &["bench"])?;
         let outcome = disk.run_ok("/bin/bench --ops 1 --only pwrite*,aio_w_wt*,append_wt*,unwritten_wt*", 120)?;
-        assert!(files_are_as_told(&disk, &outcome.console.lines)? >= 1);
+        assert!(digests::compare(&disk.path, &outcome.console.lines)? >= 1);
     }
     Ok(())
 }

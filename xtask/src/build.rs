@@ -1,4 +1,5 @@
 //! Building the kernel and the ring-3 programs with cargo.
+use crate::progress;
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -56,7 +57,7 @@ pub fn kernel(flavour: Flavour) -> Result<PathBuf> {
     let mut cargo = cargo();
     cargo.args(["build", "--package", "boot", "--target", "x86_64-unknown-none"]).args(flavour.cargo_args());
     cargo.arg("--target-dir").arg(flavour.target_dir());
-    status(&mut cargo, "the kernel does not build")?;
+    progress::build(&mut cargo, "the kernel")?;
     let elf = flavour.target_dir().join("x86_64-unknown-none").join(flavour.profile_dir()).join("boot");
     let out = target().join(flavour.output());
     std::fs::copy(&elf, &out).with_context(|| format!("copy {} to {}", elf.display(), out.display()))?;
@@ -67,7 +68,7 @@ pub fn kernel(flavour: Flavour) -> Result<PathBuf> {
 pub fn user() -> Result<PathBuf> {
     let mut cargo = cargo();
     cargo.args(["build", "--package", "user", "--bins", "--target", "x86_64-unknown-linux-musl", "--profile", "user"]);
-    status(&mut cargo, "the user programs do not build")?;
+    progress::build(&mut cargo, "the programs")?;
     Ok(target().join("x86_64-unknown-linux-musl/user"))
 }
 

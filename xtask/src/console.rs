@@ -1,7 +1,41 @@
-//! The guest's console: lines, and the records the kernel leaves in them.
+//! The guest's console: lines, the line in progress, and the records the kernel leaves in them.
+//!
+//! A carriage return without a line feed starts the line over: that is how a program shows how far it is. What stood there
+//! before is transient: a terminal shows it, the list of lines does not keep it.
+use std::io::{IsTerminal, Write};
 
 /// The line with which the kernel tells how the first program ended.
 const EXIT_RECORD: &str = "sluice: init exited with status ";
+
+/// A piece of the guest's output.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Piece<'a> {
+    /// A complete line, without its end.
+    Line(&'a str),
+    /// The line in progress; the next piece replaces it.
+    Transient(&'a str),
+}
+
+/// Takes pieces as they come.
+pub type Screen<'a> = &'a mut dyn FnMut(Piece);
+
+/// A screen that shows nothing.
+pub fn nowhere(_: Piece) {}
+
+/// A screen that is this process's output, with the transient text where that is a terminal.
+pub fn standard_output() -> impl FnMut(Piece) {
+    let terminal = std::io::stdout().is_terminal();
+    move |piece| {
+        let mut out = std::io::stdout().lock();
+        // A closed pipe must not end the machine before the disk is checked.
+        let _ = match piece {
+            Piece::Line(line) if terminal => writeln!(out, "\r\x1b[K{line}"),
+            Piece::Line(line) => writeln!(out, "{line}"),
+            Piece::Transient(text) if terminal => write!(out, "\r\x1b[K{text}").and_then(|()| out.flush()),
+            Piece::Transient(_) => Ok(()),
+        };
+    }
+}
 
 /// Everything the guest has printed.
 #[derive(Default)]
@@ -9,30 +43,41 @@ pub struct Console {
     /// Complete lines, without line ends.
     pub lines: Vec<String>,
     partial: Vec<u8>,
+    /// The last byte was a carriage return: a line feed makes it a line end, anything else starts the line over.
+    returned: bool,
 }
 
 impl Console {
-    /// Takes bytes as they come and hands complete lines on.
-    pub fn feed(&mut self, bytes: &[u8], on_line: &mut dyn FnMut(&str)) {
+    /// Takes bytes as they come and hands pieces on.
+    pub fn feed(&mut self, bytes: &[u8], screen: Screen) {
         for &byte in bytes {
-            match byte {
-                b'\n' => self.end_line(on_line),
-                b'\r' => {}
-                byte => self.partial.push(byte),
+            if byte == b'\r' {
+                self.returned = true;
+            } else if byte == b'\n' {
+                self.end_line(screen);
+            } else {
+                if std::mem::take(&mut self.returned) {
+                    self.partial.clear();
+                }
+                self.partial.push(byte);
             }
+        }
+        if !self.partial.is_empty() {
+            screen(Piece::Transient(&String::from_utf8_lossy(&self.partial)));
         }
     }
 
     /// Takes what stands after the last line end.
-    pub fn flush(&mut self, on_line: &mut dyn FnMut(&str)) {
+    pub fn flush(&mut self, screen: Screen) {
         if !self.partial.is_empty() {
-            self.end_line(on_line);
+            self.end_line(screen);
         }
     }
 
-    fn end_line(&mut self, on_line: &mut dyn FnMut(&str)) {
+    fn end_line(&mut self, screen: Screen) {
+        self.returned = false;
         let line = String::from_utf8_lossy(&std::mem::take(&mut self.partial)).into_owned();
-        on_line(&line);
+        screen(Piece::Line(&line));
         self.lines.push(line);
     }
 
@@ -44,17 +89,33 @@ impl Console {
 
 #[cfg(test)]
 mod tests {
-    use super::Console;
+    use super::{Console, Piece};
+
+    /// All pieces, transient ones in brackets.
+    fn pieces(chunks: &[&[u8]]) -> (Vec<String>, Console) {
+        let (mut console, mut seen) = (Console::default(), Vec::new());
+        let mut screen = |piece: Piece| {
+            seen.push(match piece {
+                Piece::Line(line) => line.to_owned(),
+                Piece::Transient(text) => format!("[{text}]"),
+            });
+        };
+        chunks.iter().for_each(|chunk| console.feed(chunk, &mut screen));
+        console.flush(&mut screen);
+        (seen, console)
+    }
 
     #[test]
     fn lines_arrive_whole_whatever_the_pieces() {
-        let mut console = Console::default();
-        let mut seen = Vec::new();
-        for piece in [&b"ab"[..], b"c\r\nde", b"f\n", b"sluice: init exited with status 3"] {
-            console.feed(piece, &mut |l| seen.push(l.to_owned()));
-        }
-        console.flush(&mut |l| seen.push(l.to_owned()));
-        assert_eq!(seen, ["abc", "def", "sluice: init exited with status 3"]);
+        let (_, console) = pieces(&[b"ab", b"c\r", b"\nde", b"f\n\r\n", b"sluice: init exited with status 3"]);
+        assert_eq!(console.lines, ["abc", "def", "", "sluice: init exited with status 3"]);
         assert_eq!(console.init_status(), Some(3));
+    }
+
+    #[test]
+    fn progress_is_shown_and_not_kept() {
+        let (seen, console) = pieces(&[b"\r 1/2", b"\r 2/2", b"\r    \rdone\r\n"]);
+        assert_eq!(console.lines, ["done"]);
+        assert_eq!(seen, ["[ 1/2]", "[ 2/2]", "done"]);
     }
 }

@@ -80,6 +80,21 @@ pub fn has_file(image: &Path, path: &str) -> Result<bool> {
     Ok(String::from_utf8_lossy(&out.stdout).contains("Inode:"))
 }
 
+/// The programs in the folder where cargo left them.
+pub fn programs_in(folder: &Path) -> Result<Vec<PathBuf>> {
+    use std::os::unix::fs::PermissionsExt;
+    let mut programs = Vec::new();
+    for entry in std::fs::read_dir(folder).with_context(|| folder.display().to_string())? {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        if metadata.is_file() && metadata.permissions().mode() & 0o111 != 0 {
+            programs.push(entry.path());
+        }
+    }
+    programs.sort();
+    Ok(programs)
+}
+
 /// A folder with the programs of `binaries` under `bin`, as the content of a root image.
 pub fn root_folder(folder: &Path, binaries: &[PathBuf]) -> Result<()> {
     for sub in ["bin", "dev", "proc", "tmp", "data"] {

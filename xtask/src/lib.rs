@@ -2,17 +2,24 @@
 //!
 //! | module | contents |
 //! |---|---|
-//! | [`build`] | cargo for the kernel and the ring-3 programs |
-//! | [`image`] | disk images by e2fsprogs |
+//! | [`build`], [`progress`] | cargo for the kernel and the ring-3 programs |
+//! | [`image`], [`digests`] | disk images by e2fsprogs, and whether the bytes of their files are those the guest saw |
+//! | [`nbd`] | a disk with a fixed latency |
 //! | [`qemu`], [`console`] | a virtual machine, its time limit, what it prints |
 //! | [`symbols`] | names for the addresses of a panic |
+//! | [`table`], [`linux`] | tables for people, and what Linux needs for the same |
 //! | [`law`] | which crate may depend on which |
 //! | [`run`], [`test`] | the commands |
 pub mod build;
 pub mod console;
+pub mod digests;
 pub mod image;
 pub mod law;
+pub mod linux;
+pub mod nbd;
+pub mod progress;
 pub mod qemu;
 pub mod run;
 pub mod symbols;
+pub mod table;
 pub mod test;

@@ -1,5 +1,5 @@
 //! One QEMU run: its command line, its time limit, and how it ended.
-use crate::console::Console;
+use crate::console::{Console, Screen};
 use anyhow::{Context, Result, bail};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -13,11 +13,21 @@ const EXIT_PANIC: i32 = 0x11 << 1 | 1;
 
 /// A disk for the guest.
 #[derive(Clone, Debug)]
-pub struct Disk {
-    /// A raw image, or any other `-blockdev`-like source when `blockdev` is set.
-    pub path: PathBuf,
-    /// Fixed latency of each request in microseconds, by QEMU's throttle; 0: none.
-    pub latency_us: u32,
+pub enum Disk {
+    /// A raw image.
+    Image(PathBuf),
+    /// What an NBD server offers at this socket.
+    Nbd(PathBuf),
+}
+
+impl Disk {
+    /// The disk as the value of `-drive file=`.
+    fn file(&self) -> String {
+        match self {
+            Disk::Image(path) => path.display().to_string(),
+            Disk::Nbd(socket) => format!("nbd:unix:{}", socket.display()),
+        }
+    }
 }
 
 /// A virtual machine to run.
@@ -79,9 +89,15 @@ impl Machine {
         }
     }
 
+    /// A machine that mounts its first disk and runs `init`, a program with its arguments.
+    pub fn with_program(kernel: &Path, init: &str) -> Machine {
+        let (program, arguments) = init.split_once(' ').unwrap_or((init, ""));
+        Machine::new(kernel, format!("root=/dev/vda init={program} -- {arguments}"))
+    }
+
     /// With another disk.
     pub fn disk(mut self, path: &Path) -> Machine {
-        self.disks.push(Disk { path: path.to_owned(), latency_us: 0 });
+        self.disks.push(Disk::Image(path.to_owned()));
         self
     }
 
@@ -99,15 +115,15 @@ impl Machine {
         q.args(["-m", &self.memory_mib.to_string(), "-smp", &self.cpus.to_string()]);
         q.arg("-kernel").arg(&self.kernel).args(["-append", &self.append]);
         for (i, disk) in self.disks.iter().enumerate() {
-            q.arg("-drive").arg(format!("file={},if=none,id=d{i},format=raw,cache=writeback", disk.path.display()));
+            q.arg("-drive").arg(format!("file={},if=none,id=d{i},format=raw,cache=writeback", disk.file()));
             q.args(["-device", &format!("virtio-blk-pci,drive=d{i},disable-legacy=on")]);
         }
         q.args(&self.extra);
         q
     }
 
-    /// Runs it, giving each console line to `on_line` as it comes. Never hangs: the limit ends QEMU.
-    pub fn run(&self, on_line: &mut dyn FnMut(&str)) -> Result<Outcome> {
+    /// Runs it, giving what is on the console to `screen` as it comes. Never hangs: the limit ends QEMU.
+    pub fn run(&self, screen: Screen) -> Result<Outcome> {
         let start = Instant::now();
         let mut child = self
             .command()
@@ -130,7 +146,7 @@ impl Machine {
         let timed_out = loop {
             let Some(left) = self.limit.checked_sub(start.elapsed()) else { break true };
             match receive.recv_timeout(left) {
-                Ok(bytes) => console.feed(&bytes, on_line),
+                Ok(bytes) => console.feed(&bytes, screen),
                 Err(mpsc::RecvTimeoutError::Disconnected) => break false,
                 Err(mpsc::RecvTimeoutError::Timeout) => break true,
             }
@@ -139,7 +155,7 @@ impl Machine {
             child.kill().context("cannot end QEMU")?;
         }
         let status = child.wait()?;
-        console.flush(on_line);
+        console.flush(screen);
         let mut errors = String::new();
         child.stderr.take().expect("stderr is a pipe").read_to_string(&mut errors)?;
         let end = match status.code() {

@@ -1,6 +1,7 @@
 //! The in-kernel tests in QEMU. A failed test is a panic and ends the machine: it is started again without that test.
 use super::Tally;
 use crate::build::{self, Flavour};
+use crate::console::nowhere;
 use crate::qemu::{End, Machine};
 use crate::symbols;
 use anyhow::{Context, Result, bail};
@@ -27,7 +28,7 @@ fn on_cpu(tally: &mut Tally, kernel: &Path, disk: &Path, cpu: &'static str) -> R
     loop {
         let mut machine = Machine::new(kernel, format!("skip={}", done.join(","))).disk(disk).limit(60);
         machine.cpu = cpu;
-        let outcome = machine.run(&mut |_| {})?;
+        let outcome = machine.run(&mut nowhere)?;
         let before = done.len();
         for line in &outcome.console.lines {
             let Some((name, rest)) = line.strip_prefix("test ").and_then(|l| l.split_once(" ... ")) else { continue };
