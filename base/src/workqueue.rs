@@ -76,6 +76,7 @@ pub struct WorkQueue {
 impl WorkQueue {
     /// Starts `workers` worker tasks named `name`. Errors: `ENOMEM`. Task context.
     pub fn new(name: &str, workers: usize) -> Result<Arc<WorkQueue>> {
+        crate::memory::may_allocate()?;
         let queue = Arc::new(WorkQueue { shared: Arc::new(Shared::new()), workers: SpinLock::new(Vec::new()) });
         for _ in 0..workers {
             // On failure the queue is dropped here and ends the workers that did start.

@@ -9,10 +9,9 @@
 //! | [`symbols`] | names for the addresses of a panic |
 //! | [`table`], [`linux`] | tables for people, and what Linux needs for the same |
 //! | [`law`] | which crate may depend on which |
-//! | [`run`], [`test`], [`count`] | the commands |
+//! | [`run`], [`test`] | the commands |
 pub mod build;
 pub mod console;
-pub mod count;
 pub mod digests;
 pub mod image;
 pub mod law;

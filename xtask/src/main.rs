@@ -2,7 +2,7 @@
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 use xtask::build::{self, Flavour};
-use xtask::{count, run, test};
+use xtask::{run, test};
 
 #[derive(Parser)]
 #[command(about = "Builds, boots and tests Sluice", version)]
@@ -19,8 +19,6 @@ enum Command {
     Run(run::Options),
     /// All tests
     Test(test::Options),
-    /// Guest instructions an operation, beside Linux
-    Count(count::Options),
 }
 
 fn main() -> ExitCode {
@@ -31,7 +29,6 @@ fn main() -> ExitCode {
         }),
         Command::Run(options) => run::run(&options),
         Command::Test(options) => test::run(&options),
-        Command::Count(options) => count::run(&options),
     };
     result.unwrap_or_else(|error| {
         println!("sluice: FAILED: {error:#}");

@@ -180,6 +180,12 @@ impl Gate {
         self.0.state.lock().log.clone()
     }
 
+    /// Frees the copies that have ended, and with them their handles to the pages. Task context. Otherwise that waits for the
+    /// next request.
+    pub fn settle(&self) {
+        self.0.free_ended();
+    }
+
     /// Lets a held request go on: to the disk, or to its submitter. Panics if `number` is not held.
     pub fn release(&self, number: usize) {
         match self.0.take_held(number) {

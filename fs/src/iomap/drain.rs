@@ -11,7 +11,7 @@
 //! and takes the queue's lock to wake afterwards. Whichever takes the queue's lock second sees what the first one did: the
 //! drainer the lower count, or the finisher the waiting task.
 use crate::vfs::Inode;
-use base::stats::{self, Counter};
+use base::stats::{self, Counter, Gauge};
 use base::sync::atomic::{AtomicU32, Ordering};
 use base::sync::{Arc, WaitQueue};
 use base::trace;
@@ -50,12 +50,14 @@ impl DrainCount {
     /// Prefer [`DrainGuard`], which cannot be dropped twice.
     pub fn raise(&self, kind: DrainKind) {
         self.part(kind).fetch_add(1, Ordering::Relaxed);
+        stats::raise(Gauge::DrainCounts);
     }
 
     /// F4: counts one I/O less and wakes drainers at zero. Everything the I/O did happens before a drainer returns.
     pub fn lower(&self, kind: DrainKind) {
         let before = self.part(kind).fetch_sub(1, Ordering::AcqRel);
         debug_assert!(before > 0, "drain count below zero (I1)");
+        stats::lower(Gauge::DrainCounts);
         trace::record(trace::Kind::WtDropDrain, self.ino, u64::from(before - 1));
         if base::guard!("R08", before == 1) {
             self.waiters.wake_all();

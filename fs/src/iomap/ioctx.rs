@@ -18,9 +18,10 @@ use super::ioend::{Finished, Owed};
 use crate::kiocb::Outcome;
 use alloc::boxed::Box;
 use base::block::{Bio, BioEnd, BlockDevice};
+use base::stats::Gauge;
 use base::sync::{Arc, IrqLock, SpinLock};
 use base::workqueue::{Work, WorkLink, WorkQueue};
-use base::{Errno, Result};
+use base::{Errno, Result, sched, stats};
 
 /// How the outcome reaches its issuer. Fixed before the first bio is submitted (CTX-4).
 enum Kind {
@@ -61,6 +62,7 @@ impl IoCtx {
     }
 
     fn new(kind: Kind) -> Arc<Self> {
+        stats::raise(Gauge::LiveContexts);
         Arc::new(IoCtx {
             refs: CtxRefs::new(),
             error: FirstError::new(),
@@ -105,7 +107,7 @@ impl IoCtx {
                     second.queue(self.clone());
                     return Ok(Outcome::Queued);
                 }
-                Self::free(self);
+                self.settle(1);
                 finished.conclude_inline()
             }
             Kind::Sync(done) => {
@@ -119,7 +121,7 @@ impl IoCtx {
                     done.wait();
                     self.finish()
                 };
-                Self::free(self);
+                self.settle(1);
                 finished.second_stage().conclude_inline()
             }
         }
@@ -157,13 +159,13 @@ impl IoCtx {
         }
     }
 
-    /// Frees the context and its bios in task context. An interrupt handler on another CPU may still hold its counted reference
-    /// for the few instructions between its `put` and its return; it must not find itself to be the last (no free in
-    /// interrupts), so this waits for it.
-    fn free(self: Arc<Self>) {
+    /// Frees the bios, and makes sure that the context itself will be freed by a task: an interrupt handler on another CPU may
+    /// still hold its counted reference for the few instructions between its `put` and its return, and must not find itself to
+    /// be the last. `tasks` is how many references tasks hold here: this one, and on a worker also its queue's.
+    fn settle(self: &Arc<Self>, tasks: usize) {
         drop(self.ended.lock().take());
-        while Arc::strong_count(&self) > 1 {
-            base::sched::yield_now();
+        while Arc::strong_count(self) > tasks {
+            sched::yield_now();
         }
     }
 }
@@ -198,7 +200,13 @@ impl Work for IoCtx {
             second.queue(self.clone());
             return;
         }
-        Self::free(self);
+        self.settle(2);
         finished.conclude();
+    }
+}
+
+impl Drop for IoCtx {
+    fn drop(&mut self) {
+        stats::lower(Gauge::LiveContexts);
     }
 }

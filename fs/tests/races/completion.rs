@@ -1,0 +1,136 @@
+//! Contexts, completion, the queue, errors.
+use crate::stage::*;
+use base::Errno;
+use base::block::{BioOp, Filter};
+use base::stats::{self, Counter};
+
+/// R38 on the whole path: a write of many bios ends once, after the last of them, in whatever order they end.
+#[test]
+fn r38_last_drop_exactly_once() {
+    let stage = Stage::new(4096);
+    let file = stage.create("f");
+    // Every other block allocated: the range is several extents and so several bios.
+    for i in (0..8).step_by(2) {
+        assert_eq!(sync_wt(&file, i * BLOCK as u64, &[b'o'; BLOCK]), Ok(BLOCK));
+    }
+    stage.gate.hold(Filter::any().op(BioOp::Write));
+    let event = aio_wt(&file, 0, &[b'n'; 8 * BLOCK]);
+    let held = stage.gate.held();
+    assert!(held.len() > 1, "the range is one bio: {held:?}");
+    for request in held.iter().rev() {
+        assert!(!event.is_posted(), "finished before the last bio");
+        stage.gate.release(request.number);
+    }
+    assert_eq!(event.wait(), Ok(8 * BLOCK));
+    stage.drop_caches();
+    assert_eq!(read(&file, 0, 8 * BLOCK), [b'n'; 8 * BLOCK]);
+    stage.end([file]);
+}
+
+/// R44: every bio has ended before the submitter drops its reference: one outcome, by one way.
+#[test]
+fn r44_inline_vs_queued() {
+    let stage = Stage::new(4096);
+    let file = stage.create("f");
+    assert_eq!(sync_wt(&file, 0, &[b'o'; BLOCK]), Ok(BLOCK));
+    let at_s10 = stop("S-10", &file);
+    let writing = stage.spawn("write", {
+        let file = file.clone();
+        move || assert_eq!(aio_wt(&file, 0, &[b'n'; BLOCK]).wait(), Ok(BLOCK))
+    });
+    at_s10.wait_reached();
+    let submitted = stage.gate.log().len();
+    stage.gate.wait_completed(submitted);
+    at_s10.release();
+    writing.join();
+    stage.end([file]);
+}
+
+/// R45: a truncate holds the inode lock and waits for the count; the worker must need neither.
+#[test]
+fn r45_worker_wants_inode_lock() {
+    let stage = Stage::new(4096);
+    let file = stage.create("f");
+    let at_f1 = stop("F1", &file);
+    let event = stage.worker_wt(&file, 0, &[1; BLOCK]);
+    at_f1.wait_reached();
+    let waiting = stop("drain.before_sleep", &file);
+    let truncating = stage.spawn("truncate", {
+        let file = file.clone();
+        move || truncate(&file, 0).expect("truncate")
+    });
+    waiting.wait_reached();
+    assert!(inode(&file).lock.try_read().is_none(), "the truncate does not hold the inode lock");
+    waiting.release();
+    at_f1.release();
+    assert_eq!(event.wait(), Ok(BLOCK));
+    truncating.join();
+    stage.end([file]);
+}
+
+/// R43: the completion queue cannot be made; nothing of the request is left behind, and the next try succeeds.
+#[test]
+fn r43_queue_create_fail() {
+    let stage = Stage::new(4096);
+    let file = stage.create("f");
+    assert_eq!(write(&file, 0, &[b'o'; BLOCK]), Ok(BLOCK));
+    let fail = base::memory::fail_allocation(1, 1);
+    let event = aio_wt(&file, 0, &[b'n'; BLOCK]);
+    assert_eq!(event.wait(), Err(Errno::ENOMEM));
+    drop(fail);
+    assert_eq!(stage.sb.freeze_holders(), 0);
+    truncate(&file, 0).expect("a leaked drain count would hang here");
+    assert_eq!(aio_wt(&file, 0, &[b'n'; BLOCK]).wait(), Ok(BLOCK));
+    stage.end([file]);
+}
+
+/// R59 and R60: one of two bios fails: the outcome is the error, nothing is converted, and the cache keeps the new bytes dirty.
+#[test]
+fn r59_partial_bio_fail() {
+    let stage = Stage::new(4096);
+    let file = stage.create("f");
+    for i in (0..4).step_by(2) {
+        assert_eq!(sync_wt(&file, i * BLOCK as u64, &[b'o'; BLOCK]), Ok(BLOCK));
+    }
+    stage.gate.fail(Filter::any().op(BioOp::Write).nth(2), Errno::EIO);
+    assert_eq!(aio_wt(&file, 0, &[b'n'; 4 * BLOCK]).wait(), Err(Errno::EIO));
+    stage.gate.clear_rules();
+    assert_eq!(read(&file, 0, 4 * BLOCK), [b'n'; 4 * BLOCK], "the cache went back (ERR-3)");
+    assert!(inode(&file).mapping.nr_dirty() > 0, "the failed blocks are clean");
+    assert_eq!(fsync(&file), Err(EIO), "the error is reported once (ERR-6)");
+    assert_eq!(fsync(&file), Ok(()));
+    stage.drop_caches();
+    assert_eq!(read(&file, 0, 4 * BLOCK), [b'n'; 4 * BLOCK]);
+    stage.end([file]);
+}
+
+/// R51: nothing is dirty after a write-through, but its bytes are in the device's volatile cache: fsync flushes.
+#[test]
+fn r51_fsync_no_flush() {
+    let stage = Stage::new(4096);
+    let file = stage.create("f");
+    assert_eq!(sync_wt(&file, 0, &[b'o'; BLOCK]), Ok(BLOCK));
+    fsync(&file).expect("fsync");
+    assert_eq!(sync_wt(&file, 0, &[b'n'; BLOCK]), Ok(BLOCK));
+    let flushes = |stage: &Stage| stage.gate.log().iter().filter(|r| r.op == BioOp::Flush).count();
+    let before = flushes(&stage);
+    fsync(&file).expect("fsync");
+    assert!(flushes(&stage) > before, "no flush reached the device");
+    let before = flushes(&stage);
+    fsync(&file).expect("fsync");
+    assert_eq!(flushes(&stage), before, "a flush for nothing (DUR-11)");
+    stage.end([file]);
+}
+
+/// Zero allocations and frees in interrupts (LOCK-10) are counted in the booted kernel; here the contexts are.
+#[test]
+fn every_context_that_starts_finishes() {
+    let stage = Stage::new(4096);
+    let file = stage.create("f");
+    let before = stats::get(Counter::WtFinished);
+    for i in 0..16 {
+        assert_eq!(sync_wt(&file, i * 1000, &[1; 1000]), Ok(1000));
+    }
+    assert!(stats::get(Counter::WtFinished) >= before + 16);
+    stage.end([file]);
+}

@@ -1,0 +1,15 @@
+//! The races of SEMANTICS A28, each a deterministic test under its name: ext4 on a disk in memory behind a gate, tasks stopped
+//! at anchors, no sleeps and no luck. Each test ends with an orderly unmount and `e2fsck -fn`.
+//!
+//! | file | races |
+//! |---|---|
+//! | `truncate` | truncate and fallocate against write-through |
+//! | `readers` | reads, reclaim and conversion |
+//! | `overlap` | overlapping writers, appends, depth |
+//! | `completion` | contexts, queues, workers |
+#![cfg(not(any(loom, shuttle)))]
+mod completion;
+mod overlap;
+mod readers;
+mod stage;
+mod truncate;

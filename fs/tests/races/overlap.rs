@@ -1,0 +1,136 @@
+//! Overlapping writers, appends, direct I/O beside write-through, depth.
+use crate::stage::*;
+use base::block::{BioOp, Filter};
+use base::stats::{self, Counter};
+use fs::io::PageBuffer;
+use fs::kiocb::{Kiocb, Outcome};
+use fs::vfs::{self, File, OpenFlags, Request};
+use std::sync::Arc;
+
+/// R29: the second of two overlapping write-throughs waits for the first; the device ends with what the cache has.
+#[test]
+fn r29_overlap_two_aio() {
+    let stage = Stage::new(4096);
+    let file = stage.create("f");
+    stage.gate.hold(Filter::any().op(BioOp::Write).nth(1));
+    let first = aio_wt(&file, 0, &[b'1'; 2 * BLOCK]);
+    stage.gate.wait_held(1);
+    let sector = stage.gate.held()[0].sector.0;
+    let waiting = base::lab::stop_at("folio.wait_writeback").id(1).arm();
+    let second = stage.spawn("second", {
+        let file = file.clone();
+        move || assert_eq!(aio_wt(&file, BLOCK as u64, &[b'2'; 2 * BLOCK]).wait(), Ok(2 * BLOCK))
+    });
+    waiting.wait_reached();
+    waiting.release();
+    assert_eq!(read(&file, BLOCK as u64, BLOCK), [b'1'; BLOCK], "the second changed bytes in flight");
+    stage.gate.open();
+    assert_eq!(first.wait(), Ok(2 * BLOCK));
+    second.join();
+    let expected = [[b'1'; BLOCK], [b'2'; BLOCK], [b'2'; BLOCK]].concat();
+    assert_eq!(read(&file, 0, 3 * BLOCK), expected);
+    assert_eq!(stage.disk.peek((sector + 8) * 512, BLOCK), [b'2'; BLOCK], "the device has the older bytes");
+    stage.drop_caches();
+    assert_eq!(read(&file, 0, 3 * BLOCK), expected);
+    stage.end([file]);
+}
+
+/// R32: appends in flight stand one behind the other in the order of submission, whichever ends first.
+#[test]
+fn r32_append_pipeline() {
+    let stage = Stage::new(4096);
+    let file = stage.open("f", OpenFlags::CREAT | OpenFlags::APPEND);
+    // Whole blocks, so that the second need not wait for the first's folio; and an odd tail that must.
+    stage.gate.hold(Filter::any().op(BioOp::Write).times(2));
+    let a = aio_wt(&file, 0, &[b'a'; BLOCK]);
+    let b = aio_wt(&file, 0, &[b'b'; BLOCK]);
+    stage.gate.wait_held(2);
+    assert_eq!(inode(&file).size(), 2 * BLOCK as u64);
+    let held = stage.gate.held();
+    stage.gate.release(held[1].number);
+    assert_eq!(b.wait(), Ok(BLOCK));
+    assert!(!a.is_posted());
+    stage.gate.release(held[0].number);
+    assert_eq!(a.wait(), Ok(BLOCK));
+    let c = aio_wt(&file, 0, &[b'c'; 3000]);
+    let d = aio_wt(&file, 0, &[b'd'; 3000]);
+    assert_eq!((c.wait(), d.wait()), (Ok(3000), Ok(3000)));
+    stage.drop_caches();
+    let expected = [&[b'a'; BLOCK][..], &[b'b'; BLOCK], &[b'c'; 3000], &[b'd'; 3000]].concat();
+    assert_eq!(inode(&file).size(), expected.len() as u64);
+    assert_eq!(read(&file, 0, 4 * BLOCK), expected);
+    stage.end([file]);
+}
+
+/// R72: write-throughs to different folios of one file are in flight together; io_submit waits for none of them.
+#[test]
+fn r72_depth_collapse() {
+    const DEPTH: usize = 32;
+    let stage = Stage::new(4096);
+    let file = stage.create("f");
+    assert_eq!(sync_wt(&file, 0, &[0; DEPTH * BLOCK]), Ok(DEPTH * BLOCK));
+    stage.gate.hold(Filter::any().op(BioOp::Write));
+    let waits = stats::get(Counter::DrainWaits);
+    let events: Vec<_> = (0..DEPTH).map(|i| aio_wt(&file, (i * BLOCK) as u64, &[i as u8; BLOCK])).collect();
+    stage.gate.wait_held(DEPTH);
+    assert!(events.iter().all(|e| !e.is_posted()));
+    let _ = waits;
+    stage.gate.open();
+    assert!(events.iter().all(|e| e.wait() == Ok(BLOCK)));
+    stage.end([file]);
+}
+
+/// R30: three writes into one block of a hole, none on a boundary: each of them stands, and the rest is zero.
+#[test]
+fn r30_subblock_neighbours() {
+    let stage = Stage::new(4096);
+    let file = stage.create("f");
+    truncate(&file, BLOCK as u64).expect("a hole");
+    let writers = [(0, 512, b'a'), (512, 512, b'b'), (3000, 100, b'c')].map(|(pos, len, byte)| {
+        let file = file.clone();
+        stage.spawn("writer", move || assert_eq!(aio_wt(&file, pos, &vec![byte; len]).wait(), Ok(len)))
+    });
+    writers.iter().for_each(|w| w.join());
+    stage.drop_caches();
+    let mut expected = [0; BLOCK];
+    expected[..512].fill(b'a');
+    expected[512..1024].fill(b'b');
+    expected[3000..3100].fill(b'c');
+    assert_eq!(read(&file, 0, BLOCK), expected);
+    stage.end([file]);
+}
+
+/// R33: a direct write that arrives behind a write-through wins, in the cache and on the device.
+#[test]
+fn r33_dwrite_after_wt() {
+    let stage = Stage::new(4096);
+    let file = stage.create("f");
+    assert_eq!(sync_wt(&file, 0, &[b'o'; BLOCK]), Ok(BLOCK));
+    let direct = stage.open("f", OpenFlags::DIRECT);
+    stage.gate.hold(Filter::any().op(BioOp::Write).nth(1));
+    let event = aio_wt(&file, 0, &[b'1'; BLOCK]);
+    stage.gate.wait_held(1);
+    let waiting = base::lab::stop_at("folio.wait_writeback").id(0).arm();
+    let writing = stage.spawn("direct write", {
+        let direct = direct.clone();
+        move || assert_eq!(direct_write(&direct, 0, &[b'2'; BLOCK]), BLOCK)
+    });
+    waiting.wait_reached();
+    waiting.release();
+    stage.gate.open();
+    assert_eq!(event.wait(), Ok(BLOCK));
+    writing.join();
+    assert_eq!(read(&file, 0, BLOCK), [b'2'; BLOCK]);
+    stage.drop_caches();
+    assert_eq!(read(&file, 0, BLOCK), [b'2'; BLOCK]);
+    stage.end([file, direct]);
+}
+
+fn direct_write(file: &Arc<File>, pos: u64, bytes: &[u8]) -> usize {
+    let mut buffer = PageBuffer::from_bytes(bytes).expect("memory");
+    let flags = vfs::request_flags(file, 0, Request::Write).expect("no flags");
+    match vfs::write(&mut Kiocb::sync(file, pos, flags, &fs::caller::KernelCaller), &mut buffer) {
+        Ok(Outcome::Done(n)) => n,
+        other => panic!("direct write: {other:?}"),
+    }
+}
