@@ -4,7 +4,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 XTASK := cargo run --quiet --package xtask --
-export DISK INIT JSON MEM WRITE ONLY LIMIT
+export DISK INIT JSON MEM WRITE ONLY LIMIT OPS PROFILE
 
 # What has to be there: the toolchain named in rust-toolchain.toml with its targets, QEMU, and e2fsprogs.
 PACKAGES := qemu-system-x86 e2fsprogs
@@ -34,7 +34,7 @@ kernel: setup ## the kernel ELF at target/sluice
 	@$(XTASK) kernel
 demo: setup ## one aio write-through against one truncate, told as a timeline; target/demo/trace.json for Perfetto
 	@$(XTASK) demo
-count: setup ## guest instructions an operation, beside Linux
+count: setup ## guest instructions an operation, beside Linux; PROFILE=row tells where they go
 	@$(XTASK) count
 numbers: setup ## boot time, smallest memory, sizes
 	@$(XTASK) numbers

@@ -37,6 +37,15 @@ pub fn standard_output() -> impl FnMut(Piece) {
     }
 }
 
+/// A screen for runs whose lines are for the tool alone: only what is in progress is shown, on a terminal.
+pub fn transient_only() -> impl FnMut(Piece) {
+    let mut screen = standard_output();
+    move |piece| match piece {
+        Piece::Transient(_) => screen(piece),
+        Piece::Line(_) => screen(Piece::Transient("")),
+    }
+}
+
 /// Everything the guest has printed.
 #[derive(Default)]
 pub struct Console {

@@ -9,9 +9,10 @@
 //! | [`symbols`] | names for the addresses of a panic |
 //! | [`table`], [`linux`] | tables for people, and what Linux needs for the same |
 //! | [`law`] | which crate may depend on which |
-//! | [`run`], [`test`] | the commands |
+//! | [`run`], [`test`], [`count`] | the commands |
 pub mod build;
 pub mod console;
+pub mod count;
 pub mod digests;
 pub mod image;
 pub mod law;

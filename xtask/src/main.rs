@@ -2,7 +2,7 @@
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 use xtask::build::{self, Flavour};
-use xtask::{run, test};
+use xtask::{count, run, test};
 
 #[derive(Parser)]
 #[command(about = "Builds, boots and tests Sluice", version)]
@@ -19,6 +19,8 @@ enum Command {
     Run(run::Options),
     /// All tests
     Test(test::Options),
+    /// Guest instructions an operation, beside Linux
+    Count(count::Options),
 }
 
 fn main() -> ExitCode {
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
         }),
         Command::Run(options) => run::run(&options),
         Command::Test(options) => test::run(&options),
+        Command::Count(options) => count::run(&options),
     };
     result.unwrap_or_else(|error| {
         println!("sluice: FAILED: {error:#}");

@@ -39,10 +39,14 @@ pub struct Machine {
     pub append: String,
     /// Disks, `vda` first.
     pub disks: Vec<Disk>,
+    /// QEMU's cache mode of the disks: `writeback` is honest, `unsafe` does not make the host flush.
+    pub cache: &'static str,
     /// Memory in MiB.
     pub memory_mib: u32,
     /// Virtual CPUs.
     pub cpus: u32,
+    /// `-accel`: what runs the guest's code.
+    pub accelerator: &'static str,
     /// `-cpu` model.
     pub cpu: &'static str,
     /// Time limit of the whole run.
@@ -81,8 +85,10 @@ impl Machine {
             kernel: kernel.to_owned(),
             append: append.into(),
             disks: Vec::new(),
+            cache: "writeback",
             memory_mib: 256,
             cpus: 1,
+            accelerator: accelerator(),
             cpu: "max",
             limit: Duration::from_secs(60),
             extra: Vec::new(),
@@ -109,13 +115,13 @@ impl Machine {
 
     fn command(&self) -> Command {
         let mut q = Command::new("qemu-system-x86_64");
-        q.args(["-M", "q35", "-accel", accelerator(), "-cpu", self.cpu, "-nodefaults", "-no-user-config"]);
+        q.args(["-M", "q35", "-accel", self.accelerator, "-cpu", self.cpu, "-nodefaults", "-no-user-config"]);
         q.args(["-no-reboot", "-display", "none", "-monitor", "none", "-serial", "stdio", "-nic", "none"]);
         q.args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-device", "virtio-rng-pci,disable-legacy=on"]);
         q.args(["-m", &self.memory_mib.to_string(), "-smp", &self.cpus.to_string()]);
         q.arg("-kernel").arg(&self.kernel).args(["-append", &self.append]);
         for (i, disk) in self.disks.iter().enumerate() {
-            q.arg("-drive").arg(format!("file={},if=none,id=d{i},format=raw,cache=writeback", disk.file()));
+            q.arg("-drive").arg(format!("file={},if=none,id=d{i},format=raw,cache={}", disk.file(), self.cache));
             q.args(["-device", &format!("virtio-blk-pci,drive=d{i},disable-legacy=on")]);
         }
         q.args(&self.extra);
