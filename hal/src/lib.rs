@@ -4,7 +4,7 @@
 //!
 //! | backend | chosen by | what it is |
 //! |---|---|---|
-//! | [`bare`] | `target_os = "none"` | x86_64: CPU, interrupts, paging, system-call entry, frames, heap, DMA, MMIO |
+//! | `bare` | `target_os = "none"` | x86_64: CPU, interrupts, paging, system-call entry, frames, heap, DMA, MMIO |
 //! | `host` | otherwise | threads of the host; under `--cfg loom` or `--cfg shuttle` the threads of that checker |
 //!
 //! # The common API (same paths, same meaning on every backend)

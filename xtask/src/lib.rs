@@ -9,7 +9,7 @@
 //! | [`symbols`] | names for the addresses of a panic |
 //! | [`table`], [`linux`] | tables for people, and what Linux needs for the same |
 //! | [`law`] | which crate may depend on which |
-//! | [`run`], [`test`], [`count`] | the commands |
+//! | [`run`], [`mod@test`], [`count`] | the commands |
 pub mod build;
 pub mod console;
 pub mod count;

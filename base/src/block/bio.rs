@@ -99,6 +99,7 @@ impl Bio {
     }
 
     /// Sets the length of a bio without memory.
+    #[cfg(feature = "lab")]
     pub(super) fn set_len_bytes(&mut self, len_bytes: u64) {
         self.len_bytes = len_bytes;
     }

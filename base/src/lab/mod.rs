@@ -3,8 +3,8 @@
 //!
 //! | file | idea | feature |
 //! |---|---|---|
-//! | `anchor` | [`Stop`]: a named point of a path where tasks stop until the test lets them go (HK-1) | `lab` |
-//! | `museum` | [`switch_off`]: guards that protect against a named hazard, switched off one at a time | `museum` |
+//! | `anchor` | `Stop`: a named point of a path where tasks stop until the test lets them go (HK-1) | `lab` |
+//! | `museum` | `switch_off`: guards that protect against a named hazard, switched off one at a time | `museum` |
 //! | `scope` | which tasks an experiment is about: those that the task which set it up has started | `lab` |
 //!
 //! Without the features `anchor!` and `guard!` are empty and leave no trace in the ELF. With them, a passage costs one load

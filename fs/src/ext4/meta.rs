@@ -1,7 +1,7 @@
 //! The cache of metadata blocks: everything on the disk that is not file data.
 //!
 //! A block's bytes stand in memory of their own, never in a frame a device writes to; transfers go through pages in
-//! [`super::meta_io`]. Bytes are read under the block's lock and changed only through a [`super::txn::Handle`].
+//! `meta_io`. Bytes are read under the block's lock and changed only through a [`super::txn::Handle`].
 //!
 //! # States of a block
 //!

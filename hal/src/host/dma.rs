@@ -1,7 +1,7 @@
 //! Memory that a device may touch, on the host: a register of ranges, and accesses that stay inside it.
 //!
 //! A scripted device has no pointers. It has the bus addresses it found in a ring, and reaches memory only through
-//! [`read`], [`write`], [`load_u16`] and [`store_u16`], which refuse every address that no live [`DmaBuffer`](crate::mem::DmaBuffer) and no live
+//! [`read`], [`write()`], [`load_u16`] and [`store_u16`], which refuse every address that no live [`DmaBuffer`](crate::mem::DmaBuffer) and no live
 //! [`Grant`] covers. A driver that gives out a wrong address, or memory it has already taken back, is thereby found.
 use super::mem::Page;
 use crate::PAGE_SIZE;

@@ -16,7 +16,7 @@ use super::store::{NodeAt, NodeStore, NodeStoreMut};
 use alloc::vec::Vec;
 use base::{Errno, Result};
 
-/// How many blocks one call of [`make_room`] may allocate in a tree whose root has `depth`: one for each level under the
+/// How many blocks one call of `make_room` may allocate in a tree whose root has `depth`: one for each level under the
 /// root, and one for a new level.
 pub fn worst_case_blocks(depth: u16) -> u32 {
     u32::from(depth.min(MAX_DEPTH)).saturating_add(1)
