@@ -60,7 +60,7 @@ kinds! {
     Syscall => "syscall",
     /// (number, result)
     SyscallRet => "syscall.ret",
-    /// (vector, 0)
+    /// A disk's interrupt. (what it has interrupted for: 0 its queue, 0)
     Irq => "irq",
     /// Written by a program through `/proc/sluice/trace`. (value, 0)
     Mark => "mark",
@@ -164,8 +164,8 @@ struct Name {
 static THREAD_NAMES: [Name; NAMES] =
     [const { Name { id: AtomicU64::new(0), bytes: [const { AtomicU64::new(0) }; 2] } }; NAMES];
 
-/// Keeps the name of task `id` for exports.
-pub(crate) fn set_thread_name(id: u64, name: &str) {
+/// Keeps the name of task `id` for exports: its first 16 bytes, instead of the one it had. The task itself, or who starts it.
+pub fn set_thread_name(id: u64, name: &str) {
     let mut bytes = [0; 16];
     let len = name.len().min(bytes.len());
     bytes[..len].copy_from_slice(&name.as_bytes()[..len]);
@@ -176,7 +176,6 @@ pub(crate) fn set_thread_name(id: u64, name: &str) {
     slot.bytes[0].store(word(0), Ordering::Relaxed);
     slot.bytes[1].store(word(1), Ordering::Relaxed);
     slot.id.store(id, Ordering::Release);
-    record(Kind::TaskStart, id, 0);
 }
 
 /// The name of task `id`; `None` if it was long ago. Any context.
@@ -231,6 +230,8 @@ mod tests {
         let task = crate::sched::spawn("a-rather-long-name", Box::new(|| {})).unwrap();
         task.join();
         assert_eq!(thread_name(task.id()).unwrap().as_str(), "a-rather-long-na");
+        set_thread_name(task.id(), "another");
+        assert_eq!(thread_name(task.id()).unwrap().as_str(), "another");
         assert_eq!(Kind::WtSubmit.name(), "wt.submit");
     }
 }

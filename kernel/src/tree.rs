@@ -27,6 +27,8 @@ const TMP_PAGES: u64 = 4096;
 pub fn mount(cache: &Arc<PageCache>) -> core::result::Result<Arc<Vfs>, ()> {
     let name = cmdline::value("root").unwrap_or_else(|| String::from("/dev/vda"));
     let device = find_disk(&name)?;
+    #[cfg(feature = "lab")]
+    let device = crate::proc::lab::gated(device);
     let read_only = cmdline::flag("ro");
     let options = MountOptions { read_only, page_cache: Some(cache.clone()) };
     let sb = ext4::mount(device, devfs::VDA, options).map_err(|error| match error {

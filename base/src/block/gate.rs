@@ -159,6 +159,15 @@ impl Gate {
     pub fn wait_held(&self, n: usize) {
         self.0.changed.wait_until(|| self.0.state.lock().held.len() >= n);
     }
+    /// Sleeps until the disk has answered `n` requests whose completion is held, or [`crate::time::now_ns`] reaches
+    /// `deadline_ns`; whether it did.
+    pub fn wait_done(&self, n: usize, deadline_ns: u64) -> bool {
+        self.0.changed.wait_until_deadline(deadline_ns, || self.count_held(true) >= n)
+    }
+    /// As [`Gate::wait_held`], but no longer than until [`crate::time::now_ns`] reaches `deadline_ns`; whether they are held.
+    pub fn wait_held_until(&self, n: usize, deadline_ns: u64) -> bool {
+        self.0.changed.wait_until_deadline(deadline_ns, || self.count_held(false) >= n)
+    }
     /// Sleeps until `n` requests have come since the gate was made.
     pub fn wait_submitted(&self, n: usize) {
         self.0.changed.wait_until(|| self.0.state.lock().log.len() >= n);
@@ -174,6 +183,10 @@ impl Gate {
         let mut numbers: Vec<usize> = state.held.iter().map(|(number, _)| *number).collect();
         numbers.sort_unstable();
         numbers.iter().map(|&n| state.log[n].clone()).collect()
+    }
+    /// The numbers of the requests that the disk has answered and whose completion is held, in order of submission.
+    pub fn held_completions(&self) -> Vec<usize> {
+        self.numbers(|held| matches!(held, Held::Completion(..)))
     }
     /// Every request since the gate was made, in order of submission.
     pub fn log(&self) -> Vec<Request> {
@@ -197,6 +210,29 @@ impl Gate {
             Held::Failure(bio, status) => self.0.complete(number, bio, Err(status)),
         }
     }
+    /// Sends the requests that are held before the disk to it, in order of submission, and holds their completions.
+    pub fn pass(&self) {
+        for number in self.numbers(|held| matches!(held, Held::Request(_))) {
+            // Somebody else may have released it meanwhile.
+            if let Some(bio) = self.0.take_request(number) {
+                self.0.forward(number, bio, true);
+            }
+        }
+        self.0.disk.kick();
+    }
+
+    fn numbers(&self, wanted: impl Fn(&Held) -> bool) -> Vec<usize> {
+        let state = self.0.state.lock();
+        let mut numbers: Vec<usize> = state.held.iter().filter(|(_, held)| wanted(held)).map(|(n, _)| *n).collect();
+        numbers.sort_unstable();
+        numbers
+    }
+    /// How many are held; or how many of those the disk has answered.
+    fn count_held(&self, answered: bool) -> usize {
+        let state = self.0.state.lock();
+        state.held.iter().filter(|(_, held)| !answered || matches!(held, Held::Completion(..))).count()
+    }
+
     /// Ends a held request with `status`, whatever the disk said. Panics if `number` is not held.
     pub fn fail_held(&self, number: usize, status: Errno) {
         let (Held::Request(bio) | Held::Completion(bio, _) | Held::Failure(bio, _)) = self.0.take_held(number);
@@ -277,6 +313,15 @@ impl Shared {
         let mut state = self.state.lock();
         let at = state.held.iter().position(|(n, _)| *n == number);
         state.held.swap_remove(at.expect("the request is held")).1
+    }
+
+    fn take_request(&self, number: usize) -> Option<SubmittedBio> {
+        let mut state = self.state.lock();
+        let at = state.held.iter().position(|(n, held)| *n == number && matches!(held, Held::Request(_)))?;
+        match state.held.swap_remove(at) {
+            (_, Held::Request(bio)) => Some(bio),
+            _ => None,
+        }
     }
 
     fn next_failure(&self) -> Option<(usize, SubmittedBio, Errno)> {
@@ -395,6 +440,21 @@ mod tests {
         gate.fail_held(0, Errno::EIO);
         a.join();
         assert_eq!(gate.log()[0].completion, Some((0, Err(Errno::EIO))));
+    }
+
+    #[test]
+    fn a_request_is_held_on_both_sides_of_the_disk() {
+        let (disk, gate) = setup();
+        disk.poke(0, &[1; 512]);
+        gate.hold(Filter::any().times(1));
+        let a = writer(&gate, 0, Ok(()));
+        gate.wait_held(1);
+        assert!(!gate.wait_done(1, 0) && disk.peek(0, 1) == [1]);
+        gate.pass();
+        assert!(gate.wait_done(1, crate::time::now_ns() + 10_000_000_000) && gate.held_completions() == [0]);
+        assert!(!a.has_exited() && disk.peek(0, 1) == [0]);
+        gate.open();
+        a.join();
     }
 
     #[test]

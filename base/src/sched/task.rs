@@ -48,6 +48,7 @@ impl Inner {
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         let name = truncated(name);
         crate::trace::set_thread_name(id, &name);
+        crate::trace::record(crate::trace::Kind::TaskStart, id, 0);
         Arc::new(Inner {
             id,
             name,

@@ -29,12 +29,19 @@ pub fn truncate(inode: &Arc<Inode>, size: u64, _caller: &dyn Caller) -> Result<(
     if size > own.fs.max_file_size() {
         return Err(Errno::EFBIG);
     }
+    trace::record(trace::Kind::TruncateBegin, inode.ino, size);
+    let result = truncate_quiet(inode, own, size);
+    trace::record(trace::Kind::TruncateEnd, inode.ino, size);
+    result
+}
+
+/// With every I/O that was in flight out of the way.
+fn truncate_quiet(inode: &Arc<Inode>, own: &Ext4Inode, size: u64) -> Result<()> {
     let _lock = inode.lock.write();
     base::anchor!("trunc.after_lock", inode.ino);
     inode.drain.drain();
     base::anchor!("trunc.after_drain", inode.ino);
     let _cache = inode.mapping.invalidate.write();
-    trace::record(trace::Kind::TruncateBegin, inode.ino, size);
     let old = inode.size();
     let now = Timespec::now();
     inode.update_attr(|attr| (attr.mtime, attr.ctime) = (now, now));
@@ -43,9 +50,7 @@ pub fn truncate(inode: &Arc<Inode>, size: u64, _caller: &dyn Caller) -> Result<(
     }
     inode.set_size(size);
     base::anchor!("trunc.after_isize", inode.ino);
-    let result = if size < old { shrink(inode, old, size) } else { set_disk_size(inode, size) };
-    trace::record(trace::Kind::TruncateEnd, inode.ino, size);
-    result
+    if size < old { shrink(inode, old, size) } else { set_disk_size(inode, size) }
 }
 
 fn set_disk_size(inode: &Arc<Inode>, size: u64) -> Result<()> {

@@ -24,7 +24,7 @@ use crate::vfs::{Inode, SyncKind};
 use alloc::boxed::Box;
 use base::block::{Bio, BioOp, BlockDevice, Limits, Plug, Sector, Segment};
 use base::sync::Arc;
-use base::{Errno, PAGE_SIZE, Result, sched};
+use base::{Errno, PAGE_SIZE, Result, sched, trace};
 
 const PS: u64 = PAGE_SIZE as u64;
 
@@ -51,6 +51,7 @@ pub fn writethrough_write(
     };
     base::anchor!("S-6", inode.ino);
     let drain = base::guard!("R01", true).then(|| DrainGuard::new(inode, DrainKind::Writethrough));
+    trace::record(trace::Kind::WtSubmit, inode.ino, pos);
     let plug = Plug::start();
     let mut submission = Submission::new(inode, iomap, ctx, source);
     let stopped = submission.run(pos, len, &|| kiocb.caller.fatal_signal_pending()).err();

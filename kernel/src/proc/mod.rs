@@ -5,9 +5,13 @@
 //! | `sluice/counters` | event counters, a name and a number a line; heap and interrupt figures among them |
 //! | `sluice/gauges` | what exists now and must be gone when the system is quiet (CTX-9) |
 //! | `sluice/trace` | the trace ring, oldest first; a number written to it becomes a mark |
+//! | `sluice/lab` | commands to the device gate, and what it holds (feature `lab`) |
 //! | `sluice/durability` | what the root device promises (DUR-3) |
 //! | `meminfo` | memory and page cache |
 //! | `mounts` | what is mounted where |
+#[cfg(feature = "lab")]
+pub mod lab;
+
 use crate::process::System;
 use crate::tree::mount_on;
 use alloc::boxed::Box;
@@ -40,6 +44,8 @@ pub fn register(vfs: &Arc<Vfs>, _system: &Arc<System>, cache: &Arc<PageCache>) -
             let vfs = Arc::downgrade(vfs);
             proc.file("mounts", Box::new(move |text| vfs.upgrade().iter().for_each(|vfs| mounts(vfs, text))))
         });
+    #[cfg(feature = "lab")]
+    let filled = filled.and_then(|()| lab::register(&proc));
     filled.map_err(|error| error!("/proc: {error}"))?;
     mount_on(vfs, "/proc", b"proc", Ok(proc.root()));
     Ok(())

@@ -43,6 +43,7 @@ pub fn start_program(system: &Arc<System>, program: Program, stdio: &Arc<File>) 
     let thread = Thread::new(&process, process.pid, SigSet::default());
     process.add_thread(&thread)?;
     let data = thread.clone();
+    let name = String::from_utf8_lossy(program.path.rsplit(|&b| b == b'/').next().unwrap_or_default()).into_owned();
     let entry = Box::new(move || {
         // In its own task, because loading writes to the new address space.
         thread.process.mm.activate();
@@ -54,7 +55,7 @@ pub fn start_program(system: &Arc<System>, program: Program, stdio: &Arc<File>) 
         drop(program);
         run_thread(&thread, user);
     });
-    sched::spawn_with("user", data, entry)?;
+    sched::spawn_with(&name, data, entry)?;
     Ok(process)
 }
 

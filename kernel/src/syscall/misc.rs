@@ -81,6 +81,10 @@ pub fn prctl(context: &mut SyscallContext<'_>, option: u32, a: u64, _b: u64) -> 
             let mut padded = [0; 16];
             padded.iter_mut().zip(name).for_each(|(to, from)| *to = from);
             *context.thread.name.lock() = padded;
+            let end = padded.iter().position(|&byte| byte == 0).unwrap_or(padded.len());
+            if let Some(Ok(name)) = padded.get(..end).map(core::str::from_utf8) {
+                base::trace::set_thread_name(base::sched::current_id(), name);
+            }
             Ok(0)
         }
         pr::PR_GET_NAME => {

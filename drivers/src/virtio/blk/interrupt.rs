@@ -10,6 +10,7 @@ use arrayvec::ArrayVec;
 use base::block::SubmittedBio;
 use base::errno::Result;
 use base::stats::{self, Counter};
+use base::trace;
 use virtio_drivers::transport::DeviceStatus;
 
 /// How many bios are ended between two times under the lock. It bounds the handler's stack, not its work.
@@ -33,6 +34,7 @@ impl<T: BlkTransport> VirtioBlk<T> {
     /// The queue's interrupt. Hard-IRQ context: neither allocates nor sleeps.
     pub fn interrupt(&self) {
         stats::count(Counter::Interrupts);
+        trace::record(trace::Kind::Irq, 0, 0);
         self.reap();
     }
 

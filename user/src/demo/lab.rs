@@ -1,0 +1,47 @@
+//! The kernel's lab, by its file of commands.
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+
+/// Where the commands go.
+pub const PATH: &str = "/proc/sluice/lab";
+
+/// A kernel with a lab.
+pub struct Lab(());
+
+impl Lab {
+    /// `None` if this kernel has no lab.
+    pub fn enter() -> Option<Lab> {
+        Path::new(PATH).exists().then_some(Lab(()))
+    }
+
+    /// Holds the next write before the disk.
+    pub fn hold_next_write(&self) -> Result<Gate<'_>, String> {
+        self.command("hold write 1")?;
+        Ok(Gate(self))
+    }
+
+    fn command(&self, line: &str) -> Result<(), String> {
+        let written = File::options().write(true).open(PATH).and_then(|mut file| file.write_all(line.as_bytes()));
+        written.map_err(|e| format!("{PATH}: {line}: {e}"))
+    }
+}
+
+/// The closed gate; dropping it lets everything go on.
+#[must_use = "dropping it opens the gate"]
+pub struct Gate<'a>(&'a Lab);
+
+impl Gate<'_> {
+    /// Waits for the write, sends it to the disk, and waits until the disk has answered. The completion is held then.
+    pub fn let_the_disk_write(&self) -> Result<(), String> {
+        ["wait-held 1", "pass", "wait-end 1"].iter().try_for_each(|line| self.0.command(line))
+    }
+}
+
+impl Drop for Gate<'_> {
+    fn drop(&mut self) {
+        if let Err(text) = self.0.command("release") {
+            eprintln!("demo: {text}");
+        }
+    }
+}
