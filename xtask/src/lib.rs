@@ -9,10 +9,11 @@
 //! | [`symbols`] | names for the addresses of a panic |
 //! | [`table`], [`linux`] | tables for people, and what Linux needs for the same |
 //! | [`law`] | which crate may depend on which |
-//! | [`run`], [`mod@test`], [`count`] | the commands |
+//! | [`run`], [`mod@test`], [`count`], [`demo`] | the commands |
 pub mod build;
 pub mod console;
 pub mod count;
+pub mod demo;
 pub mod digests;
 pub mod image;
 pub mod law;

@@ -2,7 +2,7 @@
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 use xtask::build::{self, Flavour};
-use xtask::{count, run, test};
+use xtask::{count, demo, run, test};
 
 #[derive(Parser)]
 #[command(about = "Builds, boots and tests Sluice", version)]
@@ -21,6 +21,8 @@ enum Command {
     Test(test::Options),
     /// Guest instructions an operation, beside Linux
     Count(count::Options),
+    /// One aio write-through against one truncate, told as a timeline
+    Demo,
 }
 
 fn main() -> ExitCode {
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
         Command::Run(options) => run::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Count(options) => count::run(&options),
+        Command::Demo => demo::run(),
     };
     result.unwrap_or_else(|error| {
         println!("sluice: FAILED: {error:#}");
