@@ -62,7 +62,8 @@ pub fn play(kernel: &Path, programs: &Path) -> Result<Played> {
     let work = tempfile::tempdir_in(build::target()).context("cannot make a working folder in target/")?;
     let disk = make_disk(work.path(), programs)?;
     let outcome = Machine::with_program(kernel, INIT).disk(&disk).limit(LIMIT).run(&mut nowhere)?;
-    let status = run::judge(kernel, &outcome).inspect_err(|_| outcome.console.lines.iter().for_each(|l| println!("{l}")))?;
+    let status =
+        run::judge(kernel, &outcome).inspect_err(|_| outcome.console.lines.iter().for_each(|l| println!("{l}")))?;
     image::check(&disk)?;
     let trace = if status == 0 { image::read_file(&disk, TRACE)? } else { Vec::new() };
     Ok(Played { status, lines: told(&outcome.console.lines), trace: String::from_utf8(trace)? })

@@ -32,9 +32,24 @@ impl Lab {
 pub struct Gate<'a>(&'a Lab);
 
 impl Gate<'_> {
-    /// Waits for the write, sends it to the disk, and waits until the disk has answered. The completion is held then.
-    pub fn let_the_disk_write(&self) -> Result<(), String> {
-        ["wait-held 1", "pass", "wait-end 1"].iter().try_for_each(|line| self.0.command(line))
+    /// Waits for the write, sends it to the disk, and waits until the disk has answered. The completion is held then. Returns
+    /// the sector that is written.
+    pub fn let_the_disk_write(&self) -> Result<u64, String> {
+        self.0.command("wait-held 1")?;
+        let sector = self.held_sector()?;
+        self.0.command("pass")?;
+        self.0.command("wait-end 1")?;
+        Ok(sector)
+    }
+
+    /// Where the one request goes that is held.
+    fn held_sector(&self) -> Result<u64, String> {
+        let held = std::fs::read_to_string(PATH).map_err(|e| format!("{PATH}: {e}"))?;
+        let words: Vec<&str> = held.split_whitespace().collect();
+        let ["held", _, "write", sector, "4096", "before"] = words[..] else {
+            return Err(format!("not one write of a page is held, but:\n{held}"));
+        };
+        sector.parse().map_err(|_| format!("not a sector: {sector}"))
     }
 }
 

@@ -57,7 +57,7 @@ fn play(lab: &Lab) -> Result<(Story, u64), String> {
     aio.prepare(file.as_raw_fd(), true, 0, RWF_WRITETHROUGH);
     aio.submit().map_err(|e| format!("io_submit: {e:?}"))?;
     trace::mark(Mark::Submitted)?;
-    gate.let_the_disk_write()?;
+    let sector = gate.let_the_disk_write()?;
 
     let cut = file.try_clone().map_err(|e| e.to_string())?;
     let truncate = thread::Builder::new().name("truncate".into()).spawn(move || cut.set_len(0));
@@ -70,7 +70,7 @@ fn play(lab: &Lab) -> Result<(Story, u64), String> {
     aio.reap().map_err(|e| format!("the write ended with {e:?}"))?;
     trace::mark(Mark::Reaped)?;
     let size = file.metadata().map_err(|e| e.to_string())?.len();
-    Ok((Story { ino, events: trace::read()? }, size))
+    Ok((Story { ino, sector, events: trace::read()? }, size))
 }
 
 /// An empty file of which nothing is left to be written, so that the next write to the disk is the one of this demo.
@@ -97,6 +97,6 @@ fn tell(story: &Story, size: u64, trace_file: Option<&Path>) -> Result<(), Strin
     if size != 0 {
         return Err(format!("the size is {size}, not 0"));
     }
-    println!("demo: the order is right: the truncate waited for the write's last step");
+    println!("demo: the order is right: the truncate waited until the write had dropped its count");
     Ok(())
 }

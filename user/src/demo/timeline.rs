@@ -5,6 +5,8 @@ use std::fmt::Write;
 /// What the trace has, and the file that it is about.
 pub struct Story {
     pub ino: u64,
+    /// Where the disk is written.
+    pub sector: u64,
     pub events: Vec<Event>,
 }
 
@@ -36,7 +38,7 @@ macro_rules! steps {
     };
 }
 steps! {
-    Copied Submitter "io_submit copies the bytes into the page cache and counts one write in flight",
+    Copied Submitter "io_submit counts one write in flight and copies the bytes into the page cache",
     Sent Submitter "the write goes out; the gate holds it before the disk",
     Submitted Submitter "io_submit has returned",
     Interrupted Interrupt "the gate lets it through; the disk has written, its interrupt comes",
@@ -64,16 +66,14 @@ impl Story {
     pub fn told(&self) -> Vec<Told<'_>> {
         let start = self.events.iter().rposition(|e| e.is_mark(Mark::Start)).map_or(0, |at| at + 1);
         let events = &self.events[start..];
-        let copied = events.iter().position(|e| e.is("wt.submit", self.ino)).unwrap_or(0);
-        let sector = events[copied..].iter().find(|e| e.kind == "bio.submit").map(|e| e.a);
-        let is_end = |e: &&Event| sector.is_some_and(|s| e.is("bio.end", s));
-        let answered = events.iter().position(|e| is_end(&e));
+        let answered = events.iter().position(|e| e.is("bio.end", self.sector));
         // The interrupt that brought the answer: other requests have theirs.
         let irq = answered.and_then(|at| events[..at].iter().rposition(|e| e.kind == "irq"));
         let mut told = Vec::new();
         for (at, event) in events.iter().enumerate() {
-            let about_file = event.a == self.ino && ["wt.", "drain.", "truncate."].iter().any(|s| event.kind.starts_with(s));
-            let about_disk = event.kind.starts_with("bio.") && Some(event.a) == sector;
+            let is = |starts: &[&str]| starts.iter().any(|start| event.kind.starts_with(start));
+            let about_file = event.a == self.ino && is(&["wt.", "drain.", "truncate."]);
+            let about_disk = event.a == self.sector && is(&["bio."]);
             if about_file || about_disk || irq == Some(at) || event.kind == "mark" {
                 let step = step_of(event, answered == Some(at));
                 told.push(Told { event, step });
@@ -192,7 +192,7 @@ mod tests {
             let time_ns = 1000 * i as u64;
             Event { number: i as u64 + 1, time_ns, thread, name: format!("t{thread}"), kind: kind.into(), a, b }
         };
-        let story = Story { ino: 12, events: events.iter().enumerate().map(event).collect() };
+        let story = Story { ino: 12, sector: 80, events: events.iter().enumerate().map(event).collect() };
         let told = story.told();
         check(&told).map(|()| table(&told))
     }

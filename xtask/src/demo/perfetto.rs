@@ -90,7 +90,12 @@ fn pairs<'e, 'a>(events: &'e [Event<'a>], begin: &str, end: &str) -> Vec<(&'e Ev
     pairs
 }
 
-fn span(name: &str, (number, word): (usize, u64), (from, begin): (&Event, f64), (to, end): (&Event, f64)) -> Vec<Value> {
+fn span(
+    name: &str,
+    (number, word): (usize, u64),
+    (from, begin): (&Event, f64),
+    (to, end): (&Event, f64),
+) -> Vec<Value> {
     if from.thread == to.thread && name != "bio" {
         return vec![
             json!({"ph": "X", "name": name, "cat": name, "ts": begin, "dur": end - begin, "pid": PROCESS, "tid": from.thread}),
@@ -132,9 +137,13 @@ mod tests {
         assert_eq!(find(all, "i", "start")["ts"], 0.0);
         assert_eq!(find(all, "i", "irq")["tid"], 0);
         assert_eq!(find(all, "X", "wait for the drain count")["dur"], 3.5);
-        assert_eq!((find(all, "b", "write-through")["tid"].clone(), find(all, "e", "write-through")["tid"].clone()), (1.into(), 3.into()));
+        assert_eq!(
+            (find(all, "b", "write-through")["tid"].clone(), find(all, "e", "write-through")["tid"].clone()),
+            (1.into(), 3.into())
+        );
         assert_eq!(find(all, "e", "bio")["ts"], 6.0, "the last end counts");
-        let names: Vec<_> = all.iter().filter(|e| e["name"] == "thread_name").map(|e| e["args"]["name"].as_str().unwrap()).collect();
+        let names: Vec<_> =
+            all.iter().filter(|e| e["name"] == "thread_name").map(|e| e["args"]["name"].as_str().unwrap()).collect();
         assert_eq!(names, ["interrupts", "demo", "truncate", "ext4-end"]);
     }
 
