@@ -4,7 +4,7 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 XTASK := cargo run --quiet --package xtask --
-export DISK INIT JSON MEM WRITE ONLY LIMIT OPS PROFILE
+# Variables such as DISK=my.img reach it by the environment. None is exported here: an empty one would count as given.
 
 # What has to be there: the toolchain named in rust-toolchain.toml with its targets, QEMU, and e2fsprogs.
 PACKAGES := qemu-system-x86 e2fsprogs
