@@ -9,7 +9,7 @@
 //! | [`symbols`] | names for the addresses of a panic |
 //! | [`table`], [`linux`] | tables for people, and what Linux needs for the same |
 //! | [`law`] | which crate may depend on which |
-//! | [`run`], [`mod@test`], [`count`], [`demo`] | the commands |
+//! | [`run`], [`mod@test`], [`count`], [`demo`], [`museum`], [`numbers`], [`syscalls`] | the commands |
 pub mod build;
 pub mod console;
 pub mod count;
@@ -18,10 +18,13 @@ pub mod digests;
 pub mod image;
 pub mod law;
 pub mod linux;
+pub mod museum;
 pub mod nbd;
+pub mod numbers;
 pub mod progress;
 pub mod qemu;
 pub mod run;
 pub mod symbols;
+pub mod syscalls;
 pub mod table;
 pub mod test;

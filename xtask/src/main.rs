@@ -2,7 +2,7 @@
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 use xtask::build::{self, Flavour};
-use xtask::{count, demo, run, test};
+use xtask::{count, demo, museum, run, test};
 
 #[derive(Parser)]
 #[command(about = "Builds, boots and tests Sluice", version)]
@@ -23,6 +23,8 @@ enum Command {
     Count(count::Options),
     /// One aio write-through against one truncate, told as a timeline
     Demo,
+    /// Each guard switched off in turn; the named test must then fail
+    Museum(museum::Options),
 }
 
 fn main() -> ExitCode {
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         Command::Test(options) => test::run(&options),
         Command::Count(options) => count::run(&options),
         Command::Demo => demo::run(),
+        Command::Museum(options) => museum::run(&options),
     };
     result.unwrap_or_else(|error| {
         println!("sluice: FAILED: {error:#}");

@@ -1,0 +1,123 @@
+//! `make museum`: proof that the tests can fail. Each guard against a named hazard is switched off in turn, and the test that is
+//! there for the hazard must then fail; with every guard on, the same binary must pass.
+//!
+//! | file | idea |
+//! |---|---|
+//! | `exhibits` | which test is there for which guard |
+//! | `binaries` | the test programs, built once with the feature `museum` |
+//! | `trial` | one test under one condition, within a time limit |
+//!
+//! A test that does not end counts as caught only where the hazard is a deadlock. A guard in the sources without an exhibit
+//! counts as not caught.
+mod binaries;
+mod exhibits;
+mod trial;
+
+use crate::build;
+use crate::table::Figures;
+use anyhow::{Context, Result};
+use binaries::Binaries;
+use clap::Args;
+use exhibits::{EXHIBITS, Exhibit};
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::ExitCode;
+use trial::{End, Trial};
+
+/// Options.
+#[derive(Args)]
+pub struct Options {
+    /// Only these guards
+    #[arg(long, env = "GUARDS", value_delimiter = ',')]
+    only: Vec<String>,
+}
+
+/// Runs all exhibits and prints which test caught what.
+pub fn run(options: &Options) -> Result<ExitCode> {
+    let wanted = |guard: &str| options.only.is_empty() || options.only.iter().any(|name| name == guard);
+    let exhibits: Vec<&Exhibit> = EXHIBITS.iter().filter(|exhibit| wanted(exhibit.guard)).collect();
+    let binaries = Binaries::build(&exhibits)?;
+    let mut table = Figures::new(&["guard", "seconds", "test", "what happened with the guard off"], 2);
+    let (mut caught, mut missed) = (0, 0);
+    for exhibit in exhibits {
+        let (verdict, seconds) = visit(exhibit, &binaries)?;
+        *(if verdict.is_ok() { &mut caught } else { &mut missed }) += 1;
+        let words = verdict.unwrap_or_else(|why| format!("NOT CAUGHT: {why}"));
+        table.row(vec![exhibit.guard.into(), format!("{seconds:.2}"), exhibit.test.into(), words]);
+    }
+    for guard in guards_in_sources()?.iter().filter(|guard| wanted(guard)) {
+        if !EXHIBITS.iter().any(|exhibit| exhibit.guard == guard) {
+            table.row(vec![guard.clone(), "-".into(), "-".into(), "NOT CAUGHT: no exhibit".into()]);
+            missed += 1;
+        }
+    }
+    println!("{table}\n{caught} caught, {missed} not caught");
+    Ok(if missed == 0 && caught > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// How the exhibit's test caught the bug, or why it did not, and how long it took.
+fn visit(exhibit: &Exhibit, binaries: &Binaries) -> Result<(Result<String, String>, f64)> {
+    let binary = binaries.get(exhibit.binary)?;
+    let trial = |guards_off| Trial { binary, test: exhibit.test, guards_off, limit: exhibit.binary.limit() };
+    let (healthy, _) = trial("").run()?;
+    let (end, took) = trial(exhibit.guard).run()?;
+    let verdict = match (healthy, end) {
+        (End::Missing, _) => Err("there is no such test".to_owned()),
+        (End::Failed(why), _) => Err(format!("the test fails with all guards on: {why}")),
+        (End::TimedOut, _) => Err("the test does not end with all guards on".to_owned()),
+        (End::Died, _) | (_, End::Died) => Err("the process ended without a panic".to_owned()),
+        (End::Passed, End::Failed(why)) => Ok(why),
+        (End::Passed, End::TimedOut) if exhibit.deadlock => Ok("deadlock".to_owned()),
+        (End::Passed, End::TimedOut) => Err("the test did not end".to_owned()),
+        (End::Passed, End::Passed | End::Missing) => Err("the test passed".to_owned()),
+    };
+    Ok((verdict, took.as_secs_f64()))
+}
+
+/// The names of all `guard!("NAME", ...)` in the kernel's crates.
+fn guards_in_sources() -> Result<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    for package in ["base", "drivers", "fs", "kernel"] {
+        collect(&build::root().join(package).join("src"), &mut names)?;
+    }
+    Ok(names)
+}
+
+fn collect(folder: &Path, names: &mut BTreeSet<String>) -> Result<()> {
+    for entry in std::fs::read_dir(folder).with_context(|| folder.display().to_string())? {
+        let path = entry?.path();
+        if path.is_dir() {
+            // The lab defines guards and tests them under names of no hazard.
+            if !path.ends_with("lab") {
+                collect(&path, names)?;
+            }
+        } else if path.extension().is_some_and(|ext| ext == "rs") {
+            names.extend(guards_in(&std::fs::read_to_string(&path)?));
+        }
+    }
+    Ok(())
+}
+
+fn guards_in(source: &str) -> impl Iterator<Item = String> {
+    let calls = source.split("guard!(\"").skip(1);
+    calls.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guards_are_found_in_a_source() {
+        let source = r#"if base::guard!("R12", a) && guard!("STB-2", b) {}"#;
+        assert_eq!(guards_in(source).collect::<Vec<_>>(), ["R12", "STB-2"]);
+    }
+
+    #[test]
+    fn each_exhibit_is_a_guard_of_the_sources() {
+        let guards = guards_in_sources().unwrap();
+        for exhibit in EXHIBITS {
+            assert!(guards.contains(exhibit.guard), "{} guards nothing", exhibit.guard);
+        }
+    }
+}

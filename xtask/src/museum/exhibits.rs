@@ -1,0 +1,72 @@
+//! Which test is there for which guard.
+
+/// A test program.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum Binary {
+    /// The tests beside the code of a package.
+    Unit(&'static str),
+    /// A file of a package's folder `tests`.
+    Integration(&'static str, &'static str),
+    /// The same, a model under loom.
+    Model(&'static str, &'static str),
+}
+
+impl Binary {
+    /// The package it belongs to.
+    pub fn package(self) -> &'static str {
+        match self {
+            Binary::Unit(package) | Binary::Integration(package, _) | Binary::Model(package, _) => package,
+        }
+    }
+    /// The name of the cargo target.
+    pub fn target(self) -> &'static str {
+        match self {
+            Binary::Unit(package) => package,
+            Binary::Integration(_, target) | Binary::Model(_, target) => target,
+        }
+    }
+    /// Whether it is built for loom.
+    pub fn is_model(self) -> bool {
+        matches!(self, Binary::Model(..))
+    }
+    /// How long one of its tests may take, on a busy machine.
+    pub fn limit(self) -> std::time::Duration {
+        std::time::Duration::from_secs(if self.is_model() { 60 } else { 10 })
+    }
+}
+
+/// A guard with the test that catches its bug.
+pub(super) struct Exhibit {
+    /// The name in `guard!("NAME", ...)`.
+    pub guard: &'static str,
+    /// Where the test is.
+    pub binary: Binary,
+    /// Its path.
+    pub test: &'static str,
+    /// Whether the hazard is a deadlock: then a test that does not end has caught it.
+    pub deadlock: bool,
+}
+
+const FS: Binary = Binary::Unit("fs");
+const RACES: Binary = Binary::Integration("fs", "races");
+const IOMAP_MODEL: Binary = Binary::Model("fs", "loom_iomap");
+
+const fn exhibit(guard: &'static str, binary: Binary, test: &'static str) -> Exhibit {
+    Exhibit { guard, binary, test, deadlock: false }
+}
+
+const fn deadlock(guard: &'static str, binary: Binary, test: &'static str) -> Exhibit {
+    Exhibit { guard, binary, test, deadlock: true }
+}
+
+/// The museum.
+pub(super) const EXHIBITS: &[Exhibit] = &[
+    exhibit("R01", RACES, "truncate::r01_trunc0_resurrect"),
+    deadlock("R08", RACES, "truncate::r08_drain_lost_wake"),
+    deadlock("R08", IOMAP_MODEL, "r08_drain_lost_wake"),
+    exhibit("R12", RACES, "readers::r12_reclaim_before_convert"),
+    exhibit("R16", FS, "iomap::buffered_tests::r16_stale_mapping_does_not_zero_converted_data"),
+    exhibit("R41", IOMAP_MODEL, "r41_first_error_wins"),
+    exhibit("STB-2", RACES, "readers::r20_stable_first_finisher"),
+    exhibit("BUF-7", FS, "page_cache::tests::buf7_dirty_writeback_and_locked_folios_are_never_evicted"),
+];
