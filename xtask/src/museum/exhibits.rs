@@ -66,7 +66,10 @@ pub(super) const EXHIBITS: &[Exhibit] = &[
     deadlock("R08", IOMAP_MODEL, "r08_drain_lost_wake"),
     exhibit("R12", RACES, "readers::r12_reclaim_before_convert"),
     exhibit("R16", FS, "iomap::buffered_tests::r16_stale_mapping_does_not_zero_converted_data"),
+    exhibit("R17", FS, "iomap::buffered_tests::r17_readahead_over_a_later_write"),
+    exhibit("R19", FS, "iomap::buffered_tests::buf5_background_skips_and_integrity_waits"),
     exhibit("R41", IOMAP_MODEL, "r41_first_error_wins"),
+    exhibit("STB-2", FS, "page_cache::tests::fs4_write_through_leaves_other_blocks_dirty"),
     exhibit("STB-2", RACES, "readers::r20_stable_first_finisher"),
     exhibit("BUF-7", FS, "page_cache::tests::buf7_dirty_writeback_and_locked_folios_are_never_evicted"),
 ];

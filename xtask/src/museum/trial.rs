@@ -34,6 +34,8 @@ impl Trial<'_> {
     /// Runs it in a process of its own. The time is until the panic, where there is one.
     pub fn run(&self) -> Result<(End, Duration)> {
         let log = tempfile::NamedTempFile::new()?;
+        // One open file for both streams: with an offset each they would overwrite one another.
+        let output = log.reopen()?;
         let start = Instant::now();
         let mut child = Command::new(self.binary)
             .args(["--exact", self.test, "--nocapture", "--test-threads", "1"])
@@ -41,8 +43,8 @@ impl Trial<'_> {
             .env("LOOM_MAX_PREEMPTIONS", "3")
             .env("RUST_BACKTRACE", "0")
             .stdin(Stdio::null())
-            .stdout(log.reopen()?)
-            .stderr(log.reopen()?)
+            .stdout(output.try_clone()?)
+            .stderr(output)
             .spawn()
             .with_context(|| format!("cannot run {}", self.binary.display()))?;
         let text = || -> Result<String> { Ok(String::from_utf8_lossy(&std::fs::read(log.path())?).into_owned()) };
@@ -120,12 +122,18 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_does_not_end_is_stopped_at_the_limit() {
+    fn a_process_is_watched_until_it_fails_or_the_limit_passes() {
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("stuck");
         std::fs::write(&program, "#!/bin/sh\nexec sleep 100\n").unwrap();
         std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         let trial = Trial { binary: &program, test: "x", guards_off: "", limit: Duration::from_millis(20) };
         assert_eq!(trial.run().unwrap().0, End::TimedOut);
+        std::fs::write(
+            &program,
+            "#!/bin/sh\necho 'running 1 test'\necho 'x panicked at a.rs:1:2:\nwhy' >&2\nexit 101\n",
+        )
+        .unwrap();
+        assert_eq!(trial.run().unwrap().0, End::Failed("why (a.rs:1)".into()));
     }
 }
