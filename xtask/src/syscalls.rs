@@ -20,6 +20,6 @@ pub fn check() -> Result<()> {
 
 fn text() -> Result<String> {
     let mut text = String::new();
-    kernel::syscall::table::describe(&mut text)?;
+    kernel::syscall::describe(&mut text)?;
     Ok(text)
 }

@@ -104,7 +104,10 @@ fn r20_stable_first_finisher() {
         let file = file.clone();
         move || assert_eq!(write(&file, 10, b"m"), Ok(1))
     });
-    waiting.wait_reached();
+    // Whichever comes first: a store that does not wait must fail below, not hang here.
+    while !waiting.is_reached() && !storing.has_exited() {
+        base::sched::yield_now();
+    }
     waiting.release();
     assert!(!first.is_posted() && !storing.has_exited(), "bytes in flight were changed");
     let offset = held[0].sector.0 * 512;

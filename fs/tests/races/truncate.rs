@@ -20,7 +20,10 @@ fn r01_trunc0_resurrect() {
         let file = file.clone();
         move || truncate(&file, 0).expect("truncate")
     });
-    waiting.wait_reached();
+    // Whichever comes first: a truncate that does not wait must fail below, not hang here.
+    while !waiting.is_reached() && !drained.is_reached() {
+        base::sched::yield_now();
+    }
     waiting.release();
     stage.gate.open();
     at_f1.wait_reached();

@@ -62,7 +62,6 @@ const fn deadlock(guard: &'static str, binary: Binary, test: &'static str) -> Ex
 /// The museum.
 pub(super) const EXHIBITS: &[Exhibit] = &[
     exhibit("R01", RACES, "truncate::r01_trunc0_resurrect"),
-    deadlock("R08", RACES, "truncate::r08_drain_lost_wake"),
     deadlock("R08", IOMAP_MODEL, "r08_drain_lost_wake"),
     exhibit("R12", RACES, "readers::r12_reclaim_before_convert"),
     exhibit("R16", FS, "iomap::buffered_tests::r16_stale_mapping_does_not_zero_converted_data"),

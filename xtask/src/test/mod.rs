@@ -85,5 +85,6 @@ fn style(tally: &mut Tally) -> Result<()> {
     let bare = ["clippy", "--quiet", "--package", "boot", "--target", "x86_64-unknown-none", "--features", "ktest"];
     tally.note("style::clippy_bare", quiet(&[&bare[..], &deny].concat()));
     tally.note("style::dependency_law", crate::law::check());
+    tally.note("style::syscalls_document", crate::syscalls::check());
     Ok(())
 }
