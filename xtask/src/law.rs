@@ -1,4 +1,4 @@
-//! The dependency law (DESIGN 1): calls run downhill, and the crates can be lifted out because they do.
+//! The dependency law (docs/decisions/0001): calls run downhill, and the crates can be lifted out because they do.
 use crate::build;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;

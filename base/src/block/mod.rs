@@ -6,7 +6,7 @@
 //!    submitter)     exactly one completion)            in a task, never in the interrupt)
 //! ```
 //!
-//! Rules (HOUSE 8 to 10):
+//! Rules:
 //! * `submit` takes the bio; it ends exactly once, by [`SubmittedBio::complete`], with success or an error;
 //! * never inside `submit` itself: always later, from the device's interrupt or a task of the device;
 //! * a completion runs in hard-IRQ context: no allocation, no free, no sleeping lock;

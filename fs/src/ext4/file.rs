@@ -166,7 +166,7 @@ fn touch(inode: &Arc<Inode>, caller: &dyn Caller) -> Result<()> {
     Ext4Inode::of(inode).mark_attr_dirty(inode)
 }
 
-/// An ordinary buffered write. The freeze guard is let go at return, the lock before throttling could sleep for long.
+/// An ordinary buffered write. Throttling happens inside, with the inode lock and the freeze guard held: the flusher needs neither.
 fn buffered(request: WriteRequest<'_>, kiocb: &mut Kiocb<'_>, src: &mut dyn IoSource) -> Result<Outcome> {
     let WriteRequest { inode, freeze, lock, pos: _, len } = request;
     inode.drain.drain_direct();

@@ -22,9 +22,9 @@
 //!
 //! # Order of a completion
 //!
-//! The file system calls it on a worker task after everything the outcome promises is true (F1 to F5). Then: the event into the
-//! ring, waiters whose number is reached are woken, the eventfd is signalled, the slot is free, and last the context learns that
-//! one request less is in flight: a destroyer that sees none can take everything down.
+//! The file system calls it on a worker task after everything the outcome promises is true (F1 to F5). Then: the slot is
+//! free, the event is in the ring, waiters whose number is reached are woken, the eventfd is signalled, and last a destroyer is
+//! told: when it sees nothing in flight it can take everything down.
 //!
 //! # What user space sees
 //!

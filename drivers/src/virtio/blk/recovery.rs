@@ -1,6 +1,6 @@
 //! Timeouts and broken devices: reset, and when a disk is dead.
 //!
-//! The rule (DESIGN, section 4): a bio that the device has ends with `EIO` only after the device was reset and read back as
+//! The rule: a bio that the device has ends with `EIO` only after the device was reset and read back as
 //! quiet, because until then it may still write to the bio's memory. If it does not come out of reset, its bios are
 //! pinned: never ended, never freed.
 //!
