@@ -24,7 +24,7 @@ impl CtxRefs {
     pub fn put(&self) -> bool {
         let before = self.0.fetch_sub(1, Ordering::Release);
         debug_assert!(before > 0, "context reference dropped twice");
-        if before != 1 {
+        if base::guard!("R38", before != 1) {
             return false;
         }
         fence(Ordering::Acquire);
@@ -82,8 +82,13 @@ impl Done {
     }
     /// Makes it true, then wakes (R40: in this order, or the waiter sleeps for ever). Any context.
     pub fn signal(&self) {
+        if !base::guard!("R40", true) {
+            self.waiter.wake_all();
+        }
         self.flag.store(true, Ordering::Release);
-        self.waiter.wake_all();
+        if base::guard!("R40", true) {
+            self.waiter.wake_all();
+        }
     }
     /// Sleeps until [`signal`](Self::signal). Not interruptible.
     pub fn wait(&self) {

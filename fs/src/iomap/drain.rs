@@ -77,7 +77,10 @@ impl DrainCount {
 
     /// Waits until no direct I/O is in flight: buffered writes and write-throughs (DIO-3). The inode lock is held exclusively.
     pub fn drain_direct(&self) {
-        self.wait_zero(|| self.count(DrainKind::Direct));
+        self.wait_zero(|| {
+            let writethrough = if base::guard!("R72", true) { 0 } else { self.count(DrainKind::Writethrough) };
+            self.count(DrainKind::Direct) + writethrough
+        });
     }
 
     fn wait_zero(&self, in_flight: impl Fn() -> u32) {

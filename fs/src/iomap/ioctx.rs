@@ -147,7 +147,7 @@ impl IoCtx {
     }
 
     /// The last bio has ended. Hard-IRQ context: only wakes or queues embedded work (LOCK-10).
-    fn last_put(self: Arc<Self>) {
+    fn last_put(self: &Arc<Self>) {
         match &self.kind {
             // The submitter sleeps, or is about to look: it finishes in its own context.
             Kind::Sync(done) => done.signal(),
@@ -164,7 +164,7 @@ impl IoCtx {
     /// be the last. `tasks` is how many references tasks hold here: this one, and on a worker also its queue's.
     fn settle(self: &Arc<Self>, tasks: usize) {
         drop(self.ended.lock().take());
-        while Arc::strong_count(self) > tasks {
+        while base::guard!("R39", Arc::strong_count(self) > tasks) {
             sched::yield_now();
         }
     }

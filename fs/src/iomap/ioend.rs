@@ -87,11 +87,20 @@ impl Owed {
     pub fn finish(mut self, error: Option<Errno>) -> Finished {
         let ino = self.inode.ino;
         trace::record(Kind::WtFinish, ino, self.pos);
+        let mut result = self.outcome(error);
+        let in_order = base::guard!("R12", true);
+        if !in_order {
+            result = self.end_writeback(result); // What once made zeros readable between this line and the next.
+        }
         base::anchor!("F1", ino);
-        let result = self.outcome(error);
-        let result = if base::guard!("R12", true) { self.convert(result) } else { result };
+        if !base::guard!("R45", true) {
+            drop(self.inode.lock.read()); // The lock under which a truncate waits for this very finish.
+        }
+        result = self.convert(result);
         base::anchor!("F2", ino);
-        let result = self.end_writeback(result);
+        if in_order {
+            result = self.end_writeback(result);
+        }
         let stale = self.drop_cached();
         base::anchor!("F4", ino);
         drop(self.drain.take());
@@ -220,7 +229,11 @@ impl Finished {
     pub fn conclude_inline(mut self) -> Result<Outcome> {
         base::anchor!("F6", self.inode.ino);
         if let Some(completion) = self.completion.take() {
-            completion.disarm();
+            if base::guard!("R44", true) {
+                completion.disarm();
+            } else {
+                completion.complete(self.result);
+            }
         }
         let result = self.result;
         self.release();

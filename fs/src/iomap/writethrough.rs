@@ -44,13 +44,15 @@ pub fn writethrough_write(
     inode.drain.drain_direct();
     zero_gap(inode, iomap, pos)?;
     base::anchor!("S-5", inode.ino);
-    let ctx = if kiocb.is_sync() {
-        IoCtx::new_sync()
-    } else {
-        IoCtx::new_aio(iomap.completion_queue()?, iomap.sync_queue()?)
-    };
+    let ctx = context(kiocb, iomap).inspect_err(|_| {
+        if !base::guard!("R43", true) {
+            inode.drain.raise(DrainKind::Writethrough); // The count that once leaked when the queue could not be made.
+        }
+    })?;
     base::anchor!("S-6", inode.ino);
-    let drain = base::guard!("R01", true).then(|| DrainGuard::new(inode, DrainKind::Writethrough));
+    // A synchronous request too: it lets go of the inode lock before its I/O has ended.
+    let raised = if kiocb.is_sync() { base::guard!("R10", true) } else { base::guard!("R01", true) };
+    let drain = raised.then(|| DrainGuard::new(inode, DrainKind::Writethrough));
     trace::record(trace::Kind::WtSubmit, inode.ino, pos);
     let plug = Plug::start();
     let mut submission = Submission::new(inode, iomap, ctx, source);
@@ -72,6 +74,15 @@ pub fn writethrough_write(
         inode: inode.clone(),
     };
     ctx.hand_over(owed, || drop(lock))
+}
+
+/// The context of a request. For an asynchronous one the queues that will finish it are made here, before a byte is copied
+/// (CHK-8, QUE-1). Errors: `ENOMEM`.
+pub(super) fn context(kiocb: &Kiocb<'_>, iomap: &dyn IomapOps) -> Result<Arc<IoCtx>> {
+    if kiocb.is_sync() {
+        return Ok(IoCtx::new_sync());
+    }
+    Ok(IoCtx::new_aio(iomap.completion_queue()?, iomap.sync_queue()?))
 }
 
 /// The durability a request asks for (A13).
@@ -235,7 +246,7 @@ impl<'a> Submission<'a> {
     /// S-8c: waits for the writeback of others (FS-5, FS-6, BUF-6). Our own for an earlier extent of this folio is not waited
     /// for: it goes on with other blocks (R75). Within a block of our own there is no going on (STB-1): the write ends short.
     fn wait_writeback(&mut self, folio: &FolioGuard<'_>, offset: usize) -> Result<()> {
-        if !folio.folio().state().writeback() {
+        if !base::guard!("R29", folio.folio().state().writeback()) {
             return Ok(());
         }
         if self.folios.last().is_some_and(|own| Arc::ptr_eq(&own.folio, folio.folio())) {
@@ -270,7 +281,7 @@ impl<'a> Submission<'a> {
     /// S-8h to S-8l for bytes that were copied.
     fn publish(&mut self, folio: &FolioGuard<'_>, map: &Iomap, offset: usize, copied: usize) {
         let end = folio.folio().pos() + (offset + copied) as u64;
-        if end > self.inode.size() {
+        if base::guard!("R32", end > self.inode.size()) {
             self.inode.set_size(end);
         }
         // Before the dirty bits are cleared: what a user mapping stored so far is in this I/O or leaves its block dirty (MM-2).

@@ -3,6 +3,7 @@ use crate::stage::*;
 use base::Errno;
 use base::block::{BioOp, Filter};
 use base::stats::{self, Counter};
+use fs::iomap::DrainKind;
 
 /// R38 on the whole path: a write of many bios ends once, after the last of them, in whatever order they end.
 #[test]
@@ -24,6 +25,32 @@ fn r38_last_drop_exactly_once() {
     assert_eq!(event.wait(), Ok(8 * BLOCK));
     stage.drop_caches();
     assert_eq!(read(&file, 0, 8 * BLOCK), [b'n'; 8 * BLOCK]);
+    stage.end([file]);
+}
+
+/// R39: the waiter must not pull the context from under the interrupt that wakes it: while the interrupt handler still holds its
+/// reference the waiter does not let go of its own, so that the last one falls in a task.
+#[test]
+fn r39_waiter_uaf() {
+    let stage = Stage::new(4096);
+    let file = stage.create("f");
+    assert_eq!(sync_wt(&file, 0, &[b'o'; BLOCK]), Ok(BLOCK));
+    let in_interrupt = base::lab::stop_at("bio.end.after_drop").arm();
+    let at_f6 = stop("F6", &file);
+    let writing = stage.spawn("write", {
+        let file = file.clone();
+        move || assert_eq!(sync_wt(&file, 0, &[b'n'; BLOCK]), Ok(BLOCK))
+    });
+    in_interrupt.wait_reached();
+    // The waiter is woken and may do all of F1 to F4; it has come to settle when only the handler is missing.
+    stage.until(|| inode(&file).drain.count(DrainKind::Writethrough) == 0);
+    for _ in 0..1000 {
+        assert!(!at_f6.is_reached(), "the waiter let go while the interrupt handler held the context");
+        base::sched::yield_now();
+    }
+    at_f6.release();
+    in_interrupt.release();
+    writing.join();
     stage.end([file]);
 }
 
@@ -79,6 +106,7 @@ fn r43_queue_create_fail() {
     assert_eq!(event.wait(), Err(Errno::ENOMEM));
     drop(fail);
     assert_eq!(stage.sb.freeze_holders(), 0);
+    assert_eq!(inode(&file).drain.count(DrainKind::Writethrough), 0, "the drain count leaked");
     truncate(&file, 0).expect("a leaked drain count would hang here");
     assert_eq!(aio_wt(&file, 0, &[b'n'; BLOCK]).wait(), Ok(BLOCK));
     stage.end([file]);

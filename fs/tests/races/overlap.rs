@@ -1,11 +1,10 @@
 //! Overlapping writers, appends, direct I/O beside write-through, depth.
 use crate::stage::*;
 use base::block::{BioOp, Filter};
-use base::stats::{self, Counter};
 use fs::io::PageBuffer;
 use fs::kiocb::{Kiocb, Outcome};
 use fs::vfs::{self, File, OpenFlags, Request};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// R29: the second of two overlapping write-throughs waits for the first; the device ends with what the cache has.
 #[test]
@@ -21,7 +20,7 @@ fn r29_overlap_two_aio() {
         let file = file.clone();
         move || assert_eq!(aio_wt(&file, BLOCK as u64, &[b'2'; 2 * BLOCK]).wait(), Ok(2 * BLOCK))
     });
-    waiting.wait_reached();
+    stage.until(|| waiting.is_reached() || second.has_exited());
     waiting.release();
     assert_eq!(read(&file, BLOCK as u64, BLOCK), [b'1'; BLOCK], "the second changed bytes in flight");
     stage.gate.open();
@@ -70,11 +69,23 @@ fn r72_depth_collapse() {
     let file = stage.create("f");
     assert_eq!(sync_wt(&file, 0, &[0; DEPTH * BLOCK]), Ok(DEPTH * BLOCK));
     stage.gate.hold(Filter::any().op(BioOp::Write));
-    let waits = stats::get(Counter::DrainWaits);
-    let events: Vec<_> = (0..DEPTH).map(|i| aio_wt(&file, (i * BLOCK) as u64, &[i as u8; BLOCK])).collect();
-    stage.gate.wait_held(DEPTH);
+    let waiting = stop("drain.before_sleep", &file);
+    let events: Arc<Mutex<Vec<_>>> = Arc::default();
+    let submitting = stage.spawn("submit", {
+        let (file, events) = (file.clone(), events.clone());
+        move || {
+            for i in 0..DEPTH {
+                let event = aio_wt(&file, (i * BLOCK) as u64, &[i as u8; BLOCK]);
+                events.lock().expect("no panic holds it").push(event);
+            }
+        }
+    });
+    stage.until(|| submitting.has_exited() || waiting.is_reached());
+    assert!(!waiting.is_reached(), "a write-through waits for earlier ones: the depth is one");
+    submitting.join();
+    assert_eq!(stage.gate.held().len(), DEPTH);
+    let events = std::mem::take(&mut *events.lock().expect("no panic holds it"));
     assert!(events.iter().all(|e| !e.is_posted()));
-    let _ = waits;
     stage.gate.open();
     assert!(events.iter().all(|e| e.wait() == Ok(BLOCK)));
     stage.end([file]);

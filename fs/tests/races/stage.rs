@@ -85,6 +85,13 @@ impl Stage {
         event
     }
 
+    /// Looks until one of several things has happened, where it is not known which. Ends, because one of them must.
+    pub fn until(&self, happened: impl Fn() -> bool) {
+        while !happened() {
+            sched::yield_now();
+        }
+    }
+
     /// Drops every clean folio. The gate's copies of ended requests go first: they are handles to the pages.
     pub fn drop_caches(&self) {
         self.gate.settle();
@@ -95,6 +102,8 @@ impl Stage {
     pub fn end(self, files: impl IntoIterator<Item = Arc<File>>) {
         self.gate.open();
         for file in files {
+            // A finished request hands its file over just after its event.
+            self.until(|| Arc::strong_count(&file) == 1);
             assert_quiet(&inode(&file));
             vfs::fput(file);
         }
