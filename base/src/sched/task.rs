@@ -37,7 +37,10 @@ pub(crate) struct Inner {
     // Kept by debug builds for their checks. Only the task itself touches these.
     pub(super) unsubmitted: PlainBool,
     pub(crate) in_condition: PlainBool,
-    #[cfg_attr(not(any(debug_assertions, feature = "lab")), allow(dead_code, reason = "only debug builds and the lab look"))]
+    #[cfg_attr(
+        not(any(debug_assertions, feature = "lab")),
+        allow(dead_code, reason = "only debug builds and the lab look")
+    )]
     pub(crate) spin_depth: AtomicU32,
     #[cfg_attr(not(debug_assertions), allow(dead_code, reason = "only debug builds check"))]
     pub(crate) ranks: RankStack,
