@@ -29,4 +29,5 @@ pub mod workqueue;
 
 pub use errno::{Errno, Result};
 pub use hal::PAGE_SIZE;
+pub use hal::crc32c;
 pub use hal::mem::Page;

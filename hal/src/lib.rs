@@ -38,10 +38,12 @@ use host::dma as backend_dma;
 #[cfg(not(target_os = "none"))]
 pub use host::{irq, mem, mmio, sync, thread, time, user};
 
+mod crc32c;
 mod dma;
 
 pub mod cell;
 mod ktest;
+pub use crc32c::crc32c;
 pub use ktest::{KTest, ktests};
 
 /// Bytes in a page frame, the unit of [`mem::Page`].
