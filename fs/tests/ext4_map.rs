@@ -109,6 +109,26 @@ fn holes_become_unwritten_then_mapped_and_the_size_follows() {
 }
 
 #[test]
+fn a_remembered_extent_is_forgotten_with_the_next_change_of_the_map() {
+    let image = Image::make("32M", 4096, &[]);
+    let (sb, _disk) = image.mount();
+    let inode = new_file(&sb);
+    let kind_at = |block: u64| own(&inode).map_read(&inode, block * 4096, 4096).expect("a mapping").kind;
+    let planned = own(&inode).map_write(&inode, 0, 8 * 4096).expect("a mapping");
+    assert_eq!(kind_at(3), IomapKind::Unwritten(planned.sector_of(3 * 4096).expect("blocks")));
+    write_blocks(&inode, 0, 4 * 4096).expect("written");
+    assert!(matches!(kind_at(3), IomapKind::Mapped(_)));
+    assert!(matches!(kind_at(4), IomapKind::Unwritten(_)));
+    assert!(matches!(kind_at(3), IomapKind::Mapped(_)), "back to another extent");
+    inode.ops().truncate(&inode, 4096, &KernelCaller).expect("cut");
+    assert_eq!(kind_at(3), IomapKind::Hole);
+    assert!(matches!(kind_at(0), IomapKind::Mapped(_)));
+    unlink(inode);
+    sb.ops().unmount().expect("unmount");
+    image.check();
+}
+
+#[test]
 fn appends_of_two_files_stay_contiguous() {
     let image = Image::make("64M", 4096, &[]);
     let (sb, _disk) = image.mount();

@@ -6,6 +6,7 @@
 //!
 //! What the VFS changes (times, mode, owner) stays in memory until [`write_dirty`] or the next [`Ext4Inode::store`]; what the file
 //! system changes (size, extents, links) is stored within the handle that changes it.
+use super::extents::Extent;
 use super::features::{InodeFlags, RoCompat};
 use super::meta::MetaBlock;
 use super::raw_inode::{self, InodeImage};
@@ -15,7 +16,7 @@ use super::{DirInode, Ext4Fs, FileInode, SpecialInode, SymlinkInode, extents};
 use crate::vfs::{Attr, FileType, Inode, InodeOps, SuperBlock, SyncKind};
 use alloc::boxed::Box;
 use base::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use base::sync::{Arc, Rank, RwLock};
+use base::sync::{Arc, Rank, RwLock, SpinLock};
 use base::{Errno, Result};
 use core::ops::Range;
 
@@ -67,6 +68,9 @@ pub struct Ext4Inode {
     /// `chattr +S`: every write is synchronous.
     pub(super) sync: bool,
     seq: AtomicU64,
+    /// The extent that was looked up last, with the sequence number under which it is true: a file has few extents, and
+    /// most calls come back to the same.
+    recent: SpinLock<Option<(u64, Extent)>>,
     /// A copy of `core.disk_size` that is read without the lock.
     disk_size: AtomicU64,
     /// Attributes are newer than the on-disk inode in the cache.
@@ -101,6 +105,7 @@ impl Ext4Inode {
             dtime: Arc::new(AtomicU32::new(image.dtime)),
             sync: image.flags.contains(InodeFlags::SYNC),
             seq: AtomicU64::new(0),
+            recent: SpinLock::new(None),
             disk_size: AtomicU64::new(image.size),
             attr_dirty: AtomicBool::new(false),
         }
@@ -114,6 +119,18 @@ impl Ext4Inode {
     /// Bumps it: called by every change of the extent tree, with the extent lock held exclusively (EXT-5).
     pub fn bump_seq(&self) {
         self.seq.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The extent that holds `block`, if it was the last one remembered and the map has not changed since. The extent lock is
+    /// held: whoever changes the map bumps the sequence number within an exclusive hold of it.
+    pub(super) fn recent_extent(&self, block: u32) -> Option<Extent> {
+        let (seq, extent) = (*self.recent.lock())?;
+        (seq == self.seq() && extent.lblk <= block && block < extent.end()).then_some(extent)
+    }
+
+    /// Remembers an extent that was looked up and found sound. The extent lock is held.
+    pub(super) fn remember_extent(&self, extent: Extent) {
+        *self.recent.lock() = Some((self.seq(), extent));
     }
 
     /// d_size, as last stored. Exact under the extent lock.

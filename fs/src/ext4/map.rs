@@ -55,7 +55,7 @@ impl IomapOps for Ext4Inode {
     fn map_write(&self, inode: &Inode, pos: u64, len: u64) -> Result<Iomap> {
         self.fs.check_writable()?;
         let blocks = self.blocks_of(pos, len)?;
-        {
+        let (seen, seq) = {
             let core = self.core.read();
             let run = self.lookup(&core, &blocks)?;
             let ready = match &run {
@@ -65,10 +65,13 @@ impl IomapOps for Ext4Inode {
             if ready {
                 return Ok(self.answer(&blocks, &run));
             }
-        }
+            (run, self.seq())
+        };
         let mut handle = self.fs.begin(WRITE_CREDITS)?;
         let mut core = self.core.write();
-        let extent = match self.lookup(&core, &blocks)? {
+        // Between the two holds of the lock somebody else may have changed the map, and would have bumped the number.
+        let run = if self.seq() == seq { seen } else { self.lookup(&core, &blocks)? };
+        let extent = match run {
             Run::Extent(extent) => {
                 if extent.unwritten {
                     self.promise_conversion(&mut core, blocks.start..extent.end().min(blocks.end))?;
@@ -145,12 +148,16 @@ impl Ext4Inode {
 
     /// What stands at the start of `blocks`, checked against the device. Errors: `EIO`, `EUCLEAN`.
     pub(super) fn lookup(&self, core: &InodeCore, blocks: &Range<u32>) -> Result<Run> {
+        if let Some(extent) = self.recent_extent(blocks.start) {
+            return Ok(Run::Extent(extent));
+        }
         let run = extents::lookup(&Tree::new(self, core), blocks.start)?;
         if let Run::Extent(e) = &run {
             let sound = self.fs.geo.contains_run(e.pblk, u64::from(e.len));
             if !sound || self.fs.groups.zone.touches(e.pblk, u64::from(e.len)) {
                 return Err(self.fs.corrupt("extent of inode", u64::from(self.ino)));
             }
+            self.remember_extent(*e);
         }
         Ok(run)
     }
