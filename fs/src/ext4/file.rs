@@ -64,12 +64,13 @@ impl FileOps for Ext4File {
 
     fn write(&self, kiocb: &mut Kiocb<'_>, src: &mut dyn IoSource) -> Result<Outcome> {
         let inode = inode_of(kiocb.file)?;
+        let own = Ext4Inode::of(inode);
         let freeze = FreezeGuard::enter(&inode.sb, FreezeLevel::Write);
         base::anchor!("S-2", inode.ino);
-        let lock = lock_for_write(inode, kiocb, src);
+        let lock = lock_for_write(own, inode, kiocb, src);
         base::anchor!("S-3", inode.ino);
-        let len = check_write(inode, kiocb, src.remaining())?;
-        touch(inode, kiocb.caller)?;
+        let len = check_write(own, inode, kiocb, src.remaining())?;
+        touch(own, inode, kiocb.caller)?;
         base::anchor!("S-4", inode.ino);
         let through = IoFlags::WRITETHROUGH | IoFlags::DSYNC | IoFlags::SYNC;
         let request = WriteRequest { inode, freeze, lock, pos: kiocb.pos, len };
@@ -102,8 +103,12 @@ fn inode_of(file: &File) -> Result<&Arc<Inode>> {
 
 /// Takes the inode lock in the mode the request needs (LOCK-2). Shared is chosen by what is true now; it stays true: the size cannot
 /// shrink while the lock is held, and what made the mode exclusive is looked at again by nobody.
-fn lock_for_write<'a>(inode: &'a Arc<Inode>, kiocb: &mut Kiocb<'_>, src: &dyn IoSource) -> InodeLock<'a> {
-    let own = Ext4Inode::of(inode);
+fn lock_for_write<'a>(
+    own: &Ext4Inode,
+    inode: &'a Arc<Inode>,
+    kiocb: &mut Kiocb<'_>,
+    src: &dyn IoSource,
+) -> InodeLock<'a> {
     if own.sync {
         kiocb.flags.insert(IoFlags::SYNC);
     }
@@ -128,8 +133,7 @@ fn lock_for_write<'a>(inode: &'a Arc<Inode>, kiocb: &mut Kiocb<'_>, src: &dyn Io
 
 /// The checks of A2 in their order; gives the length that is left. An append's position is chosen here (APP-1).
 /// Errors: `EPERM`, `EFBIG`, `EROFS`, `EIO`.
-fn check_write(inode: &Arc<Inode>, kiocb: &mut Kiocb<'_>, len: usize) -> Result<usize> {
-    let own = Ext4Inode::of(inode);
+fn check_write(own: &Ext4Inode, inode: &Inode, kiocb: &mut Kiocb<'_>, len: usize) -> Result<usize> {
     if kiocb.flags.contains(IoFlags::APPEND) {
         kiocb.pos = inode.size();
     }
@@ -157,13 +161,13 @@ fn check_write(inode: &Arc<Inode>, kiocb: &mut Kiocb<'_>, len: usize) -> Result<
 }
 
 /// Takes privileges off and sets the times (CHK-6): once for a call, before the first byte is copied.
-fn touch(inode: &Arc<Inode>, caller: &dyn Caller) -> Result<()> {
+fn touch(own: &Ext4Inode, inode: &Arc<Inode>, caller: &dyn Caller) -> Result<()> {
     if needs_privilege_removal(inode, caller) {
         remove_privileges(inode)?;
     }
     let now = Timespec::now();
     inode.update_attr(|attr| (attr.mtime, attr.ctime) = (now, now));
-    Ext4Inode::of(inode).mark_attr_dirty(inode)
+    own.mark_attr_dirty(inode)
 }
 
 /// An ordinary buffered write. Throttling happens inside, with the inode lock and the freeze guard held: the flusher needs neither.
@@ -199,6 +203,6 @@ fn allocate(inode: &Arc<Inode>, pos: u64, len: u64, keep_size: bool, caller: &dy
         iomap::zero_gap(inode, own, end)?;
         inode.set_size(end);
     }
-    touch(inode, caller)?;
+    touch(own, inode, caller)?;
     if grows { own.raise_disk_size(inode, end) } else { Ok(()) }
 }
