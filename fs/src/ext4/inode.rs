@@ -155,7 +155,7 @@ impl Ext4Inode {
         // Under the block's lock, under which the orphan list changes it.
         image.dtime = self.dtime.load(Ordering::Acquire);
         let slot = bytes.get_mut(slot).ok_or(Errno::EUCLEAN)?;
-        raw_inode::store(&self.fs.geo, self.ino, &image, slot)?;
+        raw_inode::store(&self.fs.geo, self.seed, &image, slot)?;
         drop(bytes);
         self.disk_size.store(core.disk_size, Ordering::Release);
         handle.attach(&self.pending, kind);

@@ -165,9 +165,9 @@ fn blocks_of(geo: &Geometry, raw: &InodeRaw, flags: InodeFlags) -> u64 {
     if huge && flags.contains(InodeFlags::HUGE_FILE) { count } else { count >> geo.block_bits.saturating_sub(9) }
 }
 
-/// Puts the image into the slot, with the checksum. What is not in the image (attributes in the inode) stays.
-/// Errors: `EUCLEAN` for a slot of the wrong size.
-pub fn store(geo: &Geometry, ino: u32, image: &InodeImage, bytes: &mut [u8]) -> Result<()> {
+/// Puts the image into the slot, with the checksum, which starts from the inode's `seed`. What is not in the image (attributes in
+/// the inode) stays. Errors: `EUCLEAN` for a slot of the wrong size.
+pub fn store(geo: &Geometry, seed: u32, image: &InodeImage, bytes: &mut [u8]) -> Result<()> {
     let mut image_flags = image.flags;
     let sectors = image.blocks << geo.block_bits.saturating_sub(9);
     let counted = if sectors >> 48 == 0 {
@@ -223,7 +223,7 @@ pub fn store(geo: &Geometry, ino: u32, image: &InodeImage, bytes: &mut [u8]) -> 
             extra.crtime_extra = crtime_extra.into();
         }
     }
-    put_checksum(geo, inode_seed(geo, ino, image.generation), bytes, has_hi);
+    put_checksum(geo, seed, bytes, has_hi);
     Ok(())
 }
 
