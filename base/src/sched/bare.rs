@@ -126,7 +126,7 @@ pub(super) fn with_inner<R>(f: impl FnOnce(&Inner) -> R) -> Option<R> {
     if !STARTED.load(Ordering::Relaxed) {
         return None;
     }
-    thread::with_current(|k| k.data().downcast_ref::<Inner>().map(f))
+    thread::with_current(|k| k.data_as::<Inner>().map(f))
 }
 
 #[inline]

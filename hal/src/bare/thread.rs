@@ -16,7 +16,7 @@ use super::percpu::this_cpu;
 use super::stack::Stack;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use core::any::Any;
+use core::any::{Any, TypeId};
 use core::arch::naked_asm;
 use core::cell::UnsafeCell;
 use core::ptr;
@@ -40,6 +40,8 @@ pub struct Kthread {
     /// `None` for the boot thread before it has moved to a stack of the pool.
     _stack: Option<Stack>,
     data: Arc<dyn Any + Send + Sync>,
+    /// The type of what `data` holds: asking the value for it costs a call each time.
+    data_type: TypeId,
 }
 
 // SAFETY: see the type's invariants; the other fields may be shared.
@@ -81,6 +83,7 @@ impl Kthread {
             exited: AtomicBool::new(false),
             entry: UnsafeCell::new(entry),
             _stack: stack,
+            data_type: (*data).type_id(),
             data,
         }
     }
@@ -88,6 +91,15 @@ impl Kthread {
     /// What the creator attached.
     pub fn data(&self) -> &Arc<dyn Any + Send + Sync> {
         &self.data
+    }
+
+    /// What the creator attached, if it is a `T`.
+    #[inline]
+    pub fn data_as<T: Any>(&self) -> Option<&T> {
+        let data = Arc::as_ptr(&self.data).cast::<T>();
+        // SAFETY: the value behind the pointer is a `T`, for its type was noted when it was attached; the borrow of `self`
+        // keeps it.
+        (self.data_type == TypeId::of::<T>()).then(|| unsafe { &*data })
     }
 
     /// True once the entry has returned.

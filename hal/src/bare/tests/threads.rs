@@ -23,6 +23,7 @@ ktest! {
             assert_eq!(trips.load(Ordering::Relaxed), trip);
         }
         assert_eq!(other.data().downcast_ref::<u32>(), Some(&7));
+        assert_eq!((other.data_as::<u32>(), other.data_as::<u64>()), (Some(&7), None));
         assert_eq!(Arc::strong_count(&other), 1, "a thread that doesn't run is counted by nobody else");
     }
 
