@@ -245,11 +245,12 @@ impl Finished {
         stats::count(Counter::WtFinished);
         trace::record(Kind::WtDone, self.inode.ino, self.result.map_or_else(|e| e.to_ret() as u64, |n| n as u64));
         let Finished { freeze, inode, file, .. } = self;
-        drop(freeze);
         drop(inode);
         if let Some(file) = file {
             fput_deferred(file);
         }
+        // Last: when a freeze has waited for every request (FRZ-1), none of them keeps a file open, and an unmount succeeds.
+        drop(freeze);
     }
 }
 
