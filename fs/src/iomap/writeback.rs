@@ -48,7 +48,7 @@ pub fn write_range(inode: &Arc<Inode>, range: Range<u64>, integrity: bool) -> Re
 /// ([`Mapping::stamp`]; SYN-2). No folio locked, nothing unsubmitted.
 pub fn wait_range(mapping: &Mapping, range: Range<u64>, stamp: u64) {
     let (mut index, end) = (range.start / PS, range.end.div_ceil(PS));
-    while let Some(folio) = mapping.next_tagged(index, Tag::Writeback).filter(|f| f.index() < end) {
+    while let Some(folio) = mapping.next_tagged(index..end, Tag::Writeback) {
         index = folio.index() + 1;
         if !(folio.state().wt() && folio.started_after(stamp)) {
             folio.wait_writeback();
@@ -111,7 +111,7 @@ impl<'a> Writer<'a> {
         let mapping = &self.inode.mapping;
         let mut pos = range.start;
         loop {
-            let Some(folio) = mapping.next_tagged(pos / PS, tag).filter(|f| f.pos() < range.end) else {
+            let Some(folio) = mapping.next_tagged(pos / PS..range.end.div_ceil(PS), tag) else {
                 return Ok(());
             };
             let from = pos.max(folio.pos());
@@ -152,14 +152,14 @@ impl<'a> Writer<'a> {
 
     /// Handles the tagged folios from `folio`, whose dirty blocks begin at `start`, to the end of `extents`. Returns where to go on.
     fn window(&mut self, folio: &Arc<Folio>, start: u64, extents: &Extents, tag: Tag) -> Result<u64> {
-        let mut next = Some(folio.clone());
+        let mut next = Some(folio.clone()).filter(|f| f.pos() < extents.end);
         let mut from = start;
-        while let Some(folio) = next.filter(|f| f.pos() < extents.end) {
+        while let Some(folio) = next {
             if let Step::Remap(pos) = self.folio(&folio, from, Some(extents))? {
                 return Ok(pos);
             }
             from = folio.pos() + PS;
-            next = self.inode.mapping.next_tagged(from / PS, tag);
+            next = self.inode.mapping.next_tagged(from / PS..extents.end.div_ceil(PS), tag);
         }
         Ok(from.max(extents.end))
     }

@@ -181,9 +181,9 @@ impl Mapping {
         (index..index.saturating_add(most)).find(|i| tree.get(*i).is_none())
     }
 
-    /// The first folio at or after `index` with `tag`, unlocked.
-    pub fn next_tagged(&self, index: u64, tag: Tag) -> Option<Arc<Folio>> {
-        self.tree.lock().next(index, tag).cloned()
+    /// The first folio of `indices` with `tag`, unlocked.
+    pub fn next_tagged(&self, indices: Range<u64>, tag: Tag) -> Option<Arc<Folio>> {
+        self.tree.lock().next(indices, tag).cloned()
     }
 
     /// Tags every folio of `indices` that is dirty now, so that an integrity writeback knows its work from later work (SYN-2).
@@ -194,7 +194,7 @@ impl Mapping {
         loop {
             let mut tree = self.tree.lock();
             for _ in 0..BATCH {
-                let Some(index) = tree.next(from, Tag::Dirty).map(|f| f.index()).filter(|i| *i < indices.end) else {
+                let Some(index) = tree.next(from..indices.end, Tag::Dirty).map(|f| f.index()) else {
                     return;
                 };
                 tree.set_tag(index, Tag::ToWrite);
@@ -288,7 +288,7 @@ impl Drop for Mapping {
     fn drop(&mut self) {
         let tree = self.tree.get_mut();
         let mut index = 0;
-        while let Some(folio) = tree.next(index, Tag::Present).cloned() {
+        while let Some(folio) = tree.next(index..u64::MAX, Tag::Present).cloned() {
             index = folio.index() + 1;
             tree.remove(folio.index());
             let old = folio.clear(super::state::ATTACHED | super::state::DIRTY_ALL);

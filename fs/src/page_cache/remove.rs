@@ -106,7 +106,7 @@ impl Mapping {
 
     fn for_each(&self, indices: Range<u64>, mut visit: impl FnMut(Arc<Folio>)) {
         let mut index = indices.start;
-        while let Some(folio) = self.next_tagged(index, Tag::Present).filter(|f| f.index() < indices.end) {
+        while let Some(folio) = self.next_tagged(index..indices.end, Tag::Present) {
             index = folio.index() + 1;
             visit(folio);
         }

@@ -17,7 +17,7 @@ fn fs4_write_through_leaves_other_blocks_dirty() {
     drop(guard);
     assert!(folio.state().writeback() && folio.state().wt());
     assert_eq!(folio.state().dirty_run(0), Some((2048, 1024)));
-    assert!(m.next_tagged(0, Tag::Dirty).is_some() && m.next_tagged(0, Tag::Writeback).is_some());
+    assert!(m.next_tagged(0..u64::MAX, Tag::Dirty).is_some() && m.next_tagged(0..u64::MAX, Tag::Writeback).is_some());
     m.end_writeback(&folio, 1024);
     assert!(!folio.state().writeback() && folio.state().dirty());
     assert_eq!(m.cache().figures(), CacheFigures { pages: 1, dirty: 1, writeback: 0, wt: 0 });
@@ -35,7 +35,7 @@ fn r75_writeback_of_two_bios_ends_once_with_the_last() {
     assert!(folio.state().writeback());
     m.end_writeback(&folio, 2048);
     assert!(!folio.state().writeback());
-    assert!(m.next_tagged(0, Tag::Writeback).is_none());
+    assert!(m.next_tagged(0..u64::MAX, Tag::Writeback).is_none());
     assert_eq!(m.cache().figures().wt, 0);
 }
 
@@ -50,7 +50,7 @@ fn err3_redirtied_before_writeback_ends() {
     drop(guard);
     m.redirty(&folio, 0, 4096);
     m.end_writeback(&folio, 4096);
-    assert!(folio.state().dirty() && m.nr_dirty() == 1 && m.next_tagged(0, Tag::Dirty).is_some());
+    assert!(folio.state().dirty() && m.nr_dirty() == 1 && m.next_tagged(0..u64::MAX, Tag::Dirty).is_some());
 }
 
 #[test]

@@ -5,6 +5,7 @@
 use super::Folio;
 use alloc::boxed::Box;
 use base::sync::Arc;
+use core::ops::Range;
 
 const BITS: u32 = 6;
 const WIDTH: usize = 1 << BITS;
@@ -143,12 +144,13 @@ impl Tree {
         }
     }
 
-    /// The first folio at or after `from` that has `tag`.
-    pub(super) fn next(&self, from: u64, tag: Tag) -> Option<&Arc<Folio>> {
-        if !self.covers(from) {
+    /// The first folio of `indices` that has `tag`.
+    pub(super) fn next(&self, indices: Range<u64>, tag: Tag) -> Option<&Arc<Folio>> {
+        let last = indices.end.checked_sub(1).filter(|&last| indices.start <= last)?;
+        if !self.covers(indices.start) {
             return None;
         }
-        self.root.as_ref()?.next(from, self.height, tag)
+        self.root.as_ref()?.next(indices.start, last, self.height, tag)
     }
 
     fn covers(&self, index: u64) -> bool {
@@ -243,9 +245,12 @@ impl Node {
         }
     }
 
-    fn next(&self, from: u64, height: u32, tag: Tag) -> Option<&Arc<Folio>> {
+    /// `from` lies below this node; `last`, which is not before it, may lie behind.
+    fn next(&self, from: u64, last: u64, height: u32, tag: Tag) -> Option<&Arc<Folio>> {
         let first = slot(from, height - 1);
-        let mut map = self.maps()[tag as usize] & (u64::MAX << first);
+        let ends_here = (from ^ last).checked_shr(height * BITS).unwrap_or(0) == 0;
+        let end = if ends_here { slot(last, height - 1) } else { WIDTH - 1 };
+        let mut map = self.maps()[tag as usize] & (u64::MAX << first) & (u64::MAX >> (WIDTH - 1 - end));
         while map != 0 {
             let i = map.trailing_zeros() as usize;
             map &= map - 1;
@@ -253,8 +258,9 @@ impl Node {
                 Node::Leaf(leaf) => return leaf.slots[i].as_ref(),
                 Node::Inner(inner) => {
                     // Below the first slot the scan starts in its middle, below the others at their first index.
-                    let from = if i == first { from } else { 0 };
-                    if let Some(found) = inner.slots[i].as_ref().and_then(|n| n.next(from, height - 1, tag)) {
+                    let below = (height - 1) * BITS;
+                    let from = if i == first { from } else { ((from >> below) + (i - first) as u64) << below };
+                    if let Some(found) = inner.slots[i].as_ref().and_then(|n| n.next(from, last, height - 1, tag)) {
                         return Some(found);
                     }
                 }
@@ -276,7 +282,7 @@ mod tests {
 
     fn scan(tree: &Tree, tag: Tag) -> Vec<u64> {
         let (mut found, mut from) = (Vec::new(), 0);
-        while let Some(f) = tree.next(from, tag) {
+        while let Some(f) = tree.next(from..u64::MAX, tag) {
             found.push(f.index());
             from = f.index() + 1;
         }
@@ -336,6 +342,9 @@ mod tests {
                 for t in [Tag::Present, Tag::Dirty, Tag::Writeback, Tag::ToWrite] {
                     let want: Vec<u64> = model.iter().filter(|(_, m)| m[t as usize]).map(|(i, _)| *i).collect();
                     assert_eq!(scan(&tree, t), want);
+                    let end = index + (seed >> 20) % 5000;
+                    let first = tree.next(index..end, t).map(|f| f.index());
+                    assert_eq!(first, want.into_iter().find(|i| (index..end).contains(i)));
                 }
                 assert_eq!(tree.len(), model.len());
             }
