@@ -72,6 +72,12 @@ pub struct SyscallContext<'a> {
 }
 
 impl<'a> SyscallContext<'a> {
+    /// The argument registers in order.
+    #[inline]
+    fn arguments(&self) -> [u64; 6] {
+        let regs = &self.user.regs;
+        [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9]
+    }
     /// The calling process.
     pub fn process(&self) -> &'a Process {
         &self.thread.process
@@ -86,23 +92,26 @@ impl<'a> SyscallContext<'a> {
     }
 }
 
-/// A call's code behind its typed wrapper: the six argument registers in order.
-pub type Handler = fn(&mut SyscallContext<'_>, &[u64; 6]) -> Result<u64>;
+/// A call's code behind its typed wrapper, which takes the arguments from the registers and returns what goes to `rax`.
+pub type Handler = fn(&mut SyscallContext<'_>) -> u64;
+
+/// A result as the program gets it.
+#[inline]
+fn to_register(result: Result<u64>) -> u64 {
+    match result {
+        Ok(value) => value,
+        Err(errno) => errno.to_ret() as u64,
+    }
+}
 
 /// Runs the call that the registers ask for and puts its result into `rax`.
 #[inline]
 pub fn dispatch(context: &mut SyscallContext<'_>) {
-    let regs = &context.user.regs;
-    let number = regs.rax;
-    let args = [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9];
+    let number = context.user.regs.rax;
     let handler = usize::try_from(number).ok().and_then(|n| table::HANDLERS.get(n).copied().flatten());
-    let result = match handler {
-        Some(handler) => handler(context, &args),
-        None => unknown(number),
-    };
-    context.user.regs.rax = match result {
-        Ok(value) => value,
-        Err(errno) => errno.to_ret() as u64,
+    context.user.regs.rax = match handler {
+        Some(handler) => handler(context),
+        None => to_register(unknown(number)),
     };
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The types of the arguments are those of the handler: see [`super::FromRegister`]. The document `docs/SYSCALLS.md` is made from
 //! this table by [`describe`]. File calls have their handlers beside the others in this folder.
-use super::{FromRegister, Handler};
+use super::{FromRegister, Handler, to_register};
 use super::{
     access, aio, attrs, cwd, descriptors, futex, getdents, identity, limits, memory, misc, mounts, names, open, pipes,
     poll, process, read_write, seek, signals, stat, statfs, sync, time,
@@ -26,7 +26,10 @@ macro_rules! calls {
             number: $number,
             name: stringify!($name),
             arguments: &[$(stringify!($arg)),*],
-            handler: |context, &[$($arg,)* ..]| $handler(context, $(FromRegister::from_register($arg)),*),
+            handler: |context| {
+                let [$($arg,)* ..] = context.arguments();
+                to_register($handler(context, $(FromRegister::from_register($arg)),*))
+            },
             doc: $doc,
         },)*];
     };
