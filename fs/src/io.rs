@@ -2,16 +2,13 @@
 //!
 //! The kernel implements both for user memory, a test for a slice. Copies never fault: a page that is not there ends the copy
 //! short, and the caller faults it in with nothing locked (LOCK-6, ERR-2).
-use base::block::Segment;
 use base::{Page, Result};
-use smallvec::SmallVec;
 
+mod pinned;
 pub mod slice;
 
+pub use pinned::{PinAccount, Pinned};
 pub use slice::{PageBuffer, SliceSink, SliceSource};
-
-/// Segments pinned for direct I/O.
-pub type Pinned = SmallVec<[Segment; 4]>;
 
 /// Bytes to write, consumed from the front.
 pub trait IoSource {

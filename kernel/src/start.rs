@@ -40,6 +40,7 @@ fn main() -> ! {
 #[cfg_attr(feature = "ktest", expect(dead_code))]
 fn run() -> Result<(), ()> {
     let cache = PageCache::new(CacheLimits::for_pages(mem::stats().free_frames as usize / 2));
+    crate::mm::limit_pins(mem::stats().total_frames as usize / 4);
     start_flusher(&cache);
     let vfs = tree::mount(&cache)?;
     let system = System::new();

@@ -69,7 +69,7 @@ fn cached(inode: &Inode, index: u64, offset: usize, len: usize) -> Option<Arc<Fo
 
 /// The folio with its bytes valid: waits for whoever is filling it, or reads. `None`: a truncate was faster.
 #[cold]
-fn uncached(inode: &Inode, index: u64, offset: usize, len: usize, want: u64) -> Result<Option<Arc<Folio>>> {
+pub(super) fn uncached(inode: &Inode, index: u64, offset: usize, len: usize, want: u64) -> Result<Option<Arc<Folio>>> {
     let ops = ops_of(inode)?;
     if let Some(guard) = inode.mapping.find_locked(index) {
         if guard.state().uptodate_in(offset, len) {

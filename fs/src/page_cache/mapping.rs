@@ -213,11 +213,12 @@ impl Mapping {
         self.stamp.load(Ordering::Acquire)
     }
 
-    /// Sets what write-protects user mappings; `None` when the last is gone.
-    pub fn set_reverse_map(&self, rmap: Option<Arc<dyn ReverseMap>>) {
+    /// Changes what knows the user mappings of the file: the first puts it there, the last takes it away. `update` runs under a leaf
+    /// spin lock, so that the two cannot pass each other.
+    pub fn update_reverse_map(&self, update: impl FnOnce(&mut Option<Arc<dyn ReverseMap>>)) {
         let mut slot = self.rmap.lock();
-        self.mapped.store(rmap.is_some(), Ordering::Release);
-        *slot = rmap;
+        update(&mut slot);
+        self.mapped.store(slot.is_some(), Ordering::Release);
     }
 
     /// Whether user mappings of the file exist.

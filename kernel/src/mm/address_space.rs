@@ -1,28 +1,16 @@
-//! An address space: areas, resident pages and the page table.
+//! An address space: areas, and the resident pages that they show.
 use super::page_floor;
+use super::resident::Resident;
 use super::vma::{Vma, VmaTree};
-use alloc::collections::BTreeMap;
-use base::sync::{Mutex, MutexGuard, Rank};
-use base::{Errno, Page, Result};
-use core::ops::Range;
+use base::Result;
+use base::sync::{Arc, Mutex, MutexGuard, Rank};
 use core::sync::atomic::{AtomicU64, Ordering};
-use hal::user::{PageTable, Prot};
-
-/// Whose page it is that a user address shows.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Origin {
-    /// The address space's own, or a kernel object's that user code may write: mapped with the area's protection.
-    Owned,
-    /// The page cache's: never writable; a store copies it first.
-    Borrowed,
-}
+use fs::io::PinAccount;
 
 /// What the mmap lock protects.
 #[derive(Default)]
 pub(super) struct Map {
     pub(super) vmas: VmaTree,
-    /// Every page in the page table. Ranges are taken down in time proportional to what is there, not to their size.
-    pub(super) resident: BTreeMap<u64, Origin>,
     /// The heap: `[brk_start, brk)`.
     pub(super) brk_start: u64,
     pub(super) brk: u64,
@@ -30,15 +18,24 @@ pub(super) struct Map {
     pub(super) mmap_top: u64,
 }
 
+/// Frames that are pinned for direct I/O in all address spaces.
+static PINS: PinAccount = PinAccount::new(usize::MAX);
+
+/// Sets how many frames may be pinned for direct I/O at a time, in all programs together. Beyond, a request fails with `ENOMEM`.
+pub fn limit_pins(pages: usize) {
+    PINS.set_limit(pages);
+}
+
 /// The memory of a process.
 ///
 /// # Invariants
-/// * a page is in the page table exactly if it is in `resident`;
 /// * every resident page lies in an area;
-/// * a borrowed page is not writable in the page table.
+/// * a page is borrowed from the page cache only under the number of its area's `file_area`.
 pub struct AddressSpace {
     map: Mutex<Map>,
-    table: PageTable,
+    /// Shared with the records of file mappings: it holds no reference of a file and can be let go anywhere.
+    resident: Arc<Resident>,
+    pub(super) pins: &'static PinAccount,
     id: u64,
 }
 
@@ -47,10 +44,10 @@ impl AddressSpace {
     pub fn new() -> Result<AddressSpace> {
         // A plain counter: the number only names the address space in futex keys.
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
-        let table = PageTable::new().ok_or(Errno::ENOMEM)?;
         let map = Map { mmap_top: hal::user::USER_END, ..Map::default() };
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        Ok(AddressSpace { map: Mutex::new(Rank::Mmap, map), table, id })
+        let resident = Arc::new(Resident::new()?);
+        Ok(AddressSpace { map: Mutex::new(Rank::Mmap, map), resident, pins: &PINS, id })
     }
 
     /// A number no other address space of this boot has.
@@ -60,12 +57,12 @@ impl AddressSpace {
 
     /// Makes this the address space that the current task's user code and user copies see.
     pub fn activate(&self) {
-        self.table.activate();
+        self.resident.activate();
     }
 
     /// Pages that are in memory now.
     pub fn resident_pages(&self) -> usize {
-        self.lock().resident.len()
+        self.resident.len()
     }
 
     /// Calls `f` for each area in order of address, for `/proc/self/maps`. `f` must not touch user memory.
@@ -82,7 +79,7 @@ impl AddressSpace {
     pub fn clear(&self) {
         let removed = {
             let mut map = self.lock();
-            self.drop_pages(&mut map, 0..u64::MAX);
+            self.resident.drop_pages(0..u64::MAX);
             map.vmas.remove(0..u64::MAX)
         };
         // With the lock dropped: the last reference of a file may sleep in its release (MM-9).
@@ -93,29 +90,8 @@ impl AddressSpace {
         self.map.lock()
     }
 
-    /// Puts `page` at `va`, where nothing is resident. Errors: `ENOMEM`.
-    pub(super) fn put_page(&self, map: &mut Map, va: u64, page: Page, origin: Origin, prot: Prot) -> Result<()> {
-        self.table.map(va, page, visible(prot, origin)).map_err(|()| Errno::ENOMEM)?;
-        map.resident.insert(va, origin);
-        Ok(())
-    }
-
-    /// Sets the protection of a resident page to what `prot` allows it.
-    pub(super) fn set_prot(&self, va: u64, origin: Origin, prot: Prot) {
-        self.table.protect(va, visible(prot, origin));
-    }
-
-    /// The resident page at `va` (page aligned).
-    pub(super) fn page_at(&self, va: u64) -> Option<Page> {
-        self.table.query(va).map(|mapped| mapped.page)
-    }
-
-    /// Takes the resident pages of `range` out of the page table.
-    pub(super) fn drop_pages(&self, map: &mut Map, range: Range<u64>) {
-        while let Some((&va, _)) = map.resident.range(range.clone()).next() {
-            map.resident.remove(&va);
-            drop(self.table.unmap(va));
-        }
+    pub(super) fn resident(&self) -> &Arc<Resident> {
+        &self.resident
     }
 }
 
@@ -123,9 +99,4 @@ impl Drop for AddressSpace {
     fn drop(&mut self) {
         self.clear();
     }
-}
-
-/// The protection a page of `origin` gets in an area of protection `prot`.
-fn visible(prot: Prot, origin: Origin) -> Prot {
-    Prot { write: prot.write && origin == Origin::Owned, ..prot }
 }

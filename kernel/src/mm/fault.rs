@@ -1,19 +1,24 @@
 //! Demand paging: what happens when user code, or the kernel on its behalf, touches a page that is not there.
 //!
 //! ```text
-//!   resident, owned      the page table is behind (mprotect gave rights): give the page the area's protection
-//!   resident, borrowed   a load: as above; a store: copy the page, own the copy (copy on write)
-//!   absent, anonymous    a zeroed page
-//!   absent, object       the kernel object's page
-//!   absent, file         drop the lock, fetch the page, take the lock, look the area up again
+//!   resident, owned       the page table is behind (mprotect gave rights): give the page the area's protection
+//!   resident, borrowed    a load: as above; a store: copy the page, own the copy (copy on write)
+//!   absent, anonymous     a zeroed page
+//!   absent, object        the kernel object's page
+//!   absent, cached file   under the folio lock: a load borrows the folio's page, a store copies it.
+//!                         No valid folio: drop the mmap lock, fill it, look again
+//!   absent, other file    drop the mmap lock, read a copy, look again
 //! ```
-use super::address_space::{AddressSpace, Map, Origin};
-use super::file_page::{self, FilePage};
+use super::address_space::AddressSpace;
+use super::file_map::FileArea;
+use super::file_page::{self, Fetched, FilePage};
+use super::resident::Origin;
 use super::vma::{Backing, Vma};
 use super::{PAGE, page_floor};
 use base::memory::alloc_page_zeroed;
 use base::sync::Arc;
 use base::{Errno, Page, Result};
+use fs::iomap::{FolioLookup, with_valid_folio};
 use fs::vfs::File;
 
 /// How memory is touched.
@@ -48,6 +53,8 @@ impl FaultError {
     }
 }
 
+type FaultResult<T> = core::result::Result<T, FaultError>;
+
 /// What to do after a look at the maps.
 enum Step {
     Done,
@@ -57,18 +64,14 @@ enum Step {
 
 impl AddressSpace {
     /// Makes the page that holds `addr` accessible. Task context; may sleep. No lock of rank `Mmap` or above is held.
-    pub fn fault(&self, addr: u64, access: Access) -> core::result::Result<(), FaultError> {
+    pub fn fault(&self, addr: u64, access: Access) -> FaultResult<()> {
         let page = page_floor(addr);
         let mut fetched = None;
         loop {
-            let step = self.fault_locked(page, access, fetched.take());
-            match step? {
+            match self.fault_locked(page, access, fetched.take())? {
                 Step::Done => return Ok(()),
                 // The area may change meanwhile: the next round looks it up again and refuses a page that no longer fits.
-                Step::Fetch(file, pos) => {
-                    let content = file_page::fetch(&file, pos)?;
-                    fetched = Some((file, pos, content));
-                }
+                Step::Fetch(file, pos) => fetched = Some(file_page::fetch(file, pos)?),
             }
         }
     }
@@ -92,25 +95,18 @@ impl AddressSpace {
         loop {
             self.fault(addr, access).map_err(FaultError::errno)?;
             // Another thread may unmap it in between: then the next fault tells.
-            let map = self.lock();
-            let fits = map
-                .resident
-                .get(&page_floor(addr))
-                .is_some_and(|&origin| access != Access::Write || origin == Origin::Owned);
-            if fits && let Some(page) = self.page_at(page_floor(addr)) {
+            let found = self.resident().page(page_floor(addr));
+            if let Some((page, origin)) = found
+                && (access != Access::Write || origin == Origin::Owned)
+            {
                 return Ok(page);
             }
         }
     }
 
-    fn fault_locked(
-        &self,
-        va: u64,
-        access: Access,
-        fetched: Option<(Arc<File>, u64, FilePage)>,
-    ) -> core::result::Result<Step, FaultError> {
-        let mut map = self.lock();
-        let vma = map.vmas.find(va).ok_or(FaultError::NoArea)?.clone();
+    fn fault_locked(&self, va: u64, access: Access, fetched: Option<Fetched>) -> FaultResult<Step> {
+        let map = self.lock();
+        let vma = map.vmas.find(va).ok_or(FaultError::NoArea)?;
         let allowed = match access {
             Access::Read => vma.prot.read,
             Access::Write => vma.prot.write,
@@ -119,54 +115,76 @@ impl AddressSpace {
         if !allowed {
             return Err(FaultError::Denied);
         }
-        match map.resident.get(&va).copied() {
-            Some(Origin::Borrowed) if access == Access::Write => self.copy_on_write(&mut map, va, &vma)?,
-            Some(origin) => self.set_prot(va, origin, vma.prot),
-            None => return self.fill(&mut map, va, access, &vma, fetched),
+        match self.resident().origin(va) {
+            None => {}
+            Some(Origin::Borrowed(_)) if access == Access::Write => {
+                let copy = new_page()?;
+                if self.resident().break_cow(va, copy, vma.prot).map_err(no_memory)? {
+                    return Ok(Step::Done);
+                }
+                // A truncate has taken it away this moment.
+            }
+            Some(_) => {
+                self.resident().protect(va..va + PAGE, vma.prot);
+                return Ok(Step::Done);
+            }
         }
-        Ok(Step::Done)
+        self.fill(va, access, vma, fetched)
     }
 
-    /// Puts a page where there is none.
-    fn fill(
-        &self,
-        map: &mut Map,
-        va: u64,
-        access: Access,
-        vma: &Vma,
-        fetched: Option<(Arc<File>, u64, FilePage)>,
-    ) -> core::result::Result<Step, FaultError> {
+    /// Puts a page where there is none. The mmap lock is held.
+    fn fill(&self, va: u64, access: Access, vma: &Vma, fetched: Option<Fetched>) -> FaultResult<Step> {
         let delta = va - vma.range.start;
-        let (page, origin) = match &vma.backing {
-            Backing::Anonymous => (alloc_page_zeroed().map_err(|_| FaultError::NoMemory)?, Origin::Owned),
-            Backing::Pages { pages, first } => {
-                let page = pages.get(first + (delta / PAGE) as usize).ok_or(FaultError::Bus)?;
-                (page.clone(), Origin::Owned)
+        let page = match (&vma.backing, &vma.file_area) {
+            (Backing::Anonymous, _) => new_page()?,
+            (Backing::Pages { pages, first }, _) => {
+                pages.get(first + (delta / PAGE) as usize).ok_or(FaultError::Bus)?.clone()
             }
-            Backing::File { file, offset } => {
+            (Backing::File { file, offset }, area) => {
                 let pos = offset.checked_add(delta).ok_or(FaultError::Bus)?;
+                if let Some(area) = area {
+                    let done = self.map_folio(va, access, vma, area, pos / PAGE)?;
+                    return Ok(if done { Step::Done } else { Step::Fetch(file.clone(), pos) });
+                }
                 match fetched {
-                    Some((from, at, content)) if Arc::ptr_eq(&from, file) && at == pos => match content {
-                        FilePage::Copy(page) => (page, Origin::Owned),
-                        FilePage::Cached(page) => (page, Origin::Borrowed),
-                    },
+                    Some(Fetched { file: from, pos: at, page: FilePage::Copy(page) })
+                        if Arc::ptr_eq(&from, file) && at == pos =>
+                    {
+                        page
+                    }
                     _ => return Ok(Step::Fetch(file.clone(), pos)),
                 }
             }
         };
-        self.put_page(map, va, page, origin, vma.prot).map_err(|_| FaultError::NoMemory)?;
-        if origin == Origin::Borrowed && access == Access::Write {
-            self.copy_on_write(map, va, vma)?;
-        }
+        self.resident().put(va, page, Origin::Owned, vma.prot).map_err(no_memory)?;
         Ok(Step::Done)
     }
 
-    /// Replaces a borrowed page by a copy.
-    fn copy_on_write(&self, map: &mut Map, va: u64, vma: &Vma) -> core::result::Result<(), FaultError> {
-        let old = self.page_at(va).ok_or(FaultError::Bus)?;
-        let new = alloc_page_zeroed().map_err(|_| FaultError::NoMemory)?;
-        new.copy_from(0, &old, 0, PAGE as usize);
-        self.drop_pages(map, va..va + PAGE);
-        self.put_page(map, va, new, Origin::Owned, vma.prot).map_err(|_| FaultError::NoMemory)
+    /// Maps the folio at `index`: its page itself, or for a store a copy (MM-8). False: there is no valid folio. The mmap lock is held;
+    /// the invalidate lock, shared, and the folio lock are taken, and nothing else (MM-4).
+    fn map_folio(&self, va: u64, access: Access, vma: &Vma, area: &FileArea, index: u64) -> FaultResult<bool> {
+        let inode = area.inode().ok_or(FaultError::Bus)?;
+        // Before the folio is locked, so that reclaim may take any.
+        let copy = if access == Access::Write { Some(new_page()?) } else { None };
+        let mapped = with_valid_folio(inode, index, |folio| match copy {
+            Some(copy) => {
+                copy.copy_from(0, folio.page(), 0, PAGE as usize);
+                self.resident().put(va, copy, Origin::Owned, vma.prot)
+            }
+            None => self.resident().put(va, folio.page().clone(), Origin::Borrowed(area.number()), vma.prot),
+        });
+        match mapped {
+            FolioLookup::Valid(put) => put.map(|()| true).map_err(no_memory),
+            FolioLookup::Missing => Ok(false),
+            FolioLookup::PastEnd => Err(FaultError::Bus),
+        }
     }
+}
+
+fn new_page() -> FaultResult<Page> {
+    alloc_page_zeroed().map_err(no_memory)
+}
+
+fn no_memory(_: Errno) -> FaultError {
+    FaultError::NoMemory
 }

@@ -1,5 +1,6 @@
 //! mmap, munmap, mprotect, madvise and brk on an address space.
 use super::address_space::{AddressSpace, Map};
+use super::file_map::FileArea;
 use super::vma::{Backing, Vma};
 use super::{MMAP_MIN, page_ceil, page_floor};
 use base::{Errno, Result};
@@ -42,7 +43,13 @@ impl AddressSpace {
         let mut map = self.lock();
         let (start, replaced) = self.place(&mut map, request.placement, len)?;
         let (prot, shared, backing) = (request.prot, request.shared, request.backing);
-        map.vmas.insert(Vma { range: start..start + len, prot, shared, backing });
+        let range = start..start + len;
+        // Before the first fault: whatever a fault maps is found by truncates and evictions from then on.
+        let file_area = match &backing {
+            Backing::File { file, offset } => FileArea::register(self.resident(), range.clone(), file, *offset),
+            Backing::Anonymous | Backing::Pages { .. } => None,
+        };
+        map.vmas.insert(Vma { range, prot, shared, backing, file_area });
         drop(map);
         drop(replaced);
         Ok(start)
@@ -53,7 +60,7 @@ impl AddressSpace {
         let range = checked_range(addr, len).ok_or(Errno::EINVAL)?;
         let removed = {
             let mut map = self.lock();
-            self.drop_pages(&mut map, range.clone());
+            self.resident().drop_pages(range.clone());
             map.vmas.remove(range)
         };
         drop(removed);
@@ -82,9 +89,7 @@ impl AddressSpace {
             vma.prot = prot;
             map.vmas.insert(vma);
         }
-        for (&va, &origin) in map.resident.range(range) {
-            self.set_prot(va, origin, prot);
-        }
+        self.resident().protect(range, prot);
         Ok(())
     }
 
@@ -95,8 +100,8 @@ impl AddressSpace {
             return Ok(());
         }
         let range = checked_range(addr, len).ok_or(Errno::EINVAL)?;
-        let mut map = self.lock();
-        self.drop_pages(&mut map, range.clone());
+        let map = self.lock();
+        self.resident().drop_pages(range.clone());
         if map.vmas.covers(range) { Ok(()) } else { Err(Errno::ENOMEM) }
     }
 
@@ -129,9 +134,10 @@ impl AddressSpace {
                 return map.brk;
             }
             let prot = Prot { read: true, write: true, exec: false };
-            map.vmas.insert(Vma { range: grown, prot, shared: false, backing: Backing::Anonymous });
+            let backing = Backing::Anonymous;
+            map.vmas.insert(Vma { range: grown, prot, shared: false, backing, file_area: None });
         } else if new_end < old_end {
-            self.drop_pages(&mut map, new_end..old_end);
+            self.resident().drop_pages(new_end..old_end);
             map.vmas.remove(new_end..old_end);
         }
         map.brk = addr;
@@ -150,7 +156,7 @@ impl AddressSpace {
             }
             Placement::Fixed(addr) => {
                 let range = fixed_range(addr, len)?;
-                self.drop_pages(map, range.clone());
+                self.resident().drop_pages(range.clone());
                 Ok((addr, map.vmas.remove(range)))
             }
             Placement::FixedNoReplace(addr) => {

@@ -3,10 +3,12 @@
 //! | file | contents |
 //! |---|---|
 //! | `vma` | the areas of an address space: a sorted map of non-overlapping ranges (pure, no hardware) |
-//! | `address_space` | the areas, their resident pages and the page table, under the mmap lock |
+//! | `address_space` | the areas under the mmap lock, and the pages that they show |
+//! | `resident` | the pages that are in memory, and the page table, under a spin lock of their own |
 //! | `map` | mmap, munmap, mprotect, madvise, brk |
 //! | `fault` | demand paging and copy on write |
-//! | `file_page` | one page of a mapped file |
+//! | `file_map` | the mappings of a file, for truncates and evictions of its page cache |
+//! | `file_page` | one page of a mapped file, fetched |
 //! | `access` | typed reads and writes of user memory, C strings |
 //! | `iovec` | import of user iovecs; a cursor over them (pure) |
 //! | `user_io` | user memory as source and sink of file I/O |
@@ -15,10 +17,13 @@
 //!
 //! * Nothing in the kernel faults on user memory: a copy stops at the first byte that is not mapped, the address space faults
 //!   the page in with no lock held below the mmap lock, and the copy goes on.
-//! * The mmap lock (rank `Mmap`) is a leaf towards files: a page of a file is fetched with the lock dropped, and the area is
-//!   looked up again afterwards. References to files are let go with the lock dropped, because the last one may sleep (MM-9).
-//! * A page is *owned* by the address space or *borrowed* from the page cache. A borrowed page is never mapped writable; the
-//!   first store copies it (MM-8).
+//! * A fault takes the mmap lock, the invalidate lock shared and the folio lock, in this order, and no others (MM-4). The device
+//!   is not waited for under the mmap lock: a folio that is missing is filled with the lock dropped, and the area looked up again.
+//! * References to files are let go with the mmap lock dropped, because the last one may sleep (MM-9).
+//! * A page is *owned* by the address space or *borrowed* from the page cache. A borrowed page is the folio's own, so that every
+//!   write to the file shows at once (MM-5). It is never mapped writable; the first store to a private mapping copies it
+//!   (MM-8). The page cache takes borrowed pages back at any time, through its reverse map.
+//! * Files without a page cache (procfs, tmpfs) can be mapped privately: pages are copies, made at the first touch.
 //!
 //! # What it does not do
 //!
@@ -26,14 +31,19 @@
 mod access;
 mod address_space;
 mod fault;
+mod file_map;
 mod file_page;
 mod iovec;
 mod map;
+mod resident;
+#[cfg(test)]
+mod tests;
 mod user_io;
 mod vma;
 
-pub use address_space::AddressSpace;
+pub use address_space::{AddressSpace, limit_pins};
 pub use fault::{Access, FaultError};
+pub use file_map::cached_inode;
 pub use iovec::{IOV_MAX, IoVec, MAX_RW_COUNT};
 pub use map::{MapRequest, Placement, affordable};
 pub use user_io::{UserSink, UserSource};

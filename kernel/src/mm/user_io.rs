@@ -2,7 +2,8 @@
 //!
 //! Copies never fault: they stop at a page that is not there, and the file system calls `fault_in` with nothing locked
 //! (LOCK-6). Pinning gives the frames themselves to a device: the segment's handle keeps a frame even if the program unmaps it
-//! (R71), and a frame that a device writes is the address space's own, so that copy on write cannot leave the data behind.
+//! (R71), and a frame that a device writes is the address space's own, so that copy on write cannot leave the data behind. All
+//! pins together are limited; a frame that failed to be pinned stays charged until its request ends.
 use super::address_space::AddressSpace;
 use super::fault::Access;
 use super::iovec::IoVecCursor;
@@ -150,7 +151,8 @@ fn pin(mm: &AddressSpace, cursor: &mut IoVecCursor, len: usize, access: Access, 
         let Some((addr, piece)) = cursor.front() else { break };
         let offset = addr - page_floor(addr);
         let n = piece.min(len - done).min((PAGE - offset) as usize);
-        match mm.pin_page(addr, access) {
+        let pinned = out.charge(mm.pins, 1).and_then(|()| mm.pin_page(addr, access));
+        match pinned {
             Ok(page) => out.push(Segment { page, offset: offset as u32, len: n as u32 }),
             Err(_) if done > 0 => break,
             Err(e) => return Err(e),

@@ -1,5 +1,6 @@
 //! The areas of an address space: sorted, never overlapping, never empty.
 use super::PAGE;
+use super::file_map::FileArea;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use base::Page;
@@ -55,6 +56,8 @@ pub struct Vma {
     pub shared: bool,
     /// Where content comes from.
     pub backing: Backing,
+    /// The place of this area, and of those cut from it, among the mappings of a file with a page cache.
+    pub(super) file_area: Option<Arc<FileArea>>,
 }
 
 impl Vma {
@@ -67,6 +70,7 @@ impl Vma {
             prot: self.prot,
             shared: self.shared,
             backing: self.backing.advanced(start - self.range.start),
+            file_area: self.file_area.clone(),
         }
     }
 
@@ -174,7 +178,7 @@ mod tests {
     const RO: Prot = Prot { read: true, write: false, exec: false };
 
     fn anon(range: Range<u64>, prot: Prot) -> Vma {
-        Vma { range, prot, shared: false, backing: Backing::Anonymous }
+        Vma { range, prot, shared: false, backing: Backing::Anonymous, file_area: None }
     }
     fn ranges(tree: &VmaTree) -> Vec<Range<u64>> {
         tree.iter().map(|v| v.range.clone()).collect()
@@ -209,7 +213,7 @@ mod tests {
         let pages: Arc<[Page]> = (0..4).map(|_| Page::alloc_zeroed().unwrap()).collect();
         let mut tree = VmaTree::default();
         let backing = Backing::Pages { pages, first: 0 };
-        tree.insert(Vma { range: 0x1000..0x5000, prot: RW, shared: true, backing });
+        tree.insert(Vma { range: 0x1000..0x5000, prot: RW, shared: true, backing, file_area: None });
         tree.remove(0x2000..0x3000);
         let Backing::Pages { first, .. } = tree.find(0x3000).unwrap().backing else { panic!("backing changed") };
         assert_eq!(first, 2);

@@ -12,7 +12,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use base::sched::{self, Task};
 use base::sync::atomic::{AtomicBool, Ordering};
-use base::sync::{Arc, SpinLock};
+use base::sync::{Arc, SpinGuard, SpinLock};
 use base::{Errno, Result};
 
 /// Matches every waiter: `FUTEX_BITSET_MATCH_ANY`.
@@ -44,7 +44,8 @@ struct Waiter {
     task: Task,
 }
 
-type Bucket = SpinLock<Vec<(FutexKey, Arc<Waiter>)>>;
+type Entry = (FutexKey, Arc<Waiter>);
+type Bucket = SpinLock<Vec<Entry>>;
 
 /// Who waits on which word.
 pub struct FutexTable(Box<[Bucket]>);
@@ -87,18 +88,7 @@ impl FutexTable {
 
     /// Wakes up to `count` waiters of `key` whose bitset meets `bitset`; says how many.
     pub fn wake(&self, key: FutexKey, count: usize, bitset: u32) -> usize {
-        let mut bucket = self.bucket(key).lock();
-        let mut woken = 0;
-        bucket.retain(|(at, waiter)| {
-            let hit = woken < count && *at == key && waiter.bitset & bitset != 0;
-            if hit {
-                woken += 1;
-                waiter.woken.store(true, Ordering::Release);
-                waiter.task.unpark();
-            }
-            !hit
-        });
-        woken
+        wake_in(&mut self.bucket(key).lock(), key, count, bitset)
     }
 
     /// Wakes up to `wake` waiters of `from` and lets up to `requeue` more wait on `to` instead; says how many in all. With
@@ -110,28 +100,35 @@ impl FutexTable {
         (wake, requeue): (usize, usize),
         expected: Option<u32>,
     ) -> Result<usize> {
-        if let Some(expected) = expected
-            && mm.load_u32(from.addr)? != expected
-        {
-            return Err(Errno::EAGAIN);
-        }
-        let woken = self.wake(from, wake, MATCH_ANY);
-        let moved = self.take(from, requeue);
+        let mut bucket = self.lock_if_unchanged(mm, from, expected)?;
+        let woken = wake_in(&mut bucket, from, wake, MATCH_ANY);
+        let moved = take_from(&mut bucket, from, requeue);
+        drop(bucket);
         let count = moved.len();
         self.bucket(to).lock().extend(moved.into_iter().map(|waiter| (to, waiter)));
         Ok(woken + count)
     }
 
-    fn take(&self, key: FutexKey, most: usize) -> Vec<Arc<Waiter>> {
-        let mut taken = Vec::new();
-        self.bucket(key).lock().retain(|(at, waiter)| {
-            let hit = taken.len() < most && *at == key;
-            if hit {
-                taken.push(waiter.clone());
+    /// The locked bucket of `key`, if the word there is `expected`: who changes the word and then wakes finds the waiters either
+    /// where they were or where they went, but a requeue decided by the old word is never done after it. Errors: `EAGAIN`, `EFAULT`.
+    fn lock_if_unchanged(
+        &self,
+        mm: &AddressSpace,
+        key: FutexKey,
+        expected: Option<u32>,
+    ) -> Result<SpinGuard<'_, Vec<Entry>>> {
+        loop {
+            let bucket = self.bucket(key).lock();
+            let Some(expected) = expected else { return Ok(bucket) };
+            match hal::user::load_u32(key.addr) {
+                Some(word) if word == expected => return Ok(bucket),
+                Some(_) => return Err(Errno::EAGAIN),
+                None => {
+                    drop(bucket);
+                    mm.fault(key.addr, Access::Read).map_err(FaultError::errno)?;
+                }
             }
-            !hit
-        });
-        taken
+        }
     }
 
     /// Takes the waiter out, wherever a requeue has put it; false if a waker has taken it already.
@@ -155,6 +152,32 @@ impl FutexTable {
     fn bucket(&self, key: FutexKey) -> &Bucket {
         &self.0[key.bucket() % BUCKETS]
     }
+}
+
+fn wake_in(bucket: &mut Vec<Entry>, key: FutexKey, count: usize, bitset: u32) -> usize {
+    let mut woken = 0;
+    bucket.retain(|(at, waiter)| {
+        let hit = woken < count && *at == key && waiter.bitset & bitset != 0;
+        if hit {
+            woken += 1;
+            waiter.woken.store(true, Ordering::Release);
+            waiter.task.unpark();
+        }
+        !hit
+    });
+    woken
+}
+
+fn take_from(bucket: &mut Vec<Entry>, key: FutexKey, most: usize) -> Vec<Arc<Waiter>> {
+    let mut taken = Vec::new();
+    bucket.retain(|(at, waiter)| {
+        let hit = taken.len() < most && *at == key;
+        if hit {
+            taken.push(waiter.clone());
+        }
+        !hit
+    });
+    taken
 }
 
 impl Default for FutexTable {

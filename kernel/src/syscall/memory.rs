@@ -52,7 +52,8 @@ fn file_backing(context: &SyscallContext<'_>, fd: u32, offset: u64, prot: Prot, 
         return Err(Errno::EACCES);
     }
     let regular = file.inode.as_ref().is_some_and(|inode| inode.kind == fs::vfs::FileType::Regular);
-    if !regular || (shared && prot.write) {
+    // Copies, which is what a file without a page cache gives, cannot be shared.
+    if !regular || (shared && (prot.write || crate::mm::cached_inode(&file).is_none())) {
         return Err(Errno::ENODEV);
     }
     Ok(Backing::File { file, offset })

@@ -1,0 +1,146 @@
+//! The user mappings of a file, as its page cache sees them.
+//!
+//! Every mmap of a file with a page cache makes one [`FileArea`], shared by the pieces into which munmap and mprotect cut it: pieces
+//! never move, so one line "address for index" serves all. It is entered in the [`FileMappings`] of the file and leaves when
+//! the last piece is gone. Pages that it borrowed carry its number: what else has been mapped at its addresses since is left alone.
+//!
+//! # Who unmaps, and why nothing is missed
+//!
+//! A truncate calls `unmap` with the invalidate lock held exclusively; an eviction with the folio locked. A fault maps with both
+//! (the invalidate lock shared). So it maps before, and the page is found here; or after, and finds the folio gone or the
+//! file shorter (MM-6). The order of locks is: folio, list of the file, resident pages.
+use super::PAGE;
+use super::resident::Resident;
+use alloc::vec::Vec;
+use base::sync::{Arc, SpinLock};
+use core::any::Any;
+use core::ops::Range;
+use core::sync::atomic::{AtomicU64, Ordering};
+use fs::page_cache::{Mapping, ReverseMap};
+use fs::vfs::{File, Inode};
+
+/// One mmap of a file.
+pub struct FileArea {
+    record: Arc<Record>,
+    /// Keeps the inode, and with it the mapping that the record is entered in.
+    file: Arc<File>,
+}
+
+/// What the page cache needs to know of an area.
+struct Record {
+    number: u64,
+    resident: Arc<Resident>,
+    /// First address.
+    start: u64,
+    /// The folios, by index.
+    indices: Range<u64>,
+}
+
+impl FileArea {
+    /// Enters the mapping of `file` from byte `offset` on at `range`. `None` for a file without a page cache.
+    pub(super) fn register(
+        resident: &Arc<Resident>,
+        range: Range<u64>,
+        file: &Arc<File>,
+        offset: u64,
+    ) -> Option<Arc<FileArea>> {
+        // A plain counter: the number only has to be another one each time.
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let inode = cached_inode(file)?;
+        let first = offset / PAGE;
+        let record = Arc::new(Record {
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
+            resident: resident.clone(),
+            start: range.start,
+            indices: first..first.saturating_add((range.end - range.start) / PAGE),
+        });
+        enter(&inode.mapping, record.clone());
+        Some(Arc::new(FileArea { record, file: file.clone() }))
+    }
+
+    /// The mark of the pages it borrows.
+    pub(super) fn number(&self) -> u64 {
+        self.record.number
+    }
+
+    /// The file's inode.
+    pub(super) fn inode(&self) -> Option<&Arc<Inode>> {
+        self.file.inode.as_ref()
+    }
+}
+
+impl Drop for FileArea {
+    /// Its pages are gone already. The last reference of the file goes with it: no lock is held (MM-9).
+    fn drop(&mut self) {
+        if let Some(inode) = self.inode() {
+            leave(&inode.mapping, &self.record);
+        }
+    }
+}
+
+/// The inode of `file` if its pages come from a page cache.
+pub fn cached_inode(file: &File) -> Option<&Arc<Inode>> {
+    file.inode.as_ref().filter(|inode| inode.ops().iomap().is_some())
+}
+
+fn enter(mapping: &Mapping, record: Arc<Record>) {
+    mapping.update_reverse_map(|slot| {
+        if !slot.as_deref().and_then(FileMappings::of).is_some_and(|all| all.add(&record)) {
+            *slot = Some(Arc::new(FileMappings(SpinLock::new(alloc::vec![record]))));
+        }
+    });
+}
+
+fn leave(mapping: &Mapping, record: &Arc<Record>) {
+    mapping.update_reverse_map(|slot| {
+        if slot.as_deref().and_then(FileMappings::of).is_some_and(|all| all.remove(record)) {
+            *slot = None;
+        }
+    });
+}
+
+/// All mappings of one file.
+struct FileMappings(SpinLock<Vec<Arc<Record>>>);
+
+impl FileMappings {
+    fn of(rmap: &dyn ReverseMap) -> Option<&FileMappings> {
+        rmap.as_any().downcast_ref()
+    }
+    fn add(&self, record: &Arc<Record>) -> bool {
+        self.0.lock().push(record.clone());
+        true
+    }
+    /// Returns whether it was the last.
+    fn remove(&self, record: &Arc<Record>) -> bool {
+        let mut all = self.0.lock();
+        if let Some(at) = all.iter().position(|other| Arc::ptr_eq(other, record)) {
+            all.swap_remove(at);
+        }
+        all.is_empty()
+    }
+}
+
+impl ReverseMap for FileMappings {
+    /// Pages of the cache are never mapped writable, so there is nothing to protect and nothing dirty.
+    fn write_protect(&self, _index: u64) -> bool {
+        false
+    }
+    fn unmap(&self, indices: Range<u64>) -> bool {
+        self.0.lock().iter().for_each(|record| record.unmap(&indices));
+        false
+    }
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+impl Record {
+    fn unmap(&self, indices: &Range<u64>) {
+        let first = indices.start.max(self.indices.start);
+        let end = indices.end.min(self.indices.end);
+        if first < end {
+            let address = |index: u64| self.start + (index - self.indices.start) * PAGE;
+            self.resident.drop_borrowed(address(first)..address(end), self.number);
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! The pages that are in memory now, and the page table that shows them.
+//!
+//! Its lock is a leaf: the page cache takes pages of a file away from here with a folio locked or from an allocation that must not
+//! sleep, when the mmap lock is out of reach. Pages are *added* with the mmap lock held only, so that who holds it sees
+//! borrowed pages go at any moment, but none come.
+use super::PAGE;
+use alloc::collections::BTreeMap;
+use base::sync::SpinLock;
+use base::{Errno, Page, Result};
+use core::ops::Range;
+use hal::user::{PageTable, Prot};
+
+/// Whose page it is that a user address shows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Origin {
+    /// The address space's own, or a kernel object's that user code may write: mapped with the area's protection.
+    Owned,
+    /// The page cache's, mapped for the file area of this number: never writable; a store copies it first.
+    Borrowed(u64),
+}
+
+/// The resident pages of one address space.
+///
+/// # Invariants
+/// * a page is in the page table exactly if it is in `origins`;
+/// * a borrowed page is not writable in the page table.
+pub(super) struct Resident {
+    table: PageTable,
+    /// Every page in the page table. Ranges are taken down in time proportional to what is there, not to their size.
+    origins: SpinLock<BTreeMap<u64, Origin>>,
+}
+
+impl Resident {
+    /// No pages. Errors: `ENOMEM`.
+    pub fn new() -> Result<Resident> {
+        let table = PageTable::new().ok_or(Errno::ENOMEM)?;
+        Ok(Resident { table, origins: SpinLock::new(BTreeMap::new()) })
+    }
+
+    /// Makes the page table the one of the current task.
+    pub fn activate(&self) {
+        self.table.activate();
+    }
+
+    /// How many pages there are.
+    pub fn len(&self) -> usize {
+        self.origins.lock().len()
+    }
+
+    /// Whose page is at `va`, if there is one.
+    pub fn origin(&self, va: u64) -> Option<Origin> {
+        self.origins.lock().get(&va).copied()
+    }
+
+    /// The page at `va` and whose it is; the handle keeps the frame.
+    pub fn page(&self, va: u64) -> Option<(Page, Origin)> {
+        let origins = self.origins.lock();
+        let origin = *origins.get(&va)?;
+        self.table.query(va).map(|mapped| (mapped.page, origin))
+    }
+
+    /// Puts `page` at `va`, where nothing is. The mmap lock is held. Errors: `ENOMEM`.
+    pub fn put(&self, va: u64, page: Page, origin: Origin, prot: Prot) -> Result<()> {
+        let mut origins = self.origins.lock();
+        self.table.map(va, page, visible(prot, origin)).map_err(|()| Errno::ENOMEM)?;
+        origins.insert(va, origin);
+        Ok(())
+    }
+
+    /// Replaces the borrowed page at `va` by a copy of it in `copy` (MM-8). False if it is no longer there. The mmap lock is held.
+    /// Errors: `ENOMEM`.
+    pub fn break_cow(&self, va: u64, copy: Page, prot: Prot) -> Result<bool> {
+        let mut origins = self.origins.lock();
+        let Some(Origin::Borrowed(_)) = origins.get(&va) else { return Ok(false) };
+        let Some(old) = self.table.unmap(va) else { return Ok(false) };
+        origins.remove(&va);
+        copy.copy_from(0, &old, 0, PAGE as usize);
+        self.table.map(va, copy, visible(prot, Origin::Owned)).map_err(|()| Errno::ENOMEM)?;
+        origins.insert(va, Origin::Owned);
+        Ok(true)
+    }
+
+    /// Gives the pages of `range` what an area of protection `prot` allows them.
+    pub fn protect(&self, range: Range<u64>, prot: Prot) {
+        for (&va, &origin) in self.origins.lock().range(range) {
+            self.table.protect(va, visible(prot, origin));
+        }
+    }
+
+    /// Takes the pages of `range` away. The lock is let go between pages.
+    pub fn drop_pages(&self, range: Range<u64>) {
+        let next = || {
+            let mut origins = self.origins.lock();
+            let va = *origins.range(range.clone()).next()?.0;
+            origins.remove(&va);
+            Some(self.table.unmap(va))
+        };
+        while let Some(page) = next() {
+            drop(page);
+        }
+    }
+
+    /// Takes the pages of `range` away that are borrowed for file area `area`. Any task context; sleeps nowhere.
+    pub fn drop_borrowed(&self, range: Range<u64>, area: u64) {
+        let mut origins = self.origins.lock();
+        let mut from = range.start;
+        while let Some((&va, &origin)) = origins.range(from..range.end.max(from)).next() {
+            from = va + PAGE;
+            if origin == Origin::Borrowed(area) {
+                origins.remove(&va);
+                drop(self.table.unmap(va));
+            }
+        }
+    }
+}
+
+/// The protection a page of `origin` gets in an area of protection `prot`.
+fn visible(prot: Prot, origin: Origin) -> Prot {
+    Prot { write: prot.write && origin == Origin::Owned, ..prot }
+}
