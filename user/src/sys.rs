@@ -26,6 +26,13 @@ pub const ENOSYS: Errno = Errno(linux_raw_sys::errno::ENOSYS as i32);
 /// "Invalid argument".
 pub const EINVAL: Errno = Errno(linux_raw_sys::errno::EINVAL as i32);
 
+/// "No such device": the file cannot be mapped so.
+pub const ENODEV: Errno = Errno(linux_raw_sys::errno::ENODEV as i32);
+/// "Permission denied".
+pub const EACCES: Errno = Errno(linux_raw_sys::errno::EACCES as i32);
+/// "Bad address".
+pub const EFAULT: Errno = Errno(linux_raw_sys::errno::EFAULT as i32);
+
 /// The result of a call.
 pub type Result<T> = std::result::Result<T, Errno>;
 
@@ -160,6 +167,76 @@ pub fn count_stop() {
 #[repr(C, align(4096))]
 #[derive(Clone)]
 pub struct PageBuffer(pub [u8; PAGE]);
+
+/// How a file is mapped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct MapKind {
+    /// `PROT_WRITE`
+    pub write: bool,
+    /// `MAP_SHARED` instead of `MAP_PRIVATE`
+    pub shared: bool,
+}
+
+/// A mapping of a file from its first byte on. Bytes are read and written one at a time: the file may change under it.
+pub struct FileMap {
+    at: *mut u8,
+    len: usize,
+    mapped: usize,
+    write: bool,
+}
+
+impl FileMap {
+    /// `mmap` of `len` bytes.
+    pub fn new(fd: Fd, len: usize, kind: MapKind) -> Result<FileMap> {
+        let prot = abi::PROT_READ | if kind.write { abi::PROT_WRITE } else { 0 };
+        let flags = if kind.shared { abi::MAP_SHARED } else { abi::MAP_PRIVATE };
+        // SAFETY: a mapping at an address that the kernel chooses covers nothing that is in use.
+        let at = unsafe { call(abi::__NR_mmap, [0, len, prot as usize, flags as usize, fd as usize, 0]) }?;
+        Ok(FileMap { at: at as *mut u8, len, mapped: len, write: kind.write })
+    }
+    /// The byte at `offset`. Where the file has ended, the program dies of SIGBUS.
+    pub fn get(&self, offset: usize) -> u8 {
+        assert!(offset < self.mapped);
+        // SAFETY: inside the mapping; volatile, since the kernel may change the byte at any time.
+        unsafe { self.at.add(offset).read_volatile() }
+    }
+    /// Stores `byte` at `offset` of a writable mapping.
+    pub fn set(&mut self, offset: usize, byte: u8) {
+        assert!(offset < self.mapped && self.write);
+        // SAFETY: inside the mapping, which is writable.
+        unsafe { self.at.add(offset).write_volatile(byte) }
+    }
+    /// `mprotect` to readable and writable.
+    pub fn make_writable(&mut self) -> Result<()> {
+        let prot = (abi::PROT_READ | abi::PROT_WRITE) as usize;
+        // SAFETY: the range is this mapping's; more rights take nothing from anybody.
+        unsafe { call(abi::__NR_mprotect, [self.at as usize, self.mapped, prot, 0, 0, 0]) }?;
+        self.write = true;
+        Ok(())
+    }
+    /// Unmaps everything from `offset` on, a multiple of the page size.
+    pub fn cut(&mut self, offset: usize) -> Result<()> {
+        assert!(offset <= self.mapped && offset.is_multiple_of(PAGE));
+        // SAFETY: the pages are this mapping's; what remains is shorter from now on.
+        unsafe { call(abi::__NR_munmap, [self.at as usize + offset, self.mapped - offset, 0, 0, 0, 0]) }?;
+        self.mapped = offset;
+        Ok(())
+    }
+    /// `pwritev2` of the `len` bytes from `offset` on, whether the kernel can read them or not.
+    pub fn write_to(&self, offset: usize, len: usize, fd: Fd, pos: u64, flags: u32) -> Result<usize> {
+        assert!(offset + len <= self.len);
+        let iov = [self.at as usize + offset, len];
+        // SAFETY: the kernel only reads, and stops where nothing is mapped.
+        unsafe { call(abi::__NR_pwritev2, [fd as usize, iov.as_ptr() as usize, 1, pos as usize, 0, flags as usize]) }
+    }
+}
+
+impl Drop for FileMap {
+    fn drop(&mut self) {
+        // SAFETY: nothing refers to the pages any more.
+        let _ = unsafe { call(abi::__NR_munmap, [self.at as usize, self.mapped.max(1), 0, 0, 0, 0]) };
+    }
+}
 
 /// An aio context with its requests and buffers, which it owns until no request is in flight.
 pub struct AioQueue {
