@@ -11,15 +11,13 @@
 //! ```
 use super::address_space::AddressSpace;
 use super::file_map::FileArea;
-use super::file_page::{self, Fetched, FilePage};
+use super::file_page::{self, Fetched, FilePage, HeldFile};
 use super::resident::Origin;
 use super::vma::{Backing, Vma};
 use super::{PAGE, page_floor};
 use base::memory::alloc_page_zeroed;
-use base::sync::Arc;
 use base::{Errno, Page, Result};
 use fs::iomap::{FolioLookup, with_valid_folio};
-use fs::vfs::File;
 
 /// How memory is touched.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,16 +57,17 @@ type FaultResult<T> = core::result::Result<T, FaultError>;
 enum Step {
     Done,
     /// Fetch this page of the file with the lock dropped.
-    Fetch(Arc<File>, u64),
+    Fetch(HeldFile, u64),
 }
 
 impl AddressSpace {
     /// Makes the page that holds `addr` accessible. Task context; may sleep. No lock of rank `Mmap` or above is held.
     pub fn fault(&self, addr: u64, access: Access) -> FaultResult<()> {
         let page = page_floor(addr);
-        let mut fetched = None;
+        // Let go with no lock held: it may be the last reference of its file.
+        let mut fetched: Option<Fetched> = None;
         loop {
-            match self.fault_locked(page, access, fetched.take())? {
+            match self.fault_locked(page, access, fetched.as_ref())? {
                 Step::Done => return Ok(()),
                 // The area may change meanwhile: the next round looks it up again and refuses a page that no longer fits.
                 Step::Fetch(file, pos) => fetched = Some(file_page::fetch(file, pos)?),
@@ -104,7 +103,7 @@ impl AddressSpace {
         }
     }
 
-    fn fault_locked(&self, va: u64, access: Access, fetched: Option<Fetched>) -> FaultResult<Step> {
+    fn fault_locked(&self, va: u64, access: Access, fetched: Option<&Fetched>) -> FaultResult<Step> {
         let map = self.lock();
         let vma = map.vmas.find(va).ok_or(FaultError::NoArea)?;
         let allowed = match access {
@@ -133,7 +132,7 @@ impl AddressSpace {
     }
 
     /// Puts a page where there is none. The mmap lock is held.
-    fn fill(&self, va: u64, access: Access, vma: &Vma, fetched: Option<Fetched>) -> FaultResult<Step> {
+    fn fill(&self, va: u64, access: Access, vma: &Vma, fetched: Option<&Fetched>) -> FaultResult<Step> {
         let delta = va - vma.range.start;
         let page = match (&vma.backing, &vma.file_area) {
             (Backing::Anonymous, _) => new_page()?,
@@ -144,15 +143,15 @@ impl AddressSpace {
                 let pos = offset.checked_add(delta).ok_or(FaultError::Bus)?;
                 if let Some(area) = area {
                     let done = self.map_folio(va, access, vma, area, pos / PAGE)?;
-                    return Ok(if done { Step::Done } else { Step::Fetch(file.clone(), pos) });
+                    return Ok(if done { Step::Done } else { Step::Fetch(HeldFile::new(file), pos) });
                 }
                 match fetched {
                     Some(Fetched { file: from, pos: at, page: FilePage::Copy(page) })
-                        if Arc::ptr_eq(&from, file) && at == pos =>
+                        if from.is(file) && *at == pos =>
                     {
-                        page
+                        page.clone()
                     }
-                    _ => return Ok(Step::Fetch(file.clone(), pos)),
+                    _ => return Ok(Step::Fetch(HeldFile::new(file), pos)),
                 }
             }
         };

@@ -6,16 +6,39 @@ use crate::files::read_page_at;
 use base::memory::alloc_page_zeroed;
 use base::sync::Arc;
 use base::{Errno, Page};
-use fs::vfs::File;
+use fs::vfs::{File, fput_deferred};
 
 /// What a fault got for the page of `file` at `pos`, to be used by its next look at the maps.
 pub struct Fetched {
     /// The file.
-    pub file: Arc<File>,
+    pub file: HeldFile,
     /// Byte position, a multiple of the page size.
     pub pos: u64,
     /// The page.
     pub page: FilePage,
+}
+
+/// A file whose page is fetched. It may become its last reference, when the area is unmapped meanwhile; and whoever faults may hold an
+/// inode lock, as a write does. So it is let go by the release queue (MM-9).
+pub struct HeldFile(Option<Arc<File>>);
+
+impl HeldFile {
+    /// One more reference of `file`.
+    pub fn new(file: &Arc<File>) -> HeldFile {
+        HeldFile(Some(file.clone()))
+    }
+    /// Whether it is `file`.
+    pub fn is(&self, file: &Arc<File>) -> bool {
+        self.0.as_ref().is_some_and(|held| Arc::ptr_eq(held, file))
+    }
+}
+
+impl Drop for HeldFile {
+    fn drop(&mut self) {
+        if let Some(file) = self.0.take() {
+            fput_deferred(file);
+        }
+    }
 }
 
 /// A page of a file.
@@ -32,21 +55,21 @@ pub enum FilePage {
 
 /// The page of `file` at byte `pos`, a multiple of the page size. Bytes after the end of the file are zero; a page that lies
 /// wholly after it is refused (MM-6). Task context; may sleep; the mmap lock is not held.
-pub fn fetch(file: Arc<File>, pos: u64) -> Result<Fetched, FaultError> {
-    let page = match cached_inode(&file) {
-        Some(inode) => {
-            let folio = fs::iomap::fault_folio(inode, pos / PAGE).map_err(failed)?.ok_or(FaultError::Bus)?;
-            FilePage::Cached { _keep: folio.page().clone() }
-        }
-        None => {
-            let page = alloc_page_zeroed().map_err(failed)?;
-            match read_page_at(&file, pos, &page).map_err(failed)? {
-                0 => return Err(FaultError::Bus),
-                _ => FilePage::Copy(page),
-            }
-        }
-    };
+pub fn fetch(file: HeldFile, pos: u64) -> Result<Fetched, FaultError> {
+    let page = page_of(file.0.as_ref().ok_or(FaultError::Bus)?, pos)?;
     Ok(Fetched { file, pos, page })
+}
+
+fn page_of(file: &Arc<File>, pos: u64) -> Result<FilePage, FaultError> {
+    if let Some(inode) = cached_inode(file) {
+        let folio = fs::iomap::fault_folio(inode, pos / PAGE).map_err(failed)?.ok_or(FaultError::Bus)?;
+        return Ok(FilePage::Cached { _keep: folio.page().clone() });
+    }
+    let page = alloc_page_zeroed().map_err(failed)?;
+    match read_page_at(file, pos, &page).map_err(failed)? {
+        0 => Err(FaultError::Bus),
+        _ => Ok(FilePage::Copy(page)),
+    }
 }
 
 fn failed(error: Errno) -> FaultError {

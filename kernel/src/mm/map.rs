@@ -123,6 +123,8 @@ impl AddressSpace {
 
     /// Moves the end of the heap to `addr` if that can be done; returns where it is then.
     pub fn brk(&self, addr: u64) -> u64 {
+        // Before the lock, so that it is dropped after it: a program may have mapped files into its heap (MM-9).
+        let _removed;
         let mut map = self.lock();
         let (Some(old_end), Some(new_end)) = (page_ceil(map.brk), page_ceil(addr)) else { return map.brk };
         if addr < map.brk_start || new_end > map.mmap_top {
@@ -138,7 +140,7 @@ impl AddressSpace {
             map.vmas.insert(Vma { range: grown, prot, shared: false, backing, file_area: None });
         } else if new_end < old_end {
             self.resident().drop_pages(new_end..old_end);
-            map.vmas.remove(new_end..old_end);
+            _removed = map.vmas.remove(new_end..old_end);
         }
         map.brk = addr;
         addr

@@ -239,6 +239,18 @@ fn r27_2_a_write_from_a_mapping_that_overlaps_it() {
 }
 
 #[test]
+fn r27_an_extending_write_from_a_mapping_of_the_file() {
+    for way in WAYS {
+        let file = file_of(2);
+        let mm = mapped(&file, 3, RO, true);
+        assert_eq!(mm.fault(AT + 2 * PAGE, Access::Read), Err(FaultError::Bus));
+        let mut source = UserSource::single(&mm, AT + PAGE, PAGE).unwrap();
+        assert_eq!(write(&file, way, 2 * PAGE, &mut source), Ok(PS), "{way:?}");
+        assert_eq!((byte(&mm, AT + PAGE), byte(&mm, AT + 2 * PAGE)), (2, 2), "{way:?}");
+    }
+}
+
+#[test]
 fn a_read_into_a_private_mapping_of_the_same_file() {
     let file = file_of(2);
     let mm = mapped(&file, 2, RW, false);

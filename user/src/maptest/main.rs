@@ -167,9 +167,11 @@ fn source_ends() -> Result<(), String> {
     other.expect_pages(&[&[1, 1, 3]])
 }
 
+/// The second is this kernel's own: stores through shared mappings are not built.
 fn refusals() -> Result<(), String> {
     let pages = Pages::new("refused", 1)?;
-    let mut shared = pages.map(1, SHARED)?;
+    let read_only = File::open(&pages.path).map_err(|e| e.to_string())?;
+    let mut shared = FileMap::new(read_only.as_raw_fd(), PAGE, SHARED).map_err(|e| format!("mmap: {e:?}"))?;
     same("mprotect", shared.make_writable(), Err(EACCES))?;
     let writable = FileMap::new(pages.fd(), PAGE, MapKind { write: true, shared: true });
     same("shared and writable", writable.err(), Some(ENODEV))
