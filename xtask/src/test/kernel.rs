@@ -30,9 +30,7 @@ fn on_cpu(tally: &mut Tally, kernel: &Path, disk: &Path, cpu: &'static str) -> R
         machine.cpu = cpu;
         let outcome = machine.run(&mut nowhere)?;
         let before = done.len();
-        for line in &outcome.console.lines {
-            let Some((name, rest)) = line.strip_prefix("test ").and_then(|l| l.split_once(" ... ")) else { continue };
-            let passed = rest.ends_with("ok");
+        for (name, passed) in results(&outcome.console.lines) {
             println!("test {name} ({cpu}) ... {}", if passed { "ok" } else { "FAILED" });
             tally.passed += u32::from(passed);
             tally.failed += u32::from(!passed);
@@ -48,5 +46,31 @@ fn on_cpu(tally: &mut Tally, kernel: &Path, disk: &Path, cpu: &'static str) -> R
         if done.len() == before {
             bail!("{cpu}: the kernel ended ({:?}) outside a test", outcome.end);
         }
+    }
+}
+
+/// The tests that began, and whether each passed. What a test logs stands between its name and its result; one without a
+/// result ended the machine.
+fn results(lines: &[String]) -> Vec<(&str, bool)> {
+    let mut results: Vec<(&str, bool)> = Vec::new();
+    for line in lines {
+        if let Some((name, rest)) = line.strip_prefix("test ").and_then(|l| l.split_once(" ... ")) {
+            results.push((name, rest == "ok"));
+        } else if line == "ok"
+            && let Some((_, passed)) = results.last_mut()
+        {
+            *passed = true;
+        }
+    }
+    results
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_result_counts_wherever_it_stands_and_a_missing_one_fails() {
+        let lines = ["test a ... ok", "test b ... [ 0.1] INFO a disk", "ok", "test c ... [ 0.2] INFO", "panic"];
+        let lines: Vec<String> = lines.map(String::from).to_vec();
+        assert_eq!(super::results(&lines), [("a", true), ("b", true), ("c", false)]);
     }
 }
