@@ -39,6 +39,8 @@ const STUB_SIZE: usize = 16;
 // One stub a vector. The CPU pushes an error code for 8, 10-14, 17, 21, 29 and 30.
 global_asm!(
     ".balign 16",
+    // Global: the table that refers to it may be compiled into another object than this.
+    ".globl hal_vector_stubs",
     "hal_vector_stubs:",
     ".set vector, 0",
     ".rept 256",
