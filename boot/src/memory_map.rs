@@ -17,6 +17,7 @@ pub fn subtract(usable: Range<u64>, taken: &[Range<u64>], mut emit: impl FnMut(R
 }
 
 #[cfg(test)]
+#[allow(clippy::single_range_in_vec_init, reason = "lists of ranges, of which some have one")]
 mod tests {
     use super::subtract;
 

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use base::sync::Arc;
 use fs::page_cache::{CacheLimits, PageCache};
 use fs::vfs::{OpenFlags, Site, Vfs};
-use hal::bare::{self, BootInfo, power};
+use hal::bare::{self, BootInfo};
 use hal::{mem, time};
 use log::{error, info, warn};
 
@@ -32,7 +32,7 @@ fn main() -> ! {
     {
         let status = run();
         info!("power off");
-        power::exit(if status.is_ok() { power::SUCCESS } else { power::FAILURE })
+        bare::power::exit(if status.is_ok() { bare::power::SUCCESS } else { bare::power::FAILURE })
     }
 }
 

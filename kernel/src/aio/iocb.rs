@@ -1,6 +1,5 @@
 //! The ABI's iocb and its validation.
 use base::{Errno, Result};
-use linux_raw_sys::general as abi;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// `struct iocb`
@@ -83,7 +82,7 @@ fn valid_priority(priority: u16) -> bool {
     }
 }
 
-const _: () = assert!(size_of::<Iocb>() == size_of::<abi::__u64>() * 8);
+const _: () = assert!(size_of::<Iocb>() == 64, "the size in the ABI");
 
 #[cfg(test)]
 mod tests {

@@ -61,8 +61,7 @@ pub fn start_program(system: &Arc<System>, program: Program, stdio: &Arc<File>) 
 
 /// Lays the program out in the active address space `mm`, which is empty. Errors: `ENOEXEC`, `E2BIG`, `ENOMEM`, `EIO`.
 fn load(mm: &AddressSpace, program: &Program) -> Result<UserContext> {
-    let mut head = Vec::new();
-    head.resize(HEAD_LEN, 0);
+    let mut head = alloc::vec![0; HEAD_LEN];
     let n = crate::files::read_at(&program.file, 0, &mut head)?;
     let image = Image::parse(head.get(..n).unwrap_or_default())?;
     for segment in &image.segments {

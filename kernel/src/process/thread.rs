@@ -160,6 +160,7 @@ impl Thread {
     }
 }
 
+#[expect(clippy::misnamed_getters, reason = "the file system asks for the effective ids")]
 impl Caller for Thread {
     fn uid(&self) -> u32 {
         self.process.credentials.lock().euid
