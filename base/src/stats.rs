@@ -84,8 +84,6 @@ gauges! {
     WtFolios => "wt_folios",
     /// Holders of write-freeze protection.
     FreezeHolders => "freeze_holders",
-    /// Byte ranges locked.
-    RangeLocks => "range_locks",
 }
 
 static LEVELS: [AtomicU64; GAUGES.len()] = [const { AtomicU64::new(0) }; GAUGES.len()];
@@ -116,9 +114,9 @@ mod tests {
         add(Counter::UnknownSyscalls, 2);
         count(Counter::UnknownSyscalls);
         assert_eq!(get(Counter::UnknownSyscalls) - before, 3);
-        raise(Gauge::RangeLocks);
-        assert_eq!(level(Gauge::RangeLocks), 1);
-        lower(Gauge::RangeLocks);
-        assert_eq!(level(Gauge::RangeLocks), 0);
+        raise(Gauge::FreezeHolders);
+        assert_eq!(level(Gauge::FreezeHolders), 1);
+        lower(Gauge::FreezeHolders);
+        assert_eq!(level(Gauge::FreezeHolders), 0);
     }
 }

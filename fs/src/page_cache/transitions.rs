@@ -4,6 +4,7 @@
 //! looks at the word without a lock sees one step (I2).
 use super::state::{ATTACHED, DIRTY_ALL, REFERENCED, State, WRITEBACK, WT, dirty_bits};
 use super::{Folio, FolioGuard, Mapping, Tag};
+use base::stats::{self, Gauge};
 use base::sync::Arc;
 use base::sync::atomic::Ordering;
 
@@ -41,6 +42,7 @@ impl FolioGuard<'_> {
         }
         if wt && !old.wt() {
             mapping.cache.wt_started();
+            stats::raise(Gauge::WtFolios);
         }
         if old.dirty() && !folio.state().dirty() {
             tree.clear_tag(folio.index(), Tag::Dirty);
@@ -62,6 +64,9 @@ impl Mapping {
         tree.clear_tag(folio.index(), Tag::Writeback);
         let old = folio.clear_and_wake(WRITEBACK | WT);
         drop(tree);
+        if old.wt() {
+            stats::lower(Gauge::WtFolios);
+        }
         self.cache.writeback_ended(old.wt());
     }
 

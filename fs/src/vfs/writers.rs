@@ -1,6 +1,7 @@
 //! Who may write to a super block: the count that keeps it writable (RO-1, UMT-1) and the protection that freeze waits for
 //! (A19). Two different things: a file open for writing holds the first for its whole life, a request holds the second.
 use super::SuperBlock;
+use base::stats::{self, Gauge};
 use base::sync::atomic::{AtomicU64, Ordering};
 use base::sync::{Arc, WaitQueue};
 use base::{Errno, Result};
@@ -157,16 +158,21 @@ impl FreezeGuard {
         if !gate.try_enter() {
             gate.wait.wait_until(|| gate.try_enter());
         }
-        FreezeGuard { sb: sb.clone(), level }
+        FreezeGuard::entered(sb, level)
     }
     /// Enters `level` if that needs no sleep.
     pub fn try_enter(sb: &Arc<SuperBlock>, level: FreezeLevel) -> Option<FreezeGuard> {
-        sb.freeze.0[level as usize].try_enter().then(|| FreezeGuard { sb: sb.clone(), level })
+        sb.freeze.0[level as usize].try_enter().then(|| FreezeGuard::entered(sb, level))
+    }
+    fn entered(sb: &Arc<SuperBlock>, level: FreezeLevel) -> FreezeGuard {
+        stats::raise(Gauge::FreezeHolders);
+        FreezeGuard { sb: sb.clone(), level }
     }
 }
 
 impl Drop for FreezeGuard {
     fn drop(&mut self) {
+        stats::lower(Gauge::FreezeHolders);
         let gate = &self.sb.freeze.0[self.level as usize];
         // The freezer set CLOSED before it looked at the count: the last holder sees it here, or the freezer sees zero there.
         if gate.word.fetch_sub(1, Ordering::AcqRel) == CLOSED + 1 {
