@@ -24,6 +24,9 @@ fn panic(info: &PanicInfo) -> ! {
         "state: in interrupt {}, interrupts on {interrupts}, {memory:?}\n",
         irq::in_interrupt()
     ));
+    base::sync::rank::for_each_held(|rank, key| {
+        console::write_fmt_unlocked(format_args!("held: {rank:?} lock, key {key}\n"));
+    });
     let mut left = MAX_ADDRESSES;
     backtrace::scan(|address| {
         if left > 0 {
