@@ -33,8 +33,11 @@ fn features_are_refused_by_name() {
     ];
     for (extra, errno) in cases {
         let image = Image::make("64M", 4096, extra);
-        let mounted = ext4::mount(FileDisk::open(&image.path), 1, MountOptions::default());
-        assert_eq!(mounted.err(), Some(errno), "{extra:?}");
+        for read_only in [false, true] {
+            let options = MountOptions { read_only, ..MountOptions::default() };
+            let mounted = ext4::mount(FileDisk::open(&image.path), 1, options);
+            assert_eq!(mounted.err(), Some(errno), "{extra:?}, read-only: {read_only}");
+        }
     }
 }
 

@@ -46,7 +46,9 @@ pub struct Ext4Super {
 /// `EROFS` (the device is read-only and the mount is not), `EIO`, `ENOMEM`.
 pub fn mount(device: Arc<dyn BlockDevice>, dev: u64, options: MountOptions) -> Result<Arc<SuperBlock>> {
     let raw = read_super(&device)?;
-    let read_only = options.read_only || allowed_features(&device, &raw)? == Access::ReadOnly;
+    // Looked at for a read-only mount too: what is not understood cannot be read either.
+    let access = allowed_features(&device, &raw)?;
+    let read_only = options.read_only || access == Access::ReadOnly;
     if device.limits().read_only && !read_only {
         return Err(Errno::EROFS);
     }
