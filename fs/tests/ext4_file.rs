@@ -1,12 +1,13 @@
 //! Regular files through the whole stack, over real images: every way to write, compared with a model in memory, with `debugfs` and
 //! with `e2fsck`.
 mod common;
+use base::Errno;
 use common::Image;
 use fs::caller::KernelCaller;
 use fs::ext4::{self, ROOT_INO};
 use fs::io::{SliceSink, SliceSource};
 use fs::kiocb::{IoFlags, Kiocb, Outcome};
-use fs::vfs::{FallocMode, File, FileType, Inode, OpenFlags, SuperBlock, SyncKind};
+use fs::vfs::{FallocMode, File, FileType, Inode, OpenFlags, SuperBlock, SyncKind, Whence};
 use std::sync::Arc;
 
 fn create(sb: &Arc<SuperBlock>, name: &str) -> Arc<File> {
@@ -221,4 +222,37 @@ fn unlinked_files_and_full_disks_give_everything_back() {
     drop(root);
     end(&sb);
     image.check();
+}
+
+#[test]
+fn data_and_holes_are_found_on_the_disk_and_in_the_cache() {
+    const MIB: u64 = 1 << 20;
+    for block in [1024, 4096] {
+        let image = Image::make("16M", block, &[]);
+        let (sb, _disk) = image.mount();
+        let file = create(&sb, "sparse");
+        write(&file, MIB, &[1; 8192], IoFlags::WRITETHROUGH);
+        write(&file, 2 * MIB, &[2; 4096], IoFlags::empty());
+        let mode = FallocMode::Allocate { keep_size: false };
+        file.ops().fallocate(&file, mode, 3 * MIB, MIB, &KernelCaller).expect("allocated");
+        let seek = |from, whence| fs::vfs::seek(&file, from as i64, whence);
+        let expected = |cached: bool| {
+            assert_eq!(seek(0, Whence::Data), Ok(MIB), "cached: {cached}");
+            assert_eq!(seek(MIB + 5, Whence::Data), Ok(MIB + 5));
+            assert_eq!(seek(MIB + 8192, Whence::Data), Ok(2 * MIB));
+            assert_eq!(seek(2 * MIB + 4096, Whence::Data), Err(Errno::ENXIO));
+            assert_eq!(seek(4 * MIB, Whence::Data), Err(Errno::ENXIO));
+            assert_eq!(seek(0, Whence::Hole), Ok(0));
+            assert_eq!(seek(MIB, Whence::Hole), Ok(MIB + 8192));
+            assert_eq!(seek(2 * MIB + 1, Whence::Hole), Ok(2 * MIB + 4096));
+            assert_eq!(seek(4 * MIB - 1, Whence::Hole), Ok(4 * MIB - 1));
+        };
+        // Dirty, its blocks unwritten; then on the device, its blocks mapped.
+        expected(true);
+        inode(&file).ops().fsync(inode(&file), SyncKind::All).expect("fsync");
+        expected(false);
+        drop(file);
+        end(&sb);
+        image.check();
+    }
 }

@@ -6,7 +6,7 @@
 //! | write-through, or any integrity flag (FLAG-8) | `iomap::writethrough_write` |
 //! | else | `iomap::buffered_write`, `buffered_read` |
 use super::limited::Limited;
-use super::{Ext4Inode, fsync, truncate};
+use super::{Ext4Inode, fsync, seek, truncate};
 use crate::caller::Caller;
 use crate::io::{IoSink, IoSource};
 use crate::iomap::{self, InodeLock, IomapOps, WriteRequest};
@@ -94,6 +94,10 @@ impl FileOps for Ext4File {
         let _freeze = FreezeGuard::enter(&inode.sb, FreezeLevel::Write);
         let _lock = inode.lock.write();
         allocate(inode, pos, len, keep_size, caller)
+    }
+
+    fn seek_extent(&self, file: &File, from: u64, data: bool) -> Result<u64> {
+        seek::seek_extent(inode_of(file)?, from, data)
     }
 }
 

@@ -19,6 +19,7 @@
 //! | `namei`, `rename`, `symlink` | operations on names |
 //! | `map`, `unconverted` | the iomap side of a regular file; what its conversions have in reserve |
 //! | `file`, `limited` | open regular files: read, write, fallocate |
+//! | `seek` | where data and holes begin |
 //! | `truncate` | shrinking, growing, and the end of an inode |
 //! | `fsync` | durability of one inode |
 //! | `queues` | the work queues of finished I/O |
@@ -60,6 +61,7 @@ pub mod orphan;
 mod queues;
 mod raw_inode;
 mod rename;
+mod seek;
 mod special;
 mod super_block;
 mod symlink;
