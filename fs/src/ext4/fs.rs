@@ -6,7 +6,7 @@ use super::orphan::Orphans;
 use super::queues::Queues;
 use super::super_block::Ext4Super;
 use super::txn::TxnState;
-use crate::iomap::SharedFlush;
+use crate::iomap::{SharedFlush, Ticket};
 use crate::vfs::SuperBlock;
 use base::block::BlockDevice;
 use base::sync::atomic::{AtomicU32, Ordering};
@@ -16,6 +16,7 @@ use base::{Errno, Result};
 const READ_ONLY: u32 = 1;
 const SHUT_DOWN: u32 = 2;
 const DAMAGED: u32 = 4;
+const FAILED: u32 = 8;
 
 /// A mounted ext4. Shared by its inodes; the VFS holds it through [`Ext4Super`].
 pub struct Ext4Fs {
@@ -116,6 +117,43 @@ impl Ext4Fs {
         Errno::EUCLEAN
     }
 
+    /// The error policy (DUR-9): the device refused metadata or a flush. Logs it once, refuses changes from now on (SHD-2) and notes
+    /// the error in the superblock, if the device takes that. Gives `EIO` to hand on. Lack of memory is no such failure and is
+    /// handed on as it is. Task context; no extent, allocator or block lock held.
+    pub(super) fn io_failed(&self, what: &str, error: Errno) -> Errno {
+        if error == Errno::ENOMEM {
+            return error;
+        }
+        if self.state.fetch_or(READ_ONLY | FAILED, Ordering::AcqRel) & FAILED == 0 {
+            log::error!("ext4 {}: {what} failed: {error}; no more changes are made", self.device.name());
+            if let Some(sb) = self.super_block() {
+                sb.force_read_only();
+            }
+            self.record_error();
+        }
+        Errno::EIO
+    }
+
+    /// Whether damage was found, or metadata or a flush failed, since mount: only `e2fsck` clears that.
+    pub fn has_errors(&self) -> bool {
+        self.state.load(Ordering::Acquire) & (DAMAGED | FAILED) != 0
+    }
+
+    /// `EIO` once metadata or a flush has failed: what is not durable by then is not said to become it. Also after a shutdown.
+    pub(super) fn check_can_commit(&self) -> Result<()> {
+        if self.state.load(Ordering::Acquire) & (SHUT_DOWN | FAILED) != 0 { Err(Errno::EIO) } else { Ok(()) }
+    }
+
+    /// Makes writes that completed before `ticket` durable. Task context, no extent lock held. Errors: `EIO`, by the error policy.
+    pub(super) fn flush_device(&self, ticket: Ticket) -> Result<()> {
+        self.flush.flush(ticket).map_err(|error| self.io_failed("a flush", error))
+    }
+
+    /// Writes those of `blocks` (ascending) that are dirty. As [`Self::flush_device`].
+    pub(super) fn write_metadata(&self, blocks: &[u64]) -> Result<()> {
+        self.meta.write_some(blocks).map_err(|error| self.io_failed("a write of metadata", error))
+    }
+
     /// Whether damage was found since mount.
     pub fn is_damaged(&self) -> bool {
         self.state.load(Ordering::Acquire) & DAMAGED != 0
@@ -125,8 +163,8 @@ impl Ext4Fs {
     /// May sleep; no extent, allocator or block lock held. Errors: `EIO`.
     pub fn write_back_metadata(&self) -> Result<()> {
         self.check_not_shut_down()?;
-        self.flush.flush(self.flush.ticket())?;
-        self.meta.write_all()
+        self.flush_device(self.flush.ticket())?;
+        self.meta.write_all().map_err(|error| self.io_failed("a write of metadata", error))
     }
 
     /// `EIO` after a forced shutdown.

@@ -9,26 +9,26 @@ use base::Result;
 /// Errors: `EIO`, `EROFS`.
 pub fn commit_inode(own: &Ext4Inode, inode: &Inode, kind: SyncKind) -> Result<()> {
     let fs = &own.fs;
-    fs.check_not_shut_down()?;
+    fs.check_can_commit()?;
     let data = fs.flush.ticket();
     if kind == SyncKind::All {
         inode::write_dirty(inode)?;
     }
     if !own.pending.waits(&fs.txn, kind) {
-        return fs.flush.flush(inode.written.ticket().unwrap_or(data));
+        return fs.flush_device(inode.written.ticket().unwrap_or(data));
     }
     let set = own.pending.snapshot();
     // CRA-1: the data first, or a cut could leave metadata that exposes blocks without it.
-    fs.flush.flush(data)?;
+    fs.flush_device(data)?;
     fs.seal_groups()?;
     let own_block = fs.inode_slot(own.ino)?.0.number();
     let mut blocks: Vec<u64> = set.blocks.iter().copied().filter(|&b| b != own_block).collect();
     blocks.extend(fs.meta.dirty_in(fs.geo.desc_table()));
     blocks.sort_unstable();
     blocks.dedup();
-    fs.meta.write_some(&blocks)?;
-    fs.meta.write_some(&[own_block])?;
-    fs.flush.flush(fs.flush.ticket())?;
+    fs.write_metadata(&blocks)?;
+    fs.write_metadata(&[own_block])?;
+    fs.flush_device(fs.flush.ticket())?;
     own.pending.committed(set.upto);
     base::stats::count(base::stats::Counter::Commits);
     if let Some(inode) = inode.mapping.host() {
@@ -44,7 +44,7 @@ pub fn sync_inode(own: &Ext4Inode, inode: &Inode, kind: SyncKind) -> Result<()> 
         return commit_inode(own, inode, kind);
     }
     match inode.written.ticket() {
-        Some(ticket) => own.fs.flush.flush(ticket),
+        Some(ticket) => own.fs.flush_device(ticket),
         None => Ok(()),
     }
 }

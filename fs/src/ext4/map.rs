@@ -10,7 +10,7 @@ use super::inode::InodeCore;
 use super::txn::{Credits, Handle};
 use super::{Ext4Inode, fsync};
 use crate::caller::Caller;
-use crate::iomap::{Iomap, IomapKind, IomapOps, SharedFlush};
+use crate::iomap::{Iomap, IomapKind, IomapOps, SharedFlush, Ticket};
 use crate::vfs::{Inode, SyncKind};
 use base::block::{BlockDevice, SECTOR_SIZE, Sector};
 use base::sync::Arc;
@@ -121,6 +121,10 @@ impl IomapOps for Ext4Inode {
     fn metadata_pending(&self, _inode: &Inode, kind: SyncKind) -> bool {
         if kind == SyncKind::All { self.waits() } else { self.pending.waits(&self.fs.txn, kind) }
     }
+    fn flush(&self, ticket: Ticket) -> Result<()> {
+        self.fs.flush_device(ticket)
+    }
+
     fn commit(&self, inode: &Inode, kind: SyncKind) -> Result<()> {
         fsync::commit_inode(self, inode, kind)
     }

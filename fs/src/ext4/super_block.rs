@@ -182,8 +182,20 @@ impl Ext4Fs {
             raw.mtime = (Timespec::now().sec as u32).into();
         })?;
         drop(handle);
-        self.meta.write_all()?;
-        self.flush.flush(self.flush.ticket())
+        self.meta.write_all().map_err(|error| self.io_failed("a write of metadata", error))?;
+        self.flush_device(self.flush.ticket())
+    }
+
+    /// Notes in the superblock on the disk that there was an error, as far as the device takes it: who mounts next is told.
+    pub(super) fn record_error(&self) {
+        let mut handle = self.begin_unchecked();
+        let noted = self.update_super(&mut handle, |raw| raw.state = (raw.state.get() | STATE_ERROR).into());
+        drop(handle);
+        let block = SUPER_OFFSET >> self.geo.block_bits;
+        let written = noted.and_then(|()| self.meta.write_some(&[block]));
+        if let Err(error) = written.and_then(|()| self.flush.flush(self.flush.ticket())) {
+            log::error!("ext4 {}: the error could not be noted on the disk: {error}", self.device.name());
+        }
     }
 
     /// Brings the superblock's counters up to date; `clean` also marks the image as unmounted in order.
@@ -192,16 +204,17 @@ impl Ext4Fs {
             let state = self.groups.state.lock();
             (state.free_blocks, state.free_inodes)
         };
-        let damaged = self.is_damaged();
+        let (damaged, errors) = (self.is_damaged(), self.has_errors());
         let mut handle = self.begin_unchecked();
         self.update_super(&mut handle, |raw| {
-            if damaged {
+            if errors {
                 raw.state = (raw.state.get() | STATE_ERROR).into();
-            } else {
+            }
+            if !damaged {
                 raw.free_blocks_count_lo = (free_blocks as u32).into();
                 raw.free_blocks_count_hi = ((free_blocks >> 32) as u32).into();
                 raw.free_inodes_count = (free_inodes as u32).into();
-                if clean {
+                if clean && !errors {
                     raw.state = (raw.state.get() | STATE_CLEAN).into();
                 }
             }
@@ -219,7 +232,7 @@ impl Ext4Fs {
         }
         self.store_super(clean)?;
         self.write_back_metadata()?;
-        self.flush.flush(self.flush.ticket())?;
+        self.flush_device(self.flush.ticket())?;
         self.txn.set_durable(upto);
         base::stats::count(base::stats::Counter::Commits);
         Ok(())
@@ -277,7 +290,7 @@ impl SuperOps for Ext4Super {
 
     fn sync(&self) -> Result<()> {
         if self.fs.is_read_only() {
-            return self.fs.check_not_shut_down();
+            return self.fs.check_can_commit();
         }
         let Some(sb) = self.fs.super_block() else { return Ok(()) };
         let data = iomap::sync_data(&sb);
@@ -286,8 +299,8 @@ impl SuperOps for Ext4Super {
     }
 
     fn unmount(&self) -> Result<()> {
-        if self.fs.is_damaged() {
-            return self.fs.commit_all(false);
+        if self.fs.has_errors() {
+            return self.give_up();
         }
         if self.fs.is_read_only() {
             return Ok(());
@@ -314,9 +327,20 @@ impl SuperOps for Ext4Super {
 }
 
 impl Ext4Super {
+    /// The end of a file system with errors: what is changed in memory is written as far as that goes, and not marked clean.
+    fn give_up(&self) -> Result<()> {
+        self.fs.queues.completion.close();
+        self.fs.queues.sync.close();
+        let result = self.fs.commit_all(false);
+        if let Some(sb) = self.fs.super_block() {
+            sb.inodes().dirty().iter().for_each(inode::unpin);
+        }
+        result
+    }
+
     fn remount_writable(&self) -> Result<()> {
         let writable = self.fs.with_super(|raw| matches!(geometry::check_features(raw), Verdict::Writable))?;
-        if self.fs.is_damaged() || !writable || self.fs.device.limits().read_only {
+        if self.fs.has_errors() || !writable || self.fs.device.limits().read_only {
             return Err(Errno::EROFS);
         }
         self.fs.set_read_only(false);

@@ -203,11 +203,7 @@ impl Finished {
         if let Some(kind) = self.owes.take() {
             base::anchor!("F5", self.inode.ino);
             let iomap = iomap_of(&self.inode);
-            let durable = if self.full_commit {
-                iomap.commit(&self.inode, kind)
-            } else {
-                iomap.shared_flush().flush(self.ticket)
-            };
+            let durable = if self.full_commit { iomap.commit(&self.inode, kind) } else { iomap.flush(self.ticket) };
             if let Err(error) = durable {
                 self.inode.sb.record_error(&self.inode, error);
                 self.result = Err(error);

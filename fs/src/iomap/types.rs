@@ -1,5 +1,5 @@
 //! The mapping of a file range to the device.
-use super::SharedFlush;
+use super::{SharedFlush, Ticket};
 use crate::vfs::{Inode, SyncKind};
 use base::Result;
 use base::block::{BlockDevice, Sector};
@@ -86,6 +86,12 @@ pub trait IomapOps: Send + Sync {
 
     /// The device's flushes, shared by all that wait for one (DUR-8). One object for each device.
     fn shared_flush(&self) -> &SharedFlush;
+
+    /// F5, the short way: makes data that completed before `ticket` durable; a failure meets the file system's error policy (DUR-9).
+    /// Errors: `EIO`.
+    fn flush(&self, ticket: Ticket) -> Result<()> {
+        self.shared_flush().flush(ticket)
+    }
 
     /// Hands finished-I/O work to the superblock's completion queue, made on first use (QUE-1 to QUE-3). Errors: `ENOMEM`.
     fn completion_queue(&self) -> Result<Arc<base::workqueue::WorkQueue>>;
