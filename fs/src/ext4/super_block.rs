@@ -268,6 +268,10 @@ impl SuperOps for Ext4Super {
         self.page_cache.clone()
     }
 
+    fn durability(&self) -> Option<Durability> {
+        Some(self.fs.device.durability())
+    }
+
     fn statfs(&self) -> StatFs {
         let geo = &self.fs.geo;
         let (free, inodes_free) = {

@@ -38,6 +38,10 @@ pub trait SuperOps: Send + Sync + core::any::Any {
     fn page_cache(&self) -> Option<Arc<PageCache>> {
         None
     }
+    /// What its device promises of a completed write (DUR-3); `None` for a file system without a device.
+    fn durability(&self) -> Option<base::block::Durability> {
+        None
+    }
     /// Writes everything dirty and flushes the device (SYN-5).
     fn sync(&self) -> Result<()>;
     /// Orderly end: everything written, the image marked clean. No file is open any more.

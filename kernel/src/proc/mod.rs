@@ -6,7 +6,7 @@
 //! | `sluice/gauges` | what exists now and must be gone when the system is quiet (CTX-9) |
 //! | `sluice/trace` | the trace ring, oldest first; a number written to it becomes a mark |
 //! | `sluice/lab` | commands to the device gate, and what it holds (feature `lab`) |
-//! | `sluice/durability` | what the root device promises (DUR-3) |
+//! | `sluice/durability` | what the device of each mount promises (DUR-3), and flushes and commits so far |
 //! | `meminfo` | memory and page cache |
 //! | `mounts` | what is mounted where |
 #[cfg(feature = "lab")]
@@ -17,7 +17,8 @@ use crate::tree::mount_on;
 use alloc::boxed::Box;
 use alloc::string::String;
 use base::Errno;
-use base::stats;
+use base::block::Durability;
+use base::stats::{self, Counter};
 use base::sync::Arc;
 use base::trace::{self, Kind};
 use core::fmt::Write;
@@ -39,6 +40,13 @@ pub fn register(vfs: &Arc<Vfs>, _system: &Arc<System>, cache: &Arc<PageCache>) -
         .and_then(|()| {
             let cache = cache.clone();
             proc.file("meminfo", Box::new(move |text| meminfo(&cache, text)))
+        })
+        .and_then(|()| {
+            let vfs = Arc::downgrade(vfs);
+            proc.file(
+                "sluice/durability",
+                Box::new(move |text| vfs.upgrade().iter().for_each(|vfs| durability(vfs, text))),
+            )
         })
         .and_then(|()| {
             let vfs = Arc::downgrade(vfs);
@@ -110,4 +118,20 @@ fn mounts(vfs: &Vfs, text: &mut String) {
         let kind = mount.root.sb.ops().type_name();
         let _ = writeln!(text, "{} {} {kind} {mode} 0 0", show(&mount.source), show(&mount.path));
     }
+}
+
+/// A mount a line: its path, its source, and when a completed write there is durable; then the flushes and commits of all.
+fn durability(vfs: &Vfs, text: &mut String) {
+    for mount in vfs.mounts() {
+        let promise = match mount.root.sb.ops().durability() {
+            None => "none: memory only",
+            Some(Durability::OnCompletion) => "on completion",
+            Some(Durability::OnFlush) => "on flush: volatile write cache",
+            Some(Durability::Unknown) => "unknown: no flush offered, the promise of O_DSYNC is not kept",
+        };
+        let show = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let _ = writeln!(text, "{} {} {promise}", show(&mount.path), show(&mount.source));
+    }
+    line(text, "flushes", stats::get(Counter::Flushes));
+    line(text, "commits", stats::get(Counter::Commits));
 }
