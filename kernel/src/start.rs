@@ -2,6 +2,7 @@
 //!
 //! machine ─ scheduler ─ disks ─ root file system ─ tree (/dev, /proc, /tmp) ─ first program ─ unmount ─ power off
 use crate::console::SerialConsole;
+use crate::files::Console;
 use crate::process::System;
 use crate::{cmdline, init, proc, tree};
 use alloc::string::String;
@@ -46,7 +47,9 @@ fn run() -> Result<(), ()> {
     let system = System::new();
     system.set_vfs(vfs.clone());
     proc::register(&vfs, &system, &cache)?;
-    let result = first_program(&system, &vfs);
+    let console: Arc<dyn Console> = SerialConsole::start();
+    tree::add_console(&vfs, &console);
+    let result = first_program(&system, &vfs, console);
     drop(system);
     let unmounted = vfs.unmount_all();
     match unmounted {
@@ -65,7 +68,7 @@ fn start_flusher(cache: &Arc<PageCache>) {
 }
 
 /// Runs what the command line names (`init=/path -- arguments`) and leaves the record that the runner looks for.
-fn first_program(system: &Arc<System>, vfs: &Arc<Vfs>) -> Result<(), ()> {
+fn first_program(system: &Arc<System>, vfs: &Arc<Vfs>, console: Arc<dyn Console>) -> Result<(), ()> {
     let path = cmdline::value("init").unwrap_or_else(|| String::from("/bin/init"));
     let root = vfs.root();
     let site = Site { cwd: &root, caller: &fs::caller::KernelCaller };
@@ -75,7 +78,7 @@ fn first_program(system: &Arc<System>, vfs: &Arc<Vfs>) -> Result<(), ()> {
     let mut argv: Vec<Vec<u8>> = alloc::vec![path.clone().into_bytes()];
     argv.extend(cmdline::program_arguments());
     info!("first program: {path}");
-    let status = init::run_program(system, file, path.as_bytes(), argv, Arc::new(SerialConsole))
+    let status = init::run_program(system, file, path.as_bytes(), argv, console)
         .map_err(|error| error!("init={path}: {error}"))?;
     hal::bare::console::write_fmt(format_args!("sluice: init exited with status {status}\n"));
     Ok(())

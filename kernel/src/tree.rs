@@ -1,4 +1,5 @@
 //! The file-system tree: the root from a disk, `/dev`, `/proc` and `/tmp` on it.
+use crate::files::{Console, Tty};
 use crate::{cmdline, entropy};
 use alloc::string::String;
 use base::block::BlockDevice;
@@ -12,7 +13,7 @@ use fs::devfs::{self, RandomBytes};
 use fs::ext4::{self, MountOptions};
 use fs::page_cache::PageCache;
 use fs::tmpfs;
-use fs::vfs::{Inode, Site, Vfs};
+use fs::vfs::{FileType, Inode, Site, Vfs};
 use log::{error, info, warn};
 
 /// Device numbers that `stat` shows for files without a disk.
@@ -60,6 +61,18 @@ fn find_disk(name: &str) -> core::result::Result<Arc<dyn BlockDevice>, ()> {
     match disks.iter().find(|disk| disk.name() == wanted) {
         Some(disk) => Ok(disk.clone()),
         None => Err(error!("root={name}: there is no such disk")),
+    }
+}
+
+/// Makes `/dev/console` and `/dev/tty`, which are both the one terminal there is. Failures are told.
+pub fn add_console(vfs: &Arc<Vfs>, console: &Arc<dyn Console>) {
+    let at = vfs.root();
+    let site = Site { cwd: &at, caller: &KernelCaller };
+    for (path, rdev) in [("/dev/console", devfs::CONSOLE), ("/dev/tty", devfs::TTY)] {
+        vfs.devices.register(FileType::CharDevice, rdev, Tty::device(console.clone()));
+        if let Err(error) = vfs.mknod(site, path.as_bytes(), FileType::CharDevice, 0o666, rdev) {
+            warn!("{path}: {error}");
+        }
     }
 }
 

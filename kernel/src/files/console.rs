@@ -3,7 +3,7 @@ use base::Result;
 use base::sync::Arc;
 use fs::io::{IoSink, IoSource};
 use fs::kiocb::{Kiocb, Outcome};
-use fs::vfs::{File, FileOps, OpenFlags};
+use fs::vfs::{File, FileOps, OpenFlags, Readiness};
 
 /// A device that shows characters and gives the ones that are typed. The serial driver implements it.
 pub trait Console: Send + Sync {
@@ -11,12 +11,18 @@ pub trait Console: Send + Sync {
     fn write(&self, bytes: &[u8]);
     /// Waits for characters and takes what is there, at most `dst.len()`; 0: there will be none. Errors: `EINTR`.
     fn read(&self, dst: &mut [u8]) -> Result<usize>;
+    /// Whether a read would not wait.
+    fn readable(&self) -> bool;
 }
 
 /// The files of a console.
 pub struct Tty(Arc<dyn Console>);
 
 impl Tty {
+    /// The operations of a device node that is this console.
+    pub fn device(console: Arc<dyn Console>) -> Arc<dyn FileOps> {
+        Arc::new(Tty(console))
+    }
     /// An open file on `console` for reading and writing.
     pub fn open(console: Arc<dyn Console>) -> Arc<File> {
         File::new(None, OpenFlags::RDWR, Arc::new(Tty(console)))
@@ -48,6 +54,9 @@ impl FileOps for Tty {
             done += room;
         }
         Ok(Outcome::Done(done))
+    }
+    fn readiness(&self, _file: &File) -> Readiness {
+        Readiness { readable: self.0.readable(), writable: true, hung_up: false }
     }
     /// `TCGETS` and `TIOCGWINSZ` are answered by the caller's `ENOTTY`: programs then write whole blocks, which is faster.
     fn seekable(&self) -> bool {
