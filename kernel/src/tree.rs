@@ -60,7 +60,10 @@ fn find_disk(name: &str) -> core::result::Result<Arc<dyn BlockDevice>, ()> {
     let wanted = name.strip_prefix("/dev/").unwrap_or(name);
     match disks.iter().find(|disk| disk.name() == wanted) {
         Some(disk) => Ok(disk.clone()),
-        None => Err(error!("root={name}: there is no such disk")),
+        None => {
+            error!("root={name}: there is no such disk");
+            Err(())
+        }
     }
 }
 
