@@ -42,6 +42,7 @@ fn r32_append_pipeline() {
     // Whole blocks, so that the second need not wait for the first's folio; and an odd tail that must.
     stage.gate.hold(Filter::any().op(BioOp::Write).times(2));
     let a = aio_wt(&file, 0, &[b'a'; BLOCK]);
+    assert_eq!(inode(&file).size(), BLOCK as u64, "the next append would overwrite this one");
     let b = aio_wt(&file, 0, &[b'b'; BLOCK]);
     stage.gate.wait_held(2);
     assert_eq!(inode(&file).size(), 2 * BLOCK as u64);

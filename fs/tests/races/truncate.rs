@@ -43,6 +43,7 @@ fn r03_write_after_free_block() {
     let (x, y) = (stage.create("x"), stage.create("y"));
     stage.gate.hold(Filter::any().op(BioOp::Write).nth(1));
     let waiting = stop("drain.before_sleep", &x);
+    let drained = stop("trunc.after_drain", &x);
     let event = aio_wt(&x, 0, &[b'x'; BLOCK]);
     stage.gate.wait_held(1);
     let held = stage.gate.held()[0].clone();
@@ -50,7 +51,9 @@ fn r03_write_after_free_block() {
         let x = x.clone();
         move || truncate(&x, 0).expect("truncate")
     });
-    stage.until(|| waiting.is_reached() || truncating.has_exited());
+    stage.until(|| waiting.is_reached() || drained.is_reached());
+    assert!(!drained.is_reached(), "the truncate goes on to free a block with a write in flight");
+    drained.release();
     waiting.release();
     // What another file writes now goes elsewhere: the block is not free.
     for i in 0..8 {
