@@ -23,6 +23,8 @@ const DEV_TMPFS: u64 = 6;
 const TMP_INODES: u64 = 4096;
 /// Pages in `/tmp`: 16 MiB.
 const TMP_PAGES: u64 = 4096;
+/// Every how many seconds changes are committed without being asked.
+const COMMIT_INTERVAL_S: u32 = 5;
 
 /// Mounts what the command line names (`root=/dev/vda`, with `ro` never written to) and the rest on top. Failures are told.
 pub fn mount(cache: &Arc<PageCache>) -> core::result::Result<Arc<Vfs>, ()> {
@@ -31,7 +33,7 @@ pub fn mount(cache: &Arc<PageCache>) -> core::result::Result<Arc<Vfs>, ()> {
     #[cfg(feature = "lab")]
     let device = crate::proc::lab::gated(device);
     let read_only = cmdline::flag("ro");
-    let options = MountOptions { read_only, page_cache: Some(cache.clone()) };
+    let options = MountOptions { read_only, page_cache: Some(cache.clone()), commit_interval_s: COMMIT_INTERVAL_S };
     let sb = ext4::mount(device, devfs::VDA, options).map_err(|error| match error {
         Errno::EINVAL => error!("root={name}: there is no ext4 file system"),
         _ => error!("root={name}: cannot mount: {error}"),

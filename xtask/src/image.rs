@@ -28,7 +28,7 @@ pub struct Spec {
 
 impl Default for Spec {
     fn default() -> Spec {
-        Spec { size_mib: 256, block_size: 4096, options: vec!["-O".into(), "^has_journal".into()] }
+        Spec { size_mib: 256, block_size: 4096, options: vec![] }
     }
 }
 

@@ -28,10 +28,10 @@ pub enum Rank {
     Invalidate = 50,
     /// Folio locks, ascending index within one mapping.
     Folio = 60,
+    /// The one commit or checkpoint of a file system.
+    Commit = 65,
     /// Extent tree and metadata fields of one inode (`i_data`).
     Extent = 70,
-    /// The one writer of a file system's metadata cache.
-    MetaWrite = 75,
     /// Block and inode allocators of a file system.
     Alloc = 80,
     /// One metadata block.

@@ -40,13 +40,20 @@ struct Found {
     len: u32,
 }
 
+impl AllocState {
+    /// Free blocks that may be handed out now.
+    fn available(&self) -> u64 {
+        self.free_blocks.saturating_sub(self.held.blocks())
+    }
+}
+
 impl Ext4Fs {
     /// Allocates a contiguous run of 1 to `want` blocks at or near `goal` (0: anywhere). Takes the allocator lock, so no metadata
     /// block lock is held. Errors: `ENOSPC`, `EIO`, `EUCLEAN`.
     pub fn alloc_blocks(&self, handle: &mut Handle<'_>, goal: u64, want: u32, purpose: Purpose) -> Result<BlockRun> {
         let mut state = self.groups.state.lock();
         let held_back = if purpose == Purpose::Conversion { 0 } else { state.set_aside };
-        let available = state.free_blocks.saturating_sub(held_back);
+        let available = state.available().saturating_sub(held_back);
         if available == 0 {
             return Err(Errno::ENOSPC);
         }
@@ -57,14 +64,14 @@ impl Ext4Fs {
         Ok(BlockRun { start, len: found.len })
     }
 
-    /// Frees a run; cached metadata in it is forgotten. Errors: `EUCLEAN` (not in use, or not freeable), `EIO`.
+    /// Frees a run; cached metadata in it is forgotten. It can be had again when the change is durable. Errors: `EUCLEAN` (not in use,
+    /// or not freeable), `EIO`.
     pub fn free_blocks(&self, handle: &mut Handle<'_>, run: BlockRun) -> Result<()> {
         let len = u64::from(run.len);
         if !self.geo.contains_run(run.start, len) || self.groups.zone.touches(run.start, len) {
             return Err(self.corrupt("freed run at block", run.start));
         }
-        // Before the bits are cleared: from then on somebody else may own the blocks.
-        handle.forget(run.start, len);
+        let tid = handle.forget(run.start, len);
         let mut state = self.groups.state.lock();
         let (mut at, mut left) = (run.start, run.len);
         while left > 0 {
@@ -75,6 +82,7 @@ impl Ext4Fs {
             at = at.saturating_add(u64::from(part));
             left = left.saturating_sub(part);
         }
+        state.held.add(run.start, len, tid);
         Ok(())
     }
 
@@ -82,7 +90,7 @@ impl Ext4Fs {
     pub fn reserve_blocks(&self, blocks: u32) -> Result<()> {
         let mut state = self.groups.state.lock();
         let set_aside = state.set_aside.saturating_add(u64::from(blocks));
-        if set_aside > state.free_blocks {
+        if set_aside > state.available() {
             return Err(Errno::ENOSPC);
         }
         state.set_aside = set_aside;
@@ -93,6 +101,18 @@ impl Ext4Fs {
     pub fn unreserve_blocks(&self, blocks: u32) {
         let mut state = self.groups.state.lock();
         state.set_aside = state.set_aside.saturating_sub(u64::from(blocks));
+    }
+
+    /// Does `change`. Where it finds no space while freed blocks wait for a commit, commits and does it once more. No handle open, no
+    /// extent or later lock held. Errors: those of `change` and of a commit.
+    pub(super) fn with_space<R>(&self, mut change: impl FnMut() -> Result<R>) -> Result<R> {
+        match change() {
+            Err(Errno::ENOSPC) if self.groups.state.lock().held.blocks() > 0 => {
+                self.commit_all()?;
+                change()
+            }
+            other => other,
+        }
     }
 
     /// Free blocks that a caller other than root may still take.
@@ -141,8 +161,17 @@ impl Ext4Fs {
         let bits = block.read();
         let end = self.geo.group_len(group);
         let mut best: Option<Found> = None;
+        let base = self.geo.group_start(group);
         let mut at = from;
-        while let Some((start, len)) = bitmap::clear_run(&bits, at, end, want) {
+        while let Some((start, mut len)) = bitmap::clear_run(&bits, at, end, want) {
+            let first = base.saturating_add(u64::from(start));
+            if let Some((held, held_end)) = state.held.first_within(first, first.saturating_add(u64::from(len))) {
+                len = held.saturating_sub(first) as u32;
+                if len == 0 {
+                    at = held_end.saturating_sub(base) as u32;
+                    continue;
+                }
+            }
             let found = Found { group, start, len };
             if len >= want || (at_goal && start == from && len >= SHORT) {
                 return Ok(Some(found));

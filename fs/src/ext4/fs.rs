@@ -1,17 +1,22 @@
 //! The mounted ext4: what all its parts share.
+use super::commit::Log;
 use super::geometry::Geometry;
 use super::groups::Groups;
+use super::journal::Journal;
 use super::meta::MetaCache;
 use super::orphan::Orphans;
 use super::queues::Queues;
 use super::super_block::Ext4Super;
-use super::txn::TxnState;
+use super::txn::Transactions;
 use crate::iomap::{SharedFlush, Ticket};
 use crate::vfs::SuperBlock;
 use base::block::BlockDevice;
 use base::sync::atomic::{AtomicU32, Ordering};
-use base::sync::{Arc, SpinLock, Weak};
+use base::sync::{Arc, Mutex, Rank, SpinLock, Weak};
 use base::{Errno, Result};
+
+/// Blocks of an ordinary transaction at most, however long the log is: a copy of each is in memory.
+const MOST_BLOCKS: u32 = 256;
 
 const READ_ONLY: u32 = 1;
 const SHUT_DOWN: u32 = 2;
@@ -28,12 +33,15 @@ pub struct Ext4Fs {
     pub meta: MetaCache,
     /// The block groups.
     pub groups: Groups,
-    /// Numbers of changes.
-    pub txn: TxnState,
+    /// The running transaction.
+    pub txn: Transactions,
     /// Flushes of the device, shared (DUR-8).
     pub flush: SharedFlush,
     /// The work queues.
     pub queues: Queues,
+    /// What commits work with (`Rank::Commit`).
+    pub(super) log: Mutex<Log>,
+    has_journal: bool,
     pub(super) orphans: Orphans,
     pub(super) generations: AtomicU32,
     state: AtomicU32,
@@ -46,15 +54,20 @@ impl Ext4Fs {
         geo: Geometry,
         meta: MetaCache,
         groups: Groups,
+        journal: Option<Journal>,
         read_only: bool,
     ) -> Self {
+        let first = journal.as_ref().map_or(1, |journal| u64::from(journal.next_sequence()).max(1));
+        let limit = journal.as_ref().map_or(MOST_BLOCKS, Journal::transaction_limit);
         Ext4Fs {
             flush: SharedFlush::new(device.clone()),
             device,
             geo,
             meta,
             groups,
-            txn: TxnState::new(),
+            txn: Transactions::new(first, limit.min(MOST_BLOCKS)),
+            has_journal: journal.is_some(),
+            log: Mutex::new(Rank::Commit, Log::new(journal)),
             queues: Queues::new(),
             orphans: Orphans::new(),
             generations: AtomicU32::new(0),
@@ -65,9 +78,7 @@ impl Ext4Fs {
 
     /// The ext4 behind a super block. Panics for another file system's: a caller's bug.
     pub fn of(sb: &SuperBlock) -> &Arc<Ext4Fs> {
-        let own: &Ext4Super =
-            sb.ops().as_any().downcast_ref().expect("the super block of an ext4 carries an Ext4Super");
-        &own.fs
+        &Ext4Super::of(sb).fs
     }
 
     pub(super) fn set_super_block(&self, sb: &Arc<SuperBlock>) {
@@ -149,22 +160,14 @@ impl Ext4Fs {
         self.flush.flush(ticket).map_err(|error| self.io_failed("a flush", error))
     }
 
-    /// Writes those of `blocks` (ascending) that are dirty. As [`Self::flush_device`].
-    pub(super) fn write_metadata(&self, blocks: &[u64]) -> Result<()> {
-        self.meta.write_some(blocks).map_err(|error| self.io_failed("a write of metadata", error))
-    }
-
     /// Whether damage was found since mount.
     pub fn is_damaged(&self) -> bool {
         self.state.load(Ordering::Acquire) & DAMAGED != 0
     }
 
-    /// Writes all dirty metadata, after a flush, so that no metadata becomes durable before the data it exposes (CRA-1).
-    /// May sleep; no extent, allocator or block lock held. Errors: `EIO`.
-    pub fn write_back_metadata(&self) -> Result<()> {
-        self.check_not_shut_down()?;
-        self.flush_device(self.flush.ticket())?;
-        self.meta.write_all().map_err(|error| self.io_failed("a write of metadata", error))
+    /// Whether changes are made durable by way of a journal.
+    pub fn has_journal(&self) -> bool {
+        self.has_journal
     }
 
     /// `EIO` after a forced shutdown.

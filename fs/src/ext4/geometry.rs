@@ -7,6 +7,7 @@ use base::{Errno, Result};
 
 /// Incompatible features that are understood.
 const KNOWN_INCOMPAT: Incompat = Incompat::FILETYPE
+    .union(Incompat::RECOVER)
     .union(Incompat::EXTENTS)
     .union(Incompat::BIT64)
     .union(Incompat::FLEX_BG)
@@ -81,8 +82,8 @@ pub fn check_features(raw: &SuperBlockRaw) -> Verdict {
     let compat = Compat::from_bits_retain(raw.feature_compat.get());
     let incompat = Incompat::from_bits_retain(raw.feature_incompat.get());
     let ro_compat = RoCompat::from_bits_retain(raw.feature_ro_compat.get());
-    if compat.contains(Compat::HAS_JOURNAL) {
-        return Verdict::Refused("has_journal", Compat::HAS_JOURNAL.bits());
+    if incompat.contains(Incompat::RECOVER) && !compat.contains(Compat::HAS_JOURNAL) {
+        return Verdict::Refused("needs_recovery without a journal", Incompat::RECOVER.bits());
     }
     let unknown = incompat.bits() & !KNOWN_INCOMPAT.bits();
     if unknown != 0 {

@@ -1,7 +1,7 @@
 //! Block groups: descriptors, bitmaps, and the counters that must agree with them (I12).
 //!
 //! Descriptors are read and checked once at mount and kept parsed. A change of a bitmap or a counter marks the group; its descriptor,
-//! with the checksums of its bitmaps, is brought up to date by [`Ext4Fs::seal_groups`] before metadata is written, so that a
+//! with the checksums of its bitmaps, is brought up to date by [`Ext4Fs::seal_groups`] when the transaction closes, so that a
 //! hundred allocations cost one checksum.
 //!
 //! A group that was never used has no bitmap on the disk (`BLOCK_UNINIT`, `INODE_UNINIT`): it is made up from the places of
@@ -13,9 +13,9 @@ use super::geometry::Geometry;
 use super::layout::GroupDescRaw;
 use super::meta::{MetaBlock, MetaCache};
 use super::system_zone::SystemZone;
-use super::txn::{Credits, Handle};
+use super::txn::Handle;
 use super::{Ext4Fs, bitmap};
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use base::sync::{Arc, Mutex, Rank};
 use base::{Errno, Result};
@@ -61,6 +61,44 @@ pub struct AllocState {
     pub free_inodes: u64,
     /// Blocks set aside for conversions (EXT-2); part of `free_blocks`.
     pub set_aside: u64,
+    /// Freed blocks that nobody may have yet; part of `free_blocks`.
+    pub held: Held,
+}
+
+/// Blocks whose freeing is not durable. Given to somebody else they would be written at once, as file data, and a cut would leave
+/// that in their old owner (CRA-3).
+#[derive(Default)]
+pub struct Held {
+    /// Disjoint runs: from the start of each to its end, and the transaction that freed it.
+    runs: BTreeMap<u64, (u64, u64)>,
+    blocks: u64,
+}
+
+impl Held {
+    /// Blocks in all runs.
+    pub fn blocks(&self) -> u64 {
+        self.blocks
+    }
+
+    /// Adds a run that transaction `tid` frees.
+    pub(super) fn add(&mut self, start: u64, len: u64, tid: u64) {
+        self.runs.insert(start, (start.saturating_add(len), tid));
+        self.blocks = self.blocks.saturating_add(len);
+    }
+
+    /// Lets go what was freed up to transaction `tid`.
+    fn release(&mut self, tid: u64) {
+        self.runs.retain(|_, (_, freed_in)| *freed_in > tid);
+        self.blocks =
+            self.runs.iter().fold(0, |sum: u64, (start, (end, _))| sum.saturating_add(end.saturating_sub(*start)));
+    }
+
+    /// The first held part of `[start, end)`.
+    pub(super) fn first_within(&self, start: u64, end: u64) -> Option<(u64, u64)> {
+        let before = self.runs.range(..=start).next_back().filter(|(_, (run_end, _))| *run_end > start);
+        let run = before.or_else(|| self.runs.range(start..end).next())?;
+        Some(((*run.0).max(start), run.1.0.min(end)))
+    }
 }
 
 /// The groups of a file system.
@@ -82,8 +120,8 @@ pub enum BitmapKind {
 }
 
 impl Groups {
-    /// Reads and checks all descriptors. Errors: `EUCLEAN`, `EIO`, `ENOMEM`.
-    pub fn load(geo: &Geometry, meta: &MetaCache) -> Result<Groups> {
+    /// Reads and checks all descriptors. `log` are the runs of the journal's blocks. Errors: `EUCLEAN`, `EIO`, `ENOMEM`.
+    pub fn load(geo: &Geometry, meta: &MetaCache, log: &[(u64, u32)]) -> Result<Groups> {
         let count = geo.group_count as usize;
         let (mut places, mut groups) = (Vec::new(), Vec::new());
         places.try_reserve_exact(count).map_err(|_| Errno::ENOMEM)?;
@@ -98,10 +136,17 @@ impl Groups {
             places.push(place);
             groups.push(group);
         }
-        let zone = SystemZone::new(geo, &places)?;
+        let zone = SystemZone::new(geo, &places, log)?;
         let free_blocks = groups.iter().fold(0u64, |sum, g| sum.saturating_add(u64::from(g.free_blocks)));
         let free_inodes = groups.iter().fold(0u64, |sum, g| sum.saturating_add(u64::from(g.free_inodes)));
-        let state = AllocState { groups, dirty: BTreeSet::new(), free_blocks, free_inodes, set_aside: 0 };
+        let state = AllocState {
+            groups,
+            dirty: BTreeSet::new(),
+            free_blocks,
+            free_inodes,
+            set_aside: 0,
+            held: Held::default(),
+        };
         Ok(Groups { places, zone, state: Mutex::new(Rank::Alloc, state) })
     }
 
@@ -194,27 +239,26 @@ impl Ext4Fs {
         Some(if self.geo.desc_size == 64 { csum } else { csum & 0xffff })
     }
 
-    /// Brings the descriptors of all changed groups up to date, with the checksums of their bitmaps. To be called before metadata is
-    /// written. Takes the allocator lock. Errors: `EIO`, `EUCLEAN`, `EROFS`.
-    pub fn seal_groups(&self) -> Result<Vec<u64>> {
+    /// Brings the descriptors of all changed groups up to date, with the checksums of their bitmaps: part of closing a transaction.
+    /// Takes the allocator lock. Errors: `EIO`, `EUCLEAN`, `ENOMEM`.
+    pub(super) fn seal_groups(&self) -> Result<()> {
+        let mut handle = self.begin_closing();
         let mut state = self.groups.state.lock();
-        let dirty = core::mem::take(&mut state.dirty);
-        let mut blocks = BTreeSet::new();
-        let mut result = Ok(());
-        for group in dirty {
-            match self.seal_group(&mut state, group) {
-                Ok(block) => _ = blocks.insert(block),
-                Err(error) => {
-                    state.dirty.insert(group);
-                    result = Err(error);
-                }
+        while let Some(group) = state.dirty.pop_first() {
+            if let Err(error) = self.seal_group(&mut handle, &mut state, group) {
+                state.dirty.insert(group);
+                return Err(error);
             }
         }
-        result.map(|()| blocks.into_iter().collect())
+        Ok(())
     }
 
-    fn seal_group(&self, state: &mut AllocState, index: u32) -> Result<u64> {
-        let mut handle = self.begin_reserved(Credits(1))?;
+    /// Transactions up to `tid` are durable: what they freed can be had again. Takes the allocator lock.
+    pub(super) fn release_freed(&self, tid: u64) {
+        self.groups.state.lock().held.release(tid);
+    }
+
+    fn seal_group(&self, handle: &mut Handle<'_>, state: &mut AllocState, index: u32) -> Result<()> {
         let place = self.groups.place(index)?;
         let group = state.groups.get_mut(index as usize).ok_or(Errno::EUCLEAN)?;
         if group.block_csum_stale {
@@ -232,7 +276,7 @@ impl Ext4Fs {
         let size = self.geo.desc_size as usize;
         let slot = desc_slot(&self.geo, index).and_then(|at| bytes.get_mut(at..at.checked_add(size)?));
         store(&self.geo, index, group, slot.ok_or(Errno::EUCLEAN)?);
-        Ok(block.number())
+        Ok(())
     }
 }
 

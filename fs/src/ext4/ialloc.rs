@@ -57,7 +57,7 @@ pub fn new_inode(
         btime: now,
         extra_isize: fs.geo.new_extra_isize(),
     };
-    let inode = inode::build(&dir.sb, fs, ino, &image);
+    let inode = inode::build(&dir.sb, fs, ino, &image, 0);
     let own = Ext4Inode::of(&inode);
     let core = own.core.read();
     if let Err(error) = own.store(handle, &inode, &core, SyncKind::Data) {

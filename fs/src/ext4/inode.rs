@@ -60,7 +60,7 @@ pub struct Ext4Inode {
     /// Extent tree and disk size.
     pub core: RwLock<InodeCore>,
     /// What of it waits for a commit.
-    pub pending: Arc<Pending>,
+    pub pending: Pending,
     /// Bytes in use beyond the first 128 of the on-disk inode.
     extra_isize: u16,
     /// `i_dtime`: the next orphan while on the orphan list, later the time of deletion. Changed under the allocator lock.
@@ -83,7 +83,9 @@ impl Ext4Inode {
         inode.ops().as_any().downcast_ref().expect("an inode of an ext4 carries an Ext4Inode")
     }
 
-    pub(super) fn from_image(fs: &Arc<Ext4Fs>, ino: u32, image: &InodeImage) -> Ext4Inode {
+    /// `changed_in`: the last transaction that changed its block, so that its fsync commits what an earlier life of the inode in memory has
+    /// left; 0 for none.
+    fn from_image(fs: &Arc<Ext4Fs>, ino: u32, image: &InodeImage, changed_in: u64) -> Ext4Inode {
         let core = InodeCore {
             root: image.root,
             disk_size: image.size,
@@ -100,7 +102,7 @@ impl Ext4Inode {
             generation: image.generation,
             seed: raw_inode::inode_seed(&fs.geo, ino, image.generation),
             core: RwLock::new(Rank::Extent, core),
-            pending: Arc::new(Pending::default()),
+            pending: Pending::new(changed_in),
             extra_isize: image.extra_isize,
             dtime: Arc::new(AtomicU32::new(image.dtime)),
             sync: image.flags.contains(InodeFlags::SYNC),
@@ -141,7 +143,6 @@ impl Ext4Inode {
     /// Puts the inode, `core` included, into its block of the inode table, and lists the handle's blocks for its fsync. With
     /// `SyncKind::Data` the change is needed to read data back. Errors: `EIO`, `EUCLEAN`, `EROFS`.
     pub fn store(&self, handle: &mut Handle<'_>, inode: &Inode, core: &InodeCore, kind: SyncKind) -> Result<()> {
-        self.pin(inode);
         // Cleared before the attributes are read: a change that comes in between is stored now or marks the inode again.
         self.attr_dirty.store(false, Ordering::Release);
         let shift = self.fs.geo.block_bits - 9;
@@ -184,20 +185,6 @@ impl Ext4Inode {
         }
     }
 
-    /// Keeps the inode in memory while its changes wait for a commit: they are listed on it, and its fsync must find them.
-    fn pin(&self, inode: &Inode) {
-        if !self.waits()
-            && let Some(inode) = inode.mapping.host()
-        {
-            inode.sb.inodes().mark_dirty(&inode);
-        }
-    }
-
-    /// Whether anything but data waits to be written or committed.
-    pub(super) fn waits(&self) -> bool {
-        self.attr_dirty() || self.pending.waits(&self.fs.txn, SyncKind::All)
-    }
-
     /// Notes that attributes changed; [`write_dirty`] stores them. Keeps the inode in memory until then. Task context; no sleep.
     pub fn mark_attr_dirty(&self, inode: &Arc<Inode>) -> Result<()> {
         if !self.attr_dirty.swap(true, Ordering::AcqRel) {
@@ -229,14 +216,14 @@ pub fn write_dirty(inode: &Inode) -> Result<()> {
     own.store(&mut handle, inode, &core, SyncKind::All)
 }
 
-/// Lets an inode leave memory once nothing of it waits to be written. Task context.
+/// Lets an inode leave memory once nothing of it waits to be stored. Task context.
 pub(super) fn unpin(inode: &Arc<Inode>) {
     let own = Ext4Inode::of(inode);
-    if own.waits() {
+    if own.attr_dirty() {
         return;
     }
     inode.mapping.unpin_if_clean(inode);
-    if own.waits() {
+    if own.attr_dirty() {
         inode.sb.inodes().mark_dirty(inode);
     }
 }
@@ -260,13 +247,17 @@ pub(super) fn get(sb: &Arc<SuperBlock>, ino: u32) -> Result<Arc<Inode>> {
 fn load(sb: &Arc<SuperBlock>, fs: &Arc<Ext4Fs>, ino: u32) -> Result<Arc<Inode>> {
     let (block, slot) = fs.inode_slot(ino)?;
     let parsed = raw_inode::parse(&fs.geo, ino, block.read().get(slot).ok_or(Errno::EUCLEAN)?);
+    let changed_in = block.changed_in();
     let image = parsed.map_err(|_| fs.corrupt("inode", u64::from(ino)))?;
     let refused = InodeFlags::ENCRYPT | InodeFlags::VERITY | InodeFlags::INLINE_DATA | InodeFlags::EA_INODE;
     if image.flags.intersects(refused) {
         return Err(Errno::EOPNOTSUPP);
     }
     check_map(fs, ino, &image)?;
-    Ok(build(sb, fs, ino, &image))
+    let inode = build(sb, fs, ino, &image, changed_in);
+    // What was written to it before may still be volatile (DUR-11).
+    inode.written.note(fs.flush.ticket());
+    Ok(inode)
 }
 
 /// Whether the inode's data is mapped in a way that is understood. Errors: `EOPNOTSUPP` (indirect blocks), `EUCLEAN`.
@@ -286,8 +277,14 @@ fn check_map(fs: &Ext4Fs, ino: u32, image: &InodeImage) -> Result<()> {
     extents::check_root(&image.root, fs.geo.block_count).map_err(|_| fs.corrupt("extent tree of inode", u64::from(ino)))
 }
 
-/// Makes the in-memory inode of an image.
-pub(super) fn build(sb: &Arc<SuperBlock>, fs: &Arc<Ext4Fs>, ino: u32, image: &InodeImage) -> Arc<Inode> {
+/// Makes the in-memory inode of an image, whose block was last changed in transaction `changed_in`.
+pub(super) fn build(
+    sb: &Arc<SuperBlock>,
+    fs: &Arc<Ext4Fs>,
+    ino: u32,
+    image: &InodeImage,
+    changed_in: u64,
+) -> Arc<Inode> {
     let is_device = matches!(image.kind, FileType::CharDevice | FileType::BlockDevice);
     let attr = Attr {
         mode: image.mode,
@@ -303,7 +300,7 @@ pub(super) fn build(sb: &Arc<SuperBlock>, fs: &Arc<Ext4Fs>, ino: u32, image: &In
         append_only: image.flags.contains(InodeFlags::APPEND),
         immutable: image.flags.contains(InodeFlags::IMMUTABLE),
     };
-    let ops = ops_for(image.kind, Ext4Inode::from_image(fs, ino, image));
+    let ops = ops_for(image.kind, Ext4Inode::from_image(fs, ino, image, changed_in));
     Inode::new(sb.clone(), u64::from(ino), image.kind, attr, image.size, ops)
 }
 
@@ -328,6 +325,7 @@ impl Ext4Fs {
         let per_block = geo.block_size / geo.inode_size;
         let table = self.groups.place(group)?.inode_table;
         let block = self.meta.read(table + u64::from(index / per_block))?;
+        block.set_holds_inodes();
         let start = (index % per_block * geo.inode_size) as usize;
         Ok((block, start..start + geo.inode_size as usize))
     }

@@ -20,6 +20,8 @@ use core::ops::Range;
 
 /// Bitmap, inode and the nodes of a split at both ends.
 const WRITE_CREDITS: Credits = Credits(24);
+/// Extents that one handle converts at most.
+const CONVERT_STEPS: u32 = 64;
 
 impl IomapOps for Ext4Inode {
     fn device(&self) -> &Arc<dyn BlockDevice> {
@@ -55,41 +57,7 @@ impl IomapOps for Ext4Inode {
     fn map_write(&self, inode: &Inode, pos: u64, len: u64) -> Result<Iomap> {
         self.fs.check_writable()?;
         let blocks = self.blocks_of(pos, len)?;
-        let (seen, seq) = {
-            let core = self.core.read();
-            let run = self.lookup(&core, &blocks)?;
-            let ready = match &run {
-                Run::Hole { .. } => false,
-                Run::Extent(e) => !e.unwritten || core.unconverted.contains(&(blocks.start..e.end().min(blocks.end))),
-            };
-            if ready {
-                return Ok(self.answer(&blocks, &run));
-            }
-            (run, self.seq())
-        };
-        let mut handle = self.fs.begin(WRITE_CREDITS)?;
-        let mut core = self.core.write();
-        // Between the two holds of the lock somebody else may have changed the map, and would have bumped the number.
-        let run = if self.seq() == seq { seen } else { self.lookup(&core, &blocks)? };
-        let extent = match run {
-            Run::Extent(extent) => {
-                if extent.unwritten {
-                    self.promise_conversion(&mut core, blocks.start..extent.end().min(blocks.end))?;
-                }
-                extent
-            }
-            Run::Hole { len } => {
-                let hole = blocks.start..blocks.start.saturating_add(len.min(MAX_UNWRITTEN)).min(blocks.end);
-                self.promise_conversion(&mut core, hole.clone())?;
-                let filled = self.fill_hole(&mut handle, inode, &mut core, hole.clone());
-                // What was promised and not allocated.
-                let kept = filled.as_ref().map_or(hole.start, |extent| extent.end());
-                core.unconverted.remove(kept..hole.end);
-                self.settle_reserve(&mut core, 0);
-                filled?
-            }
-        };
-        Ok(self.answer(&blocks, &Run::Extent(extent)))
+        self.fs.with_space(|| self.map_blocks(inode, &blocks))
     }
 
     fn finish_write(&self, inode: &Inode, pos: u64, len: u64) -> Result<()> {
@@ -102,24 +70,18 @@ impl IomapOps for Ext4Inode {
                 return Ok(());
             }
         }
-        let mut handle = self.fs.begin_reserved(WRITE_CREDITS)?;
-        let mut core = self.core.write();
-        let before = core.blocks;
-        let converted =
-            extents::convert(&mut TreeMut::new(&mut handle, self, &mut core, Purpose::Conversion), blocks.clone());
-        if converted.is_ok() {
-            core.unconverted.remove(blocks);
-            core.disk_size = core.disk_size.max(end.min(inode.size()));
+        let mut left = Some(blocks);
+        while let Some(range) = left {
+            left = self.convert_some(inode, range, end)?;
         }
-        let used = core.blocks.saturating_sub(before);
-        self.settle_reserve(&mut core, used as u32);
-        // Stored also after a failure: part of the tree may have changed.
-        let stored = self.store(&mut handle, inode, &core, SyncKind::Data);
-        converted.and(stored)
+        Ok(())
     }
 
     fn metadata_pending(&self, _inode: &Inode, kind: SyncKind) -> bool {
-        if kind == SyncKind::All { self.waits() } else { self.pending.waits(&self.fs.txn, kind) }
+        self.pending.waits(&self.fs.txn, kind) || (kind == SyncKind::All && self.attr_dirty())
+    }
+    fn attributes_dirty(&self) -> bool {
+        self.attr_dirty()
     }
     fn flush(&self, ticket: Ticket) -> Result<()> {
         self.fs.flush_device(ticket)
@@ -140,6 +102,66 @@ impl IomapOps for Ext4Inode {
 }
 
 impl Ext4Inode {
+    /// The mapping at the start of `blocks`, with a hole filled and the conversion provided for.
+    fn map_blocks(&self, inode: &Inode, blocks: &Range<u32>) -> Result<Iomap> {
+        let (seen, seq) = {
+            let core = self.core.read();
+            let run = self.lookup(&core, blocks)?;
+            let ready = match &run {
+                Run::Hole { .. } => false,
+                Run::Extent(e) => !e.unwritten || core.unconverted.contains(&(blocks.start..e.end().min(blocks.end))),
+            };
+            if ready {
+                return Ok(self.answer(blocks, &run));
+            }
+            (run, self.seq())
+        };
+        let mut handle = self.fs.begin(WRITE_CREDITS)?;
+        let mut core = self.core.write();
+        // Between the two holds of the lock somebody else may have changed the map, and would have bumped the number.
+        let run = if self.seq() == seq { seen } else { self.lookup(&core, blocks)? };
+        let extent = match run {
+            Run::Extent(extent) => {
+                if extent.unwritten {
+                    self.promise_conversion(&mut core, blocks.start..extent.end().min(blocks.end))?;
+                }
+                extent
+            }
+            Run::Hole { len } => {
+                let hole = blocks.start..blocks.start.saturating_add(len.min(MAX_UNWRITTEN)).min(blocks.end);
+                self.promise_conversion(&mut core, hole.clone())?;
+                let filled = self.fill_hole(&mut handle, inode, &mut core, hole.clone());
+                // What was promised and not allocated.
+                let kept = filled.as_ref().map_or(hole.start, |extent| extent.end());
+                core.unconverted.remove(kept..hole.end);
+                self.settle_reserve(&mut core, 0);
+                filled?
+            }
+        };
+        Ok(self.answer(blocks, &Run::Extent(extent)))
+    }
+
+    /// One handle's part of a conversion: gives what is left of `range`. d_size follows the blocks that were converted, up to `end`, so that
+    /// no committed state has mapped blocks behind it (SIZE-4).
+    fn convert_some(&self, inode: &Inode, range: Range<u32>, end: u64) -> Result<Option<Range<u32>>> {
+        let mut handle = self.fs.begin_reserved(WRITE_CREDITS)?;
+        let mut core = self.core.write();
+        let before = core.blocks;
+        let mut tree = TreeMut::new(&mut handle, self, &mut core, Purpose::Conversion);
+        let converted = extents::convert(&mut tree, range.clone(), CONVERT_STEPS);
+        if let Ok(left) = &converted {
+            let done = left.as_ref().map_or(range.end, |left| left.start);
+            core.unconverted.remove(range.start..done);
+            let reached = end.min(u64::from(done) << self.fs.geo.block_bits);
+            core.disk_size = core.disk_size.max(reached.min(inode.size()));
+        }
+        let used = core.blocks.saturating_sub(before);
+        self.settle_reserve(&mut core, used as u32);
+        // Stored also after a failure: part of the tree may have changed.
+        let stored = self.store(&mut handle, inode, &core, SyncKind::Data);
+        converted.and_then(|left| stored.map(|()| left))
+    }
+
     /// The logical blocks of a byte range, at least one. Errors: `EFBIG` past what block numbers reach.
     pub(super) fn blocks_of(&self, pos: u64, len: u64) -> Result<Range<u32>> {
         let bits = self.fs.geo.block_bits;
@@ -219,15 +241,17 @@ impl Ext4Inode {
             if caller.fatal_signal_pending() {
                 return Err(Errno::EINTR);
             }
-            let mut handle = self.fs.begin(WRITE_CREDITS)?;
-            let mut core = self.core.write();
-            at = match self.lookup(&core, &(at..blocks.end))? {
-                Run::Extent(extent) => extent.end(),
-                Run::Hole { len } => {
-                    let hole = at..at.saturating_add(len).min(blocks.end);
-                    self.fill_hole(&mut handle, inode, &mut core, hole)?.end()
+            at = self.fs.with_space(|| {
+                let mut handle = self.fs.begin(WRITE_CREDITS)?;
+                let mut core = self.core.write();
+                match self.lookup(&core, &(at..blocks.end))? {
+                    Run::Extent(extent) => Ok(extent.end()),
+                    Run::Hole { len } => {
+                        let hole = at..at.saturating_add(len).min(blocks.end);
+                        Ok(self.fill_hole(&mut handle, inode, &mut core, hole)?.end())
+                    }
                 }
-            };
+            })?;
         }
         Ok(())
     }

@@ -9,8 +9,10 @@
 //! |---|---|
 //! | none | in the map, not read yet; whoever locks it exclusively reads it |
 //! | `UPTODATE` | the bytes are the disk's, or newer |
-//! | `UPTODATE`, `DIRTY` | newer than the disk; in the dirty set; not evictable |
-//! | `FORGOTTEN` | its blocks were freed: never written any more, no longer in the map |
+//! | `VERIFIED` | checksum and structure were looked at |
+//!
+//! A block that is newer than its place on the disk is held by the transaction that changed it, and after the commit by the
+//! journal until the checkpoint. A block that somebody holds is not evicted, so that the map is the place to find it.
 //!
 //! # Locks
 //!
@@ -18,20 +20,18 @@
 //! is copied out first. The map's spin lock is a leaf.
 use super::meta_io;
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
 use base::block::BlockDevice;
-use base::sync::atomic::{AtomicU32, Ordering};
-use base::sync::{Arc, Mutex, Rank, ReadGuard, RwLock, SpinLock, WriteGuard};
+use base::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use base::sync::{Arc, Rank, ReadGuard, RwLock, SpinLock, WriteGuard};
 use base::{Errno, Result};
 
 const UPTODATE: u32 = 1;
-const DIRTY: u32 = 2;
-const VERIFIED: u32 = 4;
-const REFERENCED: u32 = 8;
-const FORGOTTEN: u32 = 16;
-const WRITING: u32 = 32;
+const VERIFIED: u32 = 2;
+const REFERENCED: u32 = 4;
+const INODES: u32 = 8;
 
 /// How the checksum inside a block is brought up to date: once, when the block is written, not at each change.
 #[derive(Clone, Copy)]
@@ -46,6 +46,8 @@ pub struct Seal {
 pub struct MetaBlock {
     number: u64,
     flags: AtomicU32,
+    /// The last transaction that changed it since it was read; 0 for none.
+    changed_in: AtomicU64,
     seal: SpinLock<Option<Seal>>,
     data: RwLock<Box<[u8]>>,
 }
@@ -68,34 +70,37 @@ impl MetaBlock {
     pub fn set_verified(&self) {
         self.flags.fetch_or(VERIFIED, Ordering::AcqRel);
     }
-    /// Whether the block waits to be written.
-    pub fn is_dirty(&self) -> bool {
-        self.has(DIRTY)
+    /// The last transaction that changed it since it was read; 0 for none.
+    pub fn changed_in(&self) -> u64 {
+        self.changed_in.load(Ordering::Acquire)
     }
-    /// The bytes for a change; the caller makes the block dirty before it lets go.
+    pub(super) fn set_changed_in(&self, tid: u64) {
+        self.changed_in.store(tid, Ordering::Release);
+    }
+    /// Whether it is a block of an inode table.
+    pub(super) fn holds_inodes(&self) -> bool {
+        self.has(INODES)
+    }
+    pub(super) fn set_holds_inodes(&self) {
+        if !self.holds_inodes() {
+            self.flags.fetch_or(INODES, Ordering::AcqRel);
+        }
+    }
+    /// The bytes for a change within a handle.
     pub(super) fn lock_for_change(&self) -> WriteGuard<'_, Box<[u8]>> {
         self.data.write()
     }
     pub(super) fn set_seal(&self, seal: Seal) {
         *self.seal.lock() = Some(seal);
     }
-    /// Calls `take` with the bytes as they shall reach the disk and counts them as clean from here on; false if the block was
-    /// not dirty or its blocks were freed.
-    pub(super) fn take_for_write(&self, take: impl FnOnce(&[u8])) -> bool {
+    /// Calls `take` with the bytes as they shall reach the disk: their checksum is brought up to date. May sleep.
+    pub(super) fn take<R>(&self, take: impl FnOnce(&[u8]) -> R) -> R {
         let mut data = self.data.write();
-        if self.flags.fetch_and(!DIRTY, Ordering::AcqRel) & (DIRTY | FORGOTTEN) != DIRTY {
-            return false;
-        }
         let seal = *self.seal.lock();
         if let Some(seal) = seal {
             (seal.apply)(seal.seed, &mut data);
         }
-        self.flags.fetch_or(WRITING, Ordering::AcqRel);
-        take(&data);
-        true
-    }
-    pub(super) fn write_ended(&self) {
-        self.flags.fetch_and(!WRITING, Ordering::AcqRel);
+        take(&data)
     }
     fn has(&self, flag: u32) -> bool {
         self.flags.load(Ordering::Acquire) & flag != 0
@@ -104,7 +109,6 @@ impl MetaBlock {
 
 struct Map {
     blocks: BTreeMap<u64, Arc<MetaBlock>>,
-    dirty: BTreeSet<u64>,
     /// Where the clock hand of the eviction stands.
     hand: u64,
 }
@@ -116,16 +120,13 @@ pub struct MetaCache {
     block_count: u64,
     limit: usize,
     map: SpinLock<Map>,
-    /// One writer at a time: two writes of one block in flight could land in the wrong order.
-    writer: Mutex<()>,
 }
 
 impl MetaCache {
     /// An empty cache of at most about `limit` blocks for a file system of `block_count` blocks.
     pub fn new(device: Arc<dyn BlockDevice>, block_size: u32, block_count: u64, limit: usize) -> Self {
-        let map = Map { blocks: BTreeMap::new(), dirty: BTreeSet::new(), hand: 0 };
-        let writer = Mutex::new(Rank::MetaWrite, ());
-        MetaCache { device, block_size, block_count, limit, map: SpinLock::new(map), writer }
+        let map = Map { blocks: BTreeMap::new(), hand: 0 };
+        MetaCache { device, block_size, block_count, limit, map: SpinLock::new(map) }
     }
 
     /// Bytes of a block.
@@ -164,85 +165,15 @@ impl MetaCache {
         Ok(block)
     }
 
-    /// Forgets a range of blocks that is about to be freed: what is dirty there must not be written any more, and what is being
-    /// written is waited for, because the blocks may soon hold somebody's data. No allocator lock held.
-    pub fn forget(&self, start: u64, count: u64) {
+    /// Forgets a range of blocks that is being freed. Their bytes are of no more use; who still holds one keeps it to himself.
+    pub(super) fn forget(&self, start: u64, count: u64) {
         let end = start.saturating_add(count);
         let mut gone: Vec<Arc<MetaBlock>> = Vec::new();
         let mut map = self.map.lock();
         while let Some((&number, _)) = map.blocks.range(start..end).next() {
-            map.dirty.remove(&number);
             gone.extend(map.blocks.remove(&number));
         }
         drop(map);
-        let mut in_flight = false;
-        for block in &gone {
-            in_flight |= block.flags.fetch_or(FORGOTTEN, Ordering::AcqRel) & WRITING != 0;
-        }
-        if in_flight {
-            drop(self.writer.lock());
-        }
-    }
-
-    /// Blocks that wait to be written.
-    pub fn dirty_count(&self) -> usize {
-        self.map.lock().dirty.len()
-    }
-
-    /// The dirty blocks of a range.
-    pub fn dirty_in(&self, range: core::ops::Range<u64>) -> Vec<u64> {
-        self.map.lock().dirty.range(range).copied().collect()
-    }
-
-    /// Whether so much is dirty that the next handle should write some of it first.
-    pub fn is_crowded(&self) -> bool {
-        self.map.lock().dirty.len() > self.limit / 2
-    }
-
-    /// Writes every dirty block, in ascending order, and waits. Errors: the first `EIO`; the failed blocks are dirty again.
-    pub fn write_all(&self) -> Result<()> {
-        let _one = self.writer.lock();
-        let list: Vec<u64> = self.map.lock().dirty.iter().copied().collect();
-        self.write_locked(&list)
-    }
-
-    /// Writes those of `numbers` (ascending) that are dirty and waits, also for blocks another task was just writing.
-    pub fn write_some(&self, numbers: &[u64]) -> Result<()> {
-        let _one = self.writer.lock();
-        self.write_locked(numbers)
-    }
-
-    fn write_locked(&self, numbers: &[u64]) -> Result<()> {
-        let blocks: Vec<Arc<MetaBlock>> = {
-            let mut map = self.map.lock();
-            numbers
-                .iter()
-                .filter(|n| map.dirty.contains(n))
-                .copied()
-                .collect::<Vec<_>>()
-                .into_iter()
-                .filter_map(|n| {
-                    map.dirty.remove(&n);
-                    map.blocks.get(&n).cloned()
-                })
-                .collect()
-        };
-        let failed = meta_io::write_blocks(&self.device, &blocks);
-        blocks.iter().for_each(|block| block.write_ended());
-        let mut result = Ok(());
-        for (block, error) in failed {
-            self.mark_dirty(&block);
-            result = result.and(Err(error));
-        }
-        result
-    }
-
-    /// Puts a block into the dirty set; its lock is held exclusively, or its write has failed.
-    pub(super) fn mark_dirty(&self, block: &Arc<MetaBlock>) {
-        let was = block.flags.fetch_or(DIRTY, Ordering::AcqRel);
-        if was & (DIRTY | FORGOTTEN) == 0 {
-            self.map.lock().dirty.insert(block.number);
-        }
     }
 
     /// The map's entry for `number`, made if it is missing.
@@ -260,6 +191,7 @@ impl MetaCache {
         let fresh = Arc::new(MetaBlock {
             number,
             flags: AtomicU32::new(REFERENCED),
+            changed_in: AtomicU64::new(0),
             seal: SpinLock::new(None),
             data: RwLock::new(Rank::MetaBlock, vec![0u8; self.block_size()].into_boxed_slice()),
         });
@@ -283,7 +215,7 @@ impl MetaCache {
             let flags = block.flags.load(Ordering::Acquire);
             if flags & REFERENCED != 0 {
                 block.flags.fetch_and(!REFERENCED, Ordering::Relaxed);
-            } else if flags & DIRTY == 0 && Arc::strong_count(block) == 1 {
+            } else if Arc::strong_count(block) == 1 {
                 numbers.push(number);
             }
             if numbers.len() >= 8 {

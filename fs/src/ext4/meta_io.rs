@@ -1,11 +1,9 @@
 //! Moving metadata blocks between the device and memory: synchronous, sorted, in bios as large as the device takes.
-use super::meta::MetaBlock;
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 use base::block::{Bio, BioEnd, BioOp, BlockDevice, SECTOR_SIZE, Sector, Segment};
 use base::sync::atomic::{AtomicUsize, Ordering};
 use base::sync::{Arc, IrqLock, WaitQueue};
-use base::{Errno, PAGE_SIZE, Result};
+use base::{Errno, PAGE_SIZE, Page, Result};
 
 /// Collects the ends of a batch of bios; one task waits for all of them.
 struct Batch {
@@ -62,74 +60,45 @@ pub fn read_bytes(device: &Arc<dyn BlockDevice>, pos: u64, data: &mut [u8]) -> R
     Ok(())
 }
 
-/// Writes the dirty ones of `blocks`, which are in ascending order, and waits. Gives the blocks that failed.
-pub fn write_blocks(device: &Arc<dyn BlockDevice>, blocks: &[Arc<MetaBlock>]) -> Vec<(Arc<MetaBlock>, Errno)> {
+/// Writes blocks, each from the beginning of its page, and waits; neighbours that follow one another go in one bio. Errors: the first
+/// `EIO`, after all were tried.
+pub fn write_pages<'p>(
+    device: &Arc<dyn BlockDevice>,
+    block_size: u32,
+    blocks: impl IntoIterator<Item = (u64, &'p Page)>,
+) -> Result<()> {
     let batch = Batch::new();
-    let mut failed = Vec::new();
-    let mut open: Option<Run> = None;
-    for (index, block) in blocks.iter().enumerate() {
-        let bytes = block.read().len();
-        let page = match base::memory::alloc_page_zeroed() {
-            Ok(page) => page,
-            Err(error) => {
-                failed.push((block.clone(), error));
-                continue;
+    let limits = device.limits();
+    let mut open: Option<(Box<Bio>, u64)> = None;
+    for (number, page) in blocks {
+        let fits = |bio: &Bio| {
+            bio.segments().len() < limits.max_segments as usize
+                && bio.len_bytes() + u64::from(block_size) <= u64::from(limits.max_bytes)
+        };
+        let (mut bio, next) = match open.take() {
+            Some((bio, next)) if next == number && fits(&bio) => (bio, next),
+            other => {
+                if let Some((full, _)) = other {
+                    batch.submit(full, device);
+                }
+                (Bio::new(BioOp::Write, sector_of(number, block_size), batch.clone()), number)
             }
         };
-        if !block.take_for_write(|data| page.write_from(0, data)) {
-            continue;
-        }
-        let segment = Segment { page, offset: 0, len: bytes as u32 };
-        if !open.as_ref().is_some_and(|run| run.takes(device, block.number(), bytes)) {
-            if let Some(run) = open.take() {
-                batch.submit(run.bio, device);
-            }
-            let mut bio = Bio::new(BioOp::Write, sector_of(block.number(), bytes), batch.clone());
-            bio.cookie = index as u64;
-            open = Some(Run { bio, next: block.number() });
-        }
-        if let Some(run) = &mut open {
-            run.bio.push(segment);
-            run.next += 1;
-        }
+        bio.push(Segment { page: page.clone(), offset: 0, len: block_size });
+        open = Some((bio, next + 1));
     }
-    if let Some(run) = open {
-        batch.submit(run.bio, device);
+    if let Some((bio, _)) = open {
+        batch.submit(bio, device);
     }
+    let mut result = Ok(());
     let mut list = batch.finish(device);
     while let Some(mut bio) = list {
         list = bio.take_next();
-        if let Err(error) = bio.status() {
-            failed.extend(blocks_of(&bio, blocks).map(|b| (b.clone(), error)));
-        }
+        result = result.and(bio.status());
     }
-    failed
+    result
 }
 
-/// A write bio that grows block by block.
-struct Run {
-    bio: Box<Bio>,
-    next: u64,
-}
-
-impl Run {
-    fn takes(&self, device: &Arc<dyn BlockDevice>, number: u64, bytes: usize) -> bool {
-        let limits = device.limits();
-        self.next == number
-            && self.bio.segments().len() < limits.max_segments as usize
-            && self.bio.len_bytes() + bytes as u64 <= u64::from(limits.max_bytes)
-    }
-}
-
-fn sector_of(number: u64, bytes: usize) -> Sector {
-    Sector(number * (bytes as u64 / SECTOR_SIZE))
-}
-
-/// The blocks that `bio` carried: those from its first on whose place lies inside it.
-fn blocks_of<'a>(bio: &Bio, blocks: &'a [Arc<MetaBlock>]) -> impl Iterator<Item = &'a Arc<MetaBlock>> {
-    let (start, end) = (bio.sector(), bio.end_sector());
-    blocks.iter().skip(bio.cookie as usize).filter(move |b| {
-        let sector = sector_of(b.number(), b.read().len());
-        sector >= start && sector < end
-    })
+fn sector_of(number: u64, block_size: u32) -> Sector {
+    Sector(number * (u64::from(block_size) / SECTOR_SIZE))
 }

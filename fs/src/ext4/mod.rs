@@ -1,4 +1,4 @@
-//! ext4, as `mke2fs -t ext4 -O ^has_journal` makes it.
+//! ext4, as `mke2fs -t ext4` makes it, with a journal or without.
 //!
 //! # What stands where
 //!
@@ -10,7 +10,9 @@
 //! | `fs` | what all parts of a mounted file system share |
 //! | `super_block` | mount, sync, unmount |
 //! | `meta`, `meta_io` | the cache of metadata blocks and its device I/O |
-//! | `txn` | handles: atomic changes and what an fsync has to write for them |
+//! | `txn` | transactions and handles: atomic changes |
+//! | `commit`, `committer` | making transactions durable, when somebody asks and every few seconds |
+//! | `journal` | the log they go to, and what a mount finds in it after a power cut |
 //! | `balloc`, `ialloc` | allocation of blocks and inodes |
 //! | `raw_inode` | the on-disk inode |
 //! | `inode` | the in-memory inode, reading and storing it |
@@ -28,17 +30,19 @@
 //!
 //! # What it does not do
 //!
-//! No journal yet, no extended attributes beyond keeping them, no inline data, encryption, quota or bigalloc. A feature that is
+//! No extended attributes beyond keeping them, no inline data, encryption, quota or bigalloc. A feature that is
 //! not supported refuses the mount, or allows only reading, by its name.
 //!
 //! # Locks
 //!
 //! ```text
-//! inode lock → invalidate lock → folio locks → [handle begins before] extent lock (core) → allocator lock → one metadata block
+//! inode lock → invalidate lock → folio locks → [handle begins before; commit lock] extent lock (core) → allocator lock → one metadata block
 //! ```
 //! A handle is begun with neither folio nor extent lock held (LOCK-1). The allocator is called with no metadata block locked.
 pub mod balloc;
 mod bitmap;
+mod commit;
+mod committer;
 pub mod csum;
 pub mod dir;
 pub mod extents;
@@ -51,6 +55,7 @@ pub mod groups;
 pub mod hash;
 pub mod ialloc;
 pub mod inode;
+mod journal;
 pub mod layout;
 mod limited;
 mod map;

@@ -1,8 +1,9 @@
 //! Operations on names: what a directory does for the VFS.
 //!
-//! Each is one change (one [`Handle`]). Without a journal parts of it may reach the disk before a power cut, so the order
-//! of the steps is such that no entry ever points to an inode that was not initialised, and no inode is freed while an entry
-//! may still point to it: inode, then entry; entry away, then link count, then (at eviction) the blocks.
+//! Each is one change (one [`Handle`]), so that with a journal a power cut leaves all of it or nothing. Without one parts of a
+//! commit may reach the disk. The order of the steps is such that an error half way leaves no entry that points to an inode that
+//! was not initialised, and no inode is freed while an entry may still point to it: inode, then entry; entry away, then link
+//! count, then (at eviction) the blocks.
 use super::dir::{Dir, MAX_NAME};
 use super::features::RoCompat;
 use super::inode::{Ext4Inode, iget};
@@ -52,52 +53,41 @@ impl InodeOps for DirInode {
         rdev: u64,
         caller: &dyn Caller,
     ) -> Result<Arc<Inode>> {
-        let mut handle = self.begin_entry(dir, name)?;
-        let inode = ialloc::new_inode(&mut handle, dir, kind, mode, rdev, caller)?;
-        enter(&mut handle, dir, name, &inode)?;
-        Ok(inode)
+        self.0.fs.with_space(|| {
+            let mut handle = self.begin_entry(dir, name)?;
+            let inode = ialloc::new_inode(&mut handle, dir, kind, mode, rdev, caller)?;
+            enter(&mut handle, dir, name, &inode)?;
+            Ok(inode)
+        })
     }
     fn mkdir(&self, dir: &Arc<Inode>, name: &[u8], mode: u16, caller: &dyn Caller) -> Result<Arc<Inode>> {
         check_can_hold_directory(dir)?;
-        let mut handle = self.begin_entry(dir, name)?;
-        let inode = ialloc::new_inode(&mut handle, dir, FileType::Directory, mode, 0, caller)?;
-        if let Err(error) = Dir::new(&inode).init(&mut handle, self.0.ino) {
-            return Err(abandon(&mut handle, &inode, error));
-        }
-        enter(&mut handle, dir, name, &inode)?;
-        add_subdirectory(dir);
-        store(&mut handle, dir)?;
-        Ok(inode)
+        self.0.fs.with_space(|| {
+            let mut handle = self.begin_entry(dir, name)?;
+            let inode = ialloc::new_inode(&mut handle, dir, FileType::Directory, mode, 0, caller)?;
+            if let Err(error) = Dir::new(&inode).init(&mut handle, self.0.ino) {
+                return Err(abandon(&mut handle, &inode, error));
+            }
+            enter(&mut handle, dir, name, &inode)?;
+            add_subdirectory(dir);
+            store(&mut handle, dir)?;
+            Ok(inode)
+        })
     }
     fn symlink(&self, dir: &Arc<Inode>, name: &[u8], target: &[u8], caller: &dyn Caller) -> Result<Arc<Inode>> {
         symlink::check_target(&self.0.fs, target)?;
-        let mut handle = self.begin_entry(dir, name)?;
-        let inode = ialloc::new_inode(&mut handle, dir, FileType::Symlink, 0o777, 0, caller)?;
-        if let Err(error) = symlink::set_target(&mut handle, &inode, target) {
-            return Err(abandon(&mut handle, &inode, error));
-        }
-        enter(&mut handle, dir, name, &inode)?;
-        Ok(inode)
+        self.0.fs.with_space(|| {
+            let mut handle = self.begin_entry(dir, name)?;
+            let inode = ialloc::new_inode(&mut handle, dir, FileType::Symlink, 0o777, 0, caller)?;
+            if let Err(error) = symlink::set_target(&mut handle, &inode, target) {
+                return Err(abandon(&mut handle, &inode, error));
+            }
+            enter(&mut handle, dir, name, &inode)?;
+            Ok(inode)
+        })
     }
     fn link(&self, dir: &Arc<Inode>, name: &[u8], inode: &Arc<Inode>) -> Result<()> {
-        if inode.nlink() >= LINK_MAX {
-            return Err(Errno::EMLINK);
-        }
-        let mut handle = self.begin_entry(dir, name)?;
-        let change = |handle: &mut Handle<'_>, up: bool| {
-            inode.update_attr(|attr| {
-                attr.nlink = if up { attr.nlink.saturating_add(1) } else { attr.nlink.saturating_sub(1) };
-                attr.ctime = Timespec::now();
-            });
-            store(handle, inode)
-        };
-        change(&mut handle, true)?;
-        if let Err(error) = Dir::new(dir).add(&mut handle, name, Ext4Inode::of(inode).ino, inode.kind) {
-            change(&mut handle, false)?;
-            return Err(error);
-        }
-        touch(dir);
-        store(&mut handle, dir)
+        self.0.fs.with_space(|| self.add_link(dir, name, inode))
     }
     fn unlink(&self, dir: &Arc<Inode>, name: &[u8], inode: &Arc<Inode>) -> Result<()> {
         let mut handle = self.0.fs.begin(NAME_CREDITS)?;
@@ -126,7 +116,7 @@ impl InodeOps for DirInode {
         new_name: &[u8],
         target: Option<&Arc<Inode>>,
     ) -> Result<()> {
-        rename::Rename { old_dir, old_name, inode, new_dir, new_name, target }.run()
+        self.0.fs.with_space(|| rename::Rename { old_dir, old_name, inode, new_dir, new_name, target }.run())
     }
     fn readdir(&self, dir: &Arc<Inode>, pos: u64, emit: &mut dyn FnMut(DirEntry<'_>) -> bool) -> Result<()> {
         Dir::new(dir).read_from(pos, emit)
@@ -137,6 +127,27 @@ impl InodeOps for DirInode {
 }
 
 impl DirInode {
+    fn add_link(&self, dir: &Arc<Inode>, name: &[u8], inode: &Arc<Inode>) -> Result<()> {
+        if inode.nlink() >= LINK_MAX {
+            return Err(Errno::EMLINK);
+        }
+        let mut handle = self.begin_entry(dir, name)?;
+        let change = |handle: &mut Handle<'_>, up: bool| {
+            inode.update_attr(|attr| {
+                attr.nlink = if up { attr.nlink.saturating_add(1) } else { attr.nlink.saturating_sub(1) };
+                attr.ctime = Timespec::now();
+            });
+            store(handle, inode)
+        };
+        change(&mut handle, true)?;
+        if let Err(error) = Dir::new(dir).add(&mut handle, name, Ext4Inode::of(inode).ino, inode.kind) {
+            change(&mut handle, false)?;
+            return Err(error);
+        }
+        touch(dir);
+        store(&mut handle, dir)
+    }
+
     /// Begins a change that adds a name. Errors: `ENAMETOOLONG`, `ENOENT` in a removed directory, those of a change.
     fn begin_entry(&self, dir: &Inode, name: &[u8]) -> Result<Handle<'_>> {
         if name.len() > MAX_NAME {

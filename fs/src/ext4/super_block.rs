@@ -1,12 +1,14 @@
 //! Mount, sync and unmount.
 //!
 //! ```text
-//!   clean ──mount rw──▶ marked not clean on the disk ──unmount──▶ clean
-//!                          └── power cut ──▶ found not clean: logged, orphans processed; `e2fsck` is advised
+//!   clean ──mount rw──▶ marked on the disk: needs recovery (with a journal), or not clean ──unmount──▶ clean
+//!                          └── power cut ──▶ the journal is replayed; without one, `e2fsck` is advised ──▶ orphans processed
 //! ```
-use super::features::RoCompat;
+use super::committer::Committer;
+use super::features::{Compat, Incompat, RoCompat};
 use super::geometry::{self, Geometry, Verdict};
 use super::groups::Groups;
+use super::journal::{self, Journal};
 use super::layout::{STATE_CLEAN, STATE_ERROR, SUPER_OFFSET, SUPER_SIZE, SuperBlockRaw};
 use super::meta::{MetaCache, Seal};
 use super::txn::{Credits, Handle};
@@ -15,8 +17,9 @@ use crate::iomap;
 use crate::page_cache::PageCache;
 use crate::vfs::{StatFs, SuperBlock, SuperOps, Timespec};
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use base::block::{BlockDevice, Durability, SECTOR_SIZE};
-use base::sync::Arc;
+use base::sync::{Arc, SpinLock};
 use base::{Errno, Result};
 use zerocopy::FromBytes;
 
@@ -32,6 +35,8 @@ pub struct MountOptions {
     pub read_only: bool,
     /// The page cache of the system; `None`: one of its own.
     pub page_cache: Option<Arc<PageCache>>,
+    /// Every how many seconds changes are committed by themselves; 0: never.
+    pub commit_interval_s: u32,
 }
 
 /// The VFS's handle on a mounted ext4.
@@ -39,34 +44,72 @@ pub struct Ext4Super {
     /// The file system.
     pub fs: Arc<Ext4Fs>,
     page_cache: Option<Arc<PageCache>>,
+    commit_interval_s: u32,
+    committer: SpinLock<Option<Committer>>,
 }
 
-/// Mounts `device`; `dev` is the number `stat` shows for its files. Task context.
-/// Errors: `EINVAL` (no ext4 there), `EOPNOTSUPP` (a feature that is not supported, named on the log), `EUCLEAN` (damaged),
-/// `EROFS` (the device is read-only and the mount is not), `EIO`, `ENOMEM`.
+/// Mounts `device`; `dev` is the number `stat` shows for its files. What a power cut left in a journal is put to its place first.
+/// Task context. Errors: `EINVAL` (no ext4 there), `EOPNOTSUPP` (a feature that is not supported, named on the log), `EUCLEAN`
+/// (damaged), `EROFS` (the device is read-only and the mount is not, or a read-only mount meets a journal that needs recovery),
+/// `EIO`, `ENOMEM`.
 pub fn mount(device: Arc<dyn BlockDevice>, dev: u64, options: MountOptions) -> Result<Arc<SuperBlock>> {
-    let raw = read_super(&device)?;
+    let found = read_super(&device)?;
     // Looked at for a read-only mount too: what is not understood cannot be read either.
-    let access = allowed_features(&device, &raw)?;
+    let access = allowed_features(&device, &found.raw)?;
     let read_only = options.read_only || access == Access::ReadOnly;
     if device.limits().read_only && !read_only {
         return Err(Errno::EROFS);
     }
-    let geo = Geometry::from_raw(&raw, device.limits().capacity_sectors.saturating_mul(SECTOR_SIZE))?;
+    let (raw, journal) = open_journal(&device, found, !read_only)?;
+    let geo = geometry(&device, &raw)?;
     let limit = META_CACHE_BYTES >> geo.block_bits;
     let meta = MetaCache::new(device.clone(), geo.block_size, geo.block_count, limit);
-    let groups =
-        Groups::load(&geo, &meta).inspect_err(|e| log::error!("ext4 {}: group descriptors: {e}", device.name()))?;
-    let fs = Arc::new(Ext4Fs::new(device, geo, meta, groups, read_only));
-    let sb =
-        SuperBlock::with_mode(dev, Box::new(Ext4Super { fs: fs.clone(), page_cache: options.page_cache }), read_only);
+    let log: Vec<(u64, u32)> = journal.iter().flat_map(Journal::runs).collect();
+    let groups = Groups::load(&geo, &meta, &log)
+        .inspect_err(|e| log::error!("ext4 {}: group descriptors: {e}", device.name()))?;
+    let fs = Arc::new(Ext4Fs::new(device, geo, meta, groups, journal, read_only));
+    let own = Ext4Super {
+        fs: fs.clone(),
+        page_cache: options.page_cache,
+        commit_interval_s: options.commit_interval_s,
+        committer: SpinLock::new(None),
+    };
+    let sb = SuperBlock::with_mode(dev, Box::new(own), read_only);
     fs.set_super_block(&sb);
     announce(&fs, &raw, read_only);
     if !read_only {
         fs.mark_mounted()?;
         orphan::process(&sb)?;
+        Ext4Super::of(&sb).start_committer()?;
     }
     Ok(sb)
+}
+
+/// Opens the journal, if there is one. If it was needed to put the file system in order, the superblock is read once more.
+fn open_journal(
+    device: &Arc<dyn BlockDevice>,
+    found: Found,
+    writable: bool,
+) -> Result<(SuperBlockRaw, Option<Journal>)> {
+    let has_journal = Compat::from_bits_retain(found.raw.feature_compat.get()).contains(Compat::HAS_JOURNAL);
+    let wrong_sum = || {
+        log::error!("ext4 {}: the checksum of the superblock is wrong", device.name());
+        Errno::EUCLEAN
+    };
+    if !has_journal {
+        return if found.sum_is_right { Ok((found.raw, None)) } else { Err(wrong_sum()) };
+    }
+    // A superblock that was torn by a cut while it was written is still whole in the journal.
+    let unclean = Incompat::from_bits_retain(found.raw.feature_incompat.get()).contains(Incompat::RECOVER);
+    let recover = unclean || !found.sum_is_right;
+    let geo = geometry(device, &found.raw)?;
+    let journal = journal::open(device, &geo, &found.raw, recover, writable)?;
+    let found = if recover { read_super(device)? } else { found };
+    if found.sum_is_right { Ok((found.raw, Some(journal))) } else { Err(wrong_sum()) }
+}
+
+fn geometry(device: &Arc<dyn BlockDevice>, raw: &SuperBlockRaw) -> Result<Geometry> {
+    Geometry::from_raw(raw, device.limits().capacity_sectors.saturating_mul(SECTOR_SIZE))
 }
 
 #[derive(PartialEq, Eq)]
@@ -75,7 +118,13 @@ enum Access {
     ReadOnly,
 }
 
-fn read_super(device: &Arc<dyn BlockDevice>) -> Result<SuperBlockRaw> {
+/// The superblock as it stands on the disk.
+struct Found {
+    raw: SuperBlockRaw,
+    sum_is_right: bool,
+}
+
+fn read_super(device: &Arc<dyn BlockDevice>) -> Result<Found> {
     let mut bytes = [0u8; SUPER_SIZE];
     meta_io::read_bytes(device, SUPER_OFFSET, &mut bytes)?;
     let raw = SuperBlockRaw::read_from_bytes(&bytes).map_err(|_| Errno::EINVAL)?;
@@ -83,11 +132,8 @@ fn read_super(device: &Arc<dyn BlockDevice>) -> Result<SuperBlockRaw> {
         return Err(Errno::EINVAL);
     }
     let summed = RoCompat::from_bits_retain(raw.feature_ro_compat.get()).contains(RoCompat::METADATA_CSUM);
-    if summed && (raw.checksum_type != 1 || geometry::super_checksum(&bytes) != raw.checksum.get()) {
-        log::error!("ext4 {}: the checksum of the superblock is wrong", device.name());
-        return Err(Errno::EUCLEAN);
-    }
-    Ok(raw)
+    let right = raw.checksum_type == 1 && geometry::super_checksum(&bytes) == raw.checksum.get();
+    Ok(Found { raw, sum_is_right: !summed || right })
 }
 
 fn allowed_features(device: &Arc<dyn BlockDevice>, raw: &SuperBlockRaw) -> Result<Access> {
@@ -123,7 +169,7 @@ fn announce(fs: &Ext4Fs, raw: &SuperBlockRaw, read_only: bool) {
         geo.incompat,
         geo.ro_compat
     );
-    if !read_only {
+    if !read_only && !fs.has_journal() {
         log::info!(
             "ext4 {name}: no journal: a power cut keeps what fsync covered, and can leave free counts, directories or \
              half-made changes for e2fsck"
@@ -173,69 +219,71 @@ impl Ext4Fs {
         raw.map(read).ok_or(Errno::EUCLEAN)
     }
 
-    /// Marks the image as in use: a power cut from here on is noticed at the next mount.
+    /// Marks the image as in use: a power cut from here on is noticed at the next mount. With a journal the mark is the journal's:
+    /// `needs_recovery`; without, it is the state.
     fn mark_mounted(&self) -> Result<()> {
+        let given_up = self.log.lock().journal.as_ref().is_some_and(Journal::was_given_up);
         let mut handle = self.begin(Credits(1))?;
         self.update_super(&mut handle, |raw| {
-            raw.state = (raw.state.get() & !STATE_CLEAN).into();
+            if self.has_journal() {
+                raw.feature_incompat = (raw.feature_incompat.get() | Incompat::RECOVER.bits()).into();
+            } else {
+                raw.state = (raw.state.get() & !STATE_CLEAN).into();
+            }
+            if given_up {
+                raw.state = (raw.state.get() | STATE_ERROR).into();
+            }
             raw.mnt_count = raw.mnt_count.get().wrapping_add(1).into();
             raw.mtime = (Timespec::now().sec as u32).into();
         })?;
         drop(handle);
-        self.meta.write_all().map_err(|error| self.io_failed("a write of metadata", error))?;
-        self.flush_device(self.flush.ticket())
+        if let Some(journal) = &mut self.log.lock().journal {
+            journal.clear_error();
+        }
+        // To its place: recovery does not look at a journal that the superblock does not send it to.
+        self.checkpoint()
     }
 
-    /// Notes in the superblock on the disk that there was an error, as far as the device takes it: who mounts next is told.
+    /// Notes in the superblock on the disk that there was an error, as far as the device takes it: who mounts next is told. What is on the
+    /// disk is changed there, not what is in memory, where half a change may stand.
     pub(super) fn record_error(&self) {
-        let mut handle = self.begin_unchecked();
-        let noted = self.update_super(&mut handle, |raw| raw.state = (raw.state.get() | STATE_ERROR).into());
-        drop(handle);
-        let block = SUPER_OFFSET >> self.geo.block_bits;
-        let written = noted.and_then(|()| self.meta.write_some(&[block]));
-        if let Err(error) = written.and_then(|()| self.flush.flush(self.flush.ticket())) {
+        if let Err(error) = self.store_error_state() {
             log::error!("ext4 {}: the error could not be noted on the disk: {error}", self.device.name());
         }
     }
 
-    /// Brings the superblock's counters up to date; `clean` also marks the image as unmounted in order.
-    fn store_super(&self, clean: bool) -> Result<()> {
+    fn store_error_state(&self) -> Result<()> {
+        let number = SUPER_OFFSET >> self.geo.block_bits;
+        let mut bytes = alloc::vec![0; self.geo.block_size as usize];
+        meta_io::read_block(&self.device, number, &mut bytes)?;
+        let at = super_at(bytes.len());
+        let raw = bytes.get_mut(at..at + SUPER_SIZE).and_then(|b| SuperBlockRaw::mut_from_bytes(b).ok());
+        let raw = raw.ok_or(Errno::EUCLEAN)?;
+        raw.state = (raw.state.get() | STATE_ERROR).into();
+        if self.geo.csum_seed.is_some() {
+            seal_super(0, &mut bytes);
+        }
+        let page = base::memory::alloc_page_zeroed()?;
+        page.write_from(0, &bytes);
+        meta_io::write_pages(&self.device, self.geo.block_size, [(number, &page)])?;
+        self.flush.flush(self.flush.ticket())
+    }
+
+    /// Brings the superblock up to date for the end of a mount: its counters, and that all is in order.
+    fn mark_unmounted(&self) -> Result<()> {
         let (free_blocks, free_inodes) = {
             let state = self.groups.state.lock();
             (state.free_blocks, state.free_inodes)
         };
-        let (damaged, errors) = (self.is_damaged(), self.has_errors());
-        let mut handle = self.begin_unchecked();
+        let mut handle = self.begin(Credits(1))?;
         self.update_super(&mut handle, |raw| {
-            if errors {
-                raw.state = (raw.state.get() | STATE_ERROR).into();
-            }
-            if !damaged {
-                raw.free_blocks_count_lo = (free_blocks as u32).into();
-                raw.free_blocks_count_hi = ((free_blocks >> 32) as u32).into();
-                raw.free_inodes_count = (free_inodes as u32).into();
-                if clean && !errors {
-                    raw.state = (raw.state.get() | STATE_CLEAN).into();
-                }
-            }
+            raw.free_blocks_count_lo = (free_blocks as u32).into();
+            raw.free_blocks_count_hi = ((free_blocks >> 32) as u32).into();
+            raw.free_inodes_count = (free_inodes as u32).into();
+            raw.feature_incompat = (raw.feature_incompat.get() & !Incompat::RECOVER.bits()).into();
+            raw.state = (raw.state.get() | STATE_CLEAN).into();
             raw.wtime = (Timespec::now().sec as u32).into();
         })
-    }
-
-    /// Makes every change so far durable: attributes, descriptors, superblock, metadata blocks, flush. Data was written before.
-    /// Errors: `EIO`, `EUCLEAN`.
-    pub(super) fn commit_all(&self, clean: bool) -> Result<()> {
-        self.check_not_shut_down()?;
-        let upto = self.txn.last();
-        if !self.is_damaged() {
-            self.seal_groups()?;
-        }
-        self.store_super(clean)?;
-        self.write_back_metadata()?;
-        self.flush_device(self.flush.ticket())?;
-        self.txn.set_durable(upto);
-        base::stats::count(base::stats::Counter::Commits);
-        Ok(())
     }
 
     /// Stores the attributes of all inodes that wait for it; the first error is given after all were tried.
@@ -247,12 +295,12 @@ impl Ext4Fs {
         result
     }
 
-    /// Commits when so much metadata is dirty that memory should be given back. No extent lock held.
-    pub(super) fn make_room(&self) -> Result<()> {
-        let Some(sb) = self.super_block() else { return Ok(()) };
-        self.commit_all(false)?;
+    /// Stores and commits everything that was changed in memory, but no data: the metadata part of sync, and what the committer does.
+    pub(super) fn sync_metadata(&self, sb: &SuperBlock) -> Result<()> {
+        let stored = self.write_dirty_inodes(sb);
+        let committed = self.commit_all();
         sb.inodes().dirty().iter().for_each(inode::unpin);
-        Ok(())
+        stored.and(committed)
     }
 }
 
@@ -298,11 +346,13 @@ impl SuperOps for Ext4Super {
         }
         let Some(sb) = self.fs.super_block() else { return Ok(()) };
         let data = iomap::sync_data(&sb);
-        let attributes = self.fs.write_dirty_inodes(&sb);
-        data.and(attributes).and(self.fs.make_room())
+        let metadata = self.fs.sync_metadata(&sb);
+        // Data that was written in place before, and needed no commit, may still be volatile.
+        data.and(metadata).and(self.fs.flush_device(self.fs.flush.ticket()))
     }
 
     fn unmount(&self) -> Result<()> {
+        self.stop_committer();
         if self.fs.has_errors() {
             return self.give_up();
         }
@@ -314,7 +364,10 @@ impl SuperOps for Ext4Super {
         self.fs.write_dirty_inodes(&sb)?;
         self.fs.queues.completion.close();
         self.fs.queues.sync.close();
-        self.fs.commit_all(true)?;
+        // Twice: the superblock may say that all is in order only when all else has reached its place.
+        self.fs.checkpoint()?;
+        self.fs.mark_unmounted()?;
+        self.fs.checkpoint()?;
         // Inodes on the dirty list hold the super block, which holds the list.
         sb.inodes().dirty().iter().for_each(inode::unpin);
         self.fs.set_read_only(true);
@@ -331,11 +384,36 @@ impl SuperOps for Ext4Super {
 }
 
 impl Ext4Super {
-    /// The end of a file system with errors: what is changed in memory is written as far as that goes, and not marked clean.
+    /// The ext4 side of a super block. Panics for another file system's: a caller's bug.
+    pub(super) fn of(sb: &SuperBlock) -> &Ext4Super {
+        sb.ops().as_any().downcast_ref().expect("the super block of an ext4 carries an Ext4Super")
+    }
+
+    /// Starts the task that commits every so many seconds, so that a change without fsync is not lost for long. Errors: `ENOMEM`.
+    fn start_committer(&self) -> Result<()> {
+        if self.commit_interval_s == 0 {
+            return Ok(());
+        }
+        let Some(sb) = self.fs.super_block() else { return Ok(()) };
+        let committer = Committer::start(&sb, self.commit_interval_s)?;
+        *self.committer.lock() = Some(committer);
+        Ok(())
+    }
+
+    fn stop_committer(&self) {
+        let committer = self.committer.lock().take();
+        if let Some(committer) = committer {
+            committer.stop();
+        }
+    }
+
+    /// The end of a file system with errors. Without a journal, what is changed in memory is written as far as that goes; with one the
+    /// disk keeps its last consistent state, to be recovered by the next mount. It is not marked clean.
     fn give_up(&self) -> Result<()> {
         self.fs.queues.completion.close();
         self.fs.queues.sync.close();
-        let result = self.fs.commit_all(false);
+        let result = if self.fs.has_journal() { self.fs.check_can_commit() } else { self.fs.commit_all() };
+        self.fs.record_error();
         if let Some(sb) = self.fs.super_block() {
             sb.inodes().dirty().iter().for_each(inode::unpin);
         }
@@ -348,6 +426,6 @@ impl Ext4Super {
             return Err(Errno::EROFS);
         }
         self.fs.set_read_only(false);
-        self.fs.mark_mounted().inspect_err(|_| self.fs.set_read_only(true))
+        self.fs.mark_mounted().and_then(|()| self.start_committer()).inspect_err(|_| self.fs.set_read_only(true))
     }
 }

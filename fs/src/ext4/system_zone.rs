@@ -1,4 +1,4 @@
-//! The blocks of the file system's own fixed structures: superblock copies, descriptors, bitmaps, inode tables.
+//! The blocks of the file system's own fixed structures: superblock copies, descriptors, bitmaps, inode tables, the journal.
 //!
 //! No file may own them and nothing frees them; a damaged extent or bitmap that says otherwise is found out here.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
@@ -13,10 +13,11 @@ pub struct SystemZone {
 }
 
 impl SystemZone {
-    /// Collects the runs of all groups; neighbours are merged, so that flexible groups need few entries.
+    /// Collects the runs of all groups and of the journal, `log`; neighbours are merged, so that flexible groups need few entries.
     /// Errors: `EUCLEAN` where two structures overlap, `ENOMEM`.
-    pub fn new(geo: &Geometry, places: &[GroupPlace]) -> Result<SystemZone> {
-        let mut runs: Vec<(u64, u64)> = Vec::new();
+    pub fn new(geo: &Geometry, places: &[GroupPlace], log: &[(u64, u32)]) -> Result<SystemZone> {
+        let mut runs: Vec<(u64, u64)> =
+            log.iter().map(|&(start, len)| (start, start.saturating_add(u64::from(len)))).collect();
         runs.try_reserve(places.len().saturating_mul(4)).map_err(|_| Errno::ENOMEM)?;
         let copies = u64::from(geo.desc_blocks()).saturating_add(u64::from(geo.reserved_gdt_blocks)).saturating_add(1);
         let table = u64::from(geo.inode_table_blocks());

@@ -16,10 +16,10 @@ use base::sync::Arc;
 use base::sync::atomic::Ordering;
 use base::{Errno, Result, trace};
 
-/// Leaves that one handle frees at most.
-const STEPS: u32 = 64;
-/// Nodes, bitmaps and descriptors of that many steps, inode and superblock.
-const FREE_CREDITS: Credits = Credits(3 * STEPS + 8);
+/// Steps of at most 16 extents each that one handle frees.
+const STEPS: u32 = 16;
+/// Nodes and bitmaps of that many steps, inode and superblock. Extents all over a large disk have more bitmaps; a transaction takes those too.
+const FREE_CREDITS: Credits = Credits(4 * STEPS + 8);
 
 /// Sets the size of a regular file. Permission, limits of the caller and privileges were dealt with. Errors: `EFBIG`, `EIO`, `EROFS`,
 /// `EUCLEAN`, `ENOMEM`.

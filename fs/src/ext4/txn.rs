@@ -1,132 +1,246 @@
-//! Handles: the only way to change a metadata block.
+//! Transactions and handles: the only way to change a metadata block.
 //!
-//! A handle stands for one atomic change of the file system. It knows which blocks the change touched and for which inodes,
-//! so that an fsync of one of those inodes writes them. Its shape is that of a journal's handle: credits are asked for at the
-//! start, a handle of finished I/O draws on a reserve, and every change gets a commit number.
+//! A handle stands for one atomic change of the file system, of a bounded number of blocks (its credits). Handles of many tasks
+//! share the *running* transaction; a commit makes all of them durable together, with a journal or without (see `commit`).
 //!
-//! Without a journal a change becomes durable when its blocks are written and the device is flushed; a power cut in
-//! between leaves part of it, which `e2fsck` repairs.
+//! ```text
+//!            begin            the last handle ends          copies made                durable
+//!   running ───────▶ running ─────────────────▶ closing ──────────────▶ committing ──────────▶ committed
+//!             ▲          │ a commit is asked for    │ nobody begins         │ the next transaction runs
+//!             └──────────┘ new handles wait         │ a handle meanwhile    │
+//! ```
+//!
+//! A block joins the running transaction when a handle changes it for the first time; a page for its copy is taken from a stock
+//! that [`Ext4Fs::begin`] has filled, so that a change does not fail for memory half way. Blocks that a transaction frees are not
+//! handed out again before it has committed (CRA-3; see `groups`).
+//!
+//! Handles of finished I/O ([`Ext4Fs::begin_reserved`]) never wait for a commit or for room in the log (R47): an ordinary handle does
+//! once the transaction holds a quarter of the log, and what is left is theirs. All they can meet is a transaction that is closing,
+//! which waits for open handles only, and those wait for no I/O of files.
 //!
 //! # Order of locks
 //!
 //! A handle is begun with no folio locked and no folio is locked inside one (LOCK-1). It is begun before the extent lock is
-//! taken and ended after that was let go, or dropped together with it.
+//! taken and ended after that was let go, or dropped together with it. A task has one handle at a time.
 use super::Ext4Fs;
 use super::meta::{MetaBlock, Seal};
 use crate::vfs::SyncKind;
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use base::sync::atomic::{AtomicU64, Ordering};
-use base::sync::{Arc, SpinLock, WriteGuard};
-use base::{Errno, Result};
+use base::sync::{Arc, SpinLock, WaitQueue, WriteGuard};
+use base::{Errno, Page, Result};
 use core::ops::{Deref, DerefMut};
-use smallvec::SmallVec;
 
 /// How many metadata blocks a change may touch at most.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Credits(pub u32);
 
-/// The numbers of changes: which were made, and up to which all are durable.
-pub struct TxnState {
-    last: AtomicU64,
-    durable: AtomicU64,
+/// Pages kept for the handles of finished I/O, besides those promised to others.
+const KEPT_PAGES: usize = 32;
+
+/// A block of the running transaction, and the page for its copy.
+pub(super) struct Member {
+    pub block: Arc<MetaBlock>,
+    pub page: Page,
 }
 
-impl TxnState {
-    /// Nothing changed yet.
-    pub fn new() -> Self {
-        TxnState { last: AtomicU64::new(0), durable: AtomicU64::new(0) }
+/// What a closed transaction consists of.
+#[derive(Default)]
+pub(super) struct Closed {
+    /// By block number.
+    pub members: BTreeMap<u64, Member>,
+    /// Freed blocks that have a copy in the log.
+    pub revoked: BTreeSet<u64>,
+}
+
+struct State {
+    /// The number of the running transaction.
+    tid: u64,
+    /// A commit waits for the open handles, or makes its copies.
+    closing: bool,
+    /// Open handles.
+    handles: u32,
+    /// What they may still touch.
+    credits: u32,
+    running: Closed,
+    /// Blocks with a copy in the log.
+    logged: BTreeSet<u64>,
+    /// Pages for copies.
+    stock: Vec<Page>,
+}
+
+/// The transactions of a file system.
+pub struct Transactions {
+    state: SpinLock<State>,
+    /// The last handle has ended, or a closed transaction has been replaced by a running one.
+    changed: WaitQueue,
+    /// Up to this number all transactions are durable.
+    committed: AtomicU64,
+    /// Blocks that ordinary handles fill a transaction with.
+    limit: u32,
+}
+
+impl Transactions {
+    /// The running transaction gets the number `first`; it takes `limit` blocks.
+    pub(super) fn new(first: u64, limit: u32) -> Self {
+        let state = State {
+            tid: first,
+            closing: false,
+            handles: 0,
+            credits: 0,
+            running: Closed::default(),
+            logged: BTreeSet::new(),
+            stock: Vec::new(),
+        };
+        let committed = AtomicU64::new(first.saturating_sub(1));
+        Transactions { state: SpinLock::new(state), changed: WaitQueue::new(), committed, limit }
     }
-    /// The number of the latest change that has ended.
-    pub fn last(&self) -> u64 {
-        self.last.load(Ordering::Acquire)
+
+    /// The number of the running transaction.
+    pub fn running(&self) -> u64 {
+        self.state.lock().tid
     }
     /// Up to this number every change is durable.
-    pub fn durable(&self) -> u64 {
-        self.durable.load(Ordering::Acquire)
+    pub fn committed(&self) -> u64 {
+        self.committed.load(Ordering::Acquire)
     }
-    /// Tells that all changes up to `number` are durable.
-    pub fn set_durable(&self, number: u64) {
-        self.durable.fetch_max(number, Ordering::AcqRel);
+    /// Whether changes wait for a commit.
+    pub fn is_dirty(&self) -> bool {
+        let state = self.state.lock();
+        !state.running.members.is_empty() || state.tid > self.committed() + 1
+    }
+
+    pub(super) fn set_committed(&self, tid: u64) {
+        self.committed.fetch_max(tid, Ordering::AcqRel);
+    }
+
+    /// Keeps new handles out and waits until the open ones have ended. Ended by [`Self::close`] or [`Self::reopen`].
+    pub(super) fn start_closing(&self) {
+        self.state.lock().closing = true;
+        self.changed.wait_until(|| self.state.lock().handles == 0);
+    }
+
+    /// Looks at the transaction that is closing.
+    pub(super) fn with_closing<R>(&self, look: impl FnOnce(u64, &Closed) -> R) -> R {
+        let state = self.state.lock();
+        look(state.tid, &state.running)
+    }
+
+    /// Replaces the closing transaction by a new one; its blocks count as logged where there is a log.
+    pub(super) fn close(&self, logged: bool) -> Closed {
+        let mut state = self.state.lock();
+        let closed = core::mem::take(&mut state.running);
+        if logged {
+            state.logged.extend(closed.members.keys());
+        }
+        state.tid += 1;
+        state.closing = false;
+        drop(state);
+        self.changed.wake_all();
+        closed
+    }
+
+    /// Lets the closing transaction run on.
+    pub(super) fn reopen(&self) {
+        self.state.lock().closing = false;
+        self.changed.wake_all();
+    }
+
+    /// The log is empty: nothing needs to be revoked any more.
+    pub(super) fn log_is_empty(&self) {
+        // Dropped outside the lock.
+        let gone = core::mem::take(&mut self.state.lock().logged);
+        drop(gone);
+    }
+
+    /// Fills the stock for `credits` more. Errors: `ENOMEM`.
+    fn stock_up(&self, credits: u32) -> Result<()> {
+        loop {
+            let missing = {
+                let state = self.state.lock();
+                let wanted = (state.credits + credits) as usize + KEPT_PAGES;
+                wanted.saturating_sub(state.stock.len())
+            };
+            if missing == 0 {
+                return Ok(());
+            }
+            let page = base::memory::alloc_page_zeroed()?;
+            self.state.lock().stock.push(page);
+        }
+    }
+
+    /// Enters the running transaction if it is open and, for an ordinary handle, has room.
+    fn enter(&self, credits: u32, ordinary: bool) -> Entry {
+        let mut state = self.state.lock();
+        if state.closing {
+            return Entry::Closing;
+        }
+        let used = state.running.members.len() as u32;
+        if ordinary && used > 0 && used + state.credits + credits > self.limit {
+            return Entry::Full(state.tid);
+        }
+        state.handles += 1;
+        state.credits += credits;
+        Entry::Entered(state.tid)
+    }
+
+    fn leave(&self, credits: u32) {
+        let mut state = self.state.lock();
+        state.handles -= 1;
+        state.credits -= credits;
+        let last = state.closing && state.handles == 0;
+        drop(state);
+        if last {
+            self.changed.wake_all();
+        }
     }
 }
 
-impl Default for TxnState {
-    fn default() -> Self {
-        Self::new()
-    }
+enum Entry {
+    Entered(u64),
+    Closing,
+    Full(u64),
 }
 
-/// What of one inode waits for a commit (DUR-4): its latest changes and the blocks they touched.
-pub struct Pending(SpinLock<PendingState>);
-
-#[derive(Default)]
-struct PendingState {
-    /// The latest change needed to read data back.
-    data: u64,
-    /// The latest change of any kind.
-    all: u64,
-    /// Up to this number the inode's own changes are durable.
-    durable: u64,
-    /// Touched blocks, each with its latest change.
-    blocks: BTreeMap<u64, u64>,
-}
-
-/// What a commit of one inode has to write, as of its start.
-pub struct CommitSet {
-    /// Touched blocks, ascending.
-    pub blocks: Vec<u64>,
-    /// The latest change among them.
-    pub upto: u64,
-}
-
-impl Default for Pending {
-    fn default() -> Self {
-        Pending(SpinLock::new(PendingState::default()))
-    }
+/// Which transactions changed an inode last (DUR-4).
+pub struct Pending {
+    /// The last change needed to read data back.
+    data: AtomicU64,
+    /// The last change of any kind.
+    all: AtomicU64,
 }
 
 impl Pending {
-    /// Whether changes of this kind wait; `txn` tells what a whole-disk sync has made durable.
-    pub fn waits(&self, txn: &TxnState, kind: SyncKind) -> bool {
-        let state = self.0.lock();
-        let last = if kind == SyncKind::Data { state.data } else { state.all };
-        last > state.durable.max(txn.durable())
+    /// For an inode that was just read: `changed_in` is the last transaction that changed its block.
+    pub fn new(changed_in: u64) -> Self {
+        Pending { data: AtomicU64::new(changed_in), all: AtomicU64::new(changed_in) }
     }
-    /// What is to be written now. The changes stay listed until [`Self::committed`].
-    pub fn snapshot(&self) -> CommitSet {
-        let state = self.0.lock();
-        CommitSet { blocks: state.blocks.keys().copied().collect(), upto: state.all }
+    /// The transaction that has to be committed for this kind of durability.
+    pub fn tid(&self, kind: SyncKind) -> u64 {
+        let last = if kind == SyncKind::Data { &self.data } else { &self.all };
+        last.load(Ordering::Acquire)
     }
-    /// Tells that everything of a snapshot is durable.
-    pub fn committed(&self, upto: u64) {
-        let mut state = self.0.lock();
-        state.durable = state.durable.max(upto);
-        state.blocks.retain(|_, change| *change > upto);
+    /// Whether changes of this kind wait for a commit.
+    pub fn waits(&self, txn: &Transactions, kind: SyncKind) -> bool {
+        self.tid(kind) > txn.committed()
     }
-    fn record(&self, change: u64, txn: &TxnState, kind: SyncKind, touched: &[u64]) {
-        let mut state = self.0.lock();
-        if state.all <= txn.durable() {
-            state.blocks.clear();
-        }
+    fn note(&self, tid: u64, kind: SyncKind) {
         if kind == SyncKind::Data {
-            state.data = state.data.max(change);
+            self.data.fetch_max(tid, Ordering::AcqRel);
         }
-        state.all = state.all.max(change);
-        for &block in touched {
-            state.blocks.insert(block, change);
-        }
+        self.all.fetch_max(tid, Ordering::AcqRel);
     }
 }
 
-/// One atomic change in the making. Dropping it ends it: the change counts from then on.
+/// One atomic change in the making. Dropping it ends it.
 #[must_use = "a change lives as long as its handle"]
 pub struct Handle<'a> {
     /// The file system.
     pub fs: &'a Ext4Fs,
-    touched: SmallVec<[u64; 12]>,
-    owners: SmallVec<[(Arc<Pending>, SyncKind); 2]>,
+    tid: u64,
+    credits: u32,
 }
 
 /// The bytes of a block under change. The lock of the block is held.
@@ -145,36 +259,52 @@ impl DerefMut for MetaWrite<'_> {
 }
 
 impl Ext4Fs {
-    /// Begins a change that touches at most `credits` blocks. May sleep and write metadata: no folio and no extent lock held.
-    /// Errors: `EROFS` (read-only, also after an error), `EIO` (shut down).
+    /// Begins a change that touches at most `credits` blocks. May commit what others have changed: no folio, extent or later lock is
+    /// held. Errors: `EROFS` (read-only, also after an error), `EIO` (shut down), `ENOMEM`.
     pub fn begin(&self, credits: Credits) -> Result<Handle<'_>> {
-        if self.meta.is_crowded() {
+        loop {
             self.check_writable()?;
-            self.make_room()?;
+            self.txn.stock_up(credits.0)?;
+            match self.txn.enter(credits.0, true) {
+                Entry::Entered(tid) => return Ok(Handle { fs: self, tid, credits: credits.0 }),
+                Entry::Closing => self.wait_until_open(),
+                Entry::Full(tid) => self.commit(tid)?,
+            }
         }
-        self.begin_reserved(credits)
     }
 
-    /// Begins a change for I/O that has ended. Never waits for other changes or for memory (LOCK-5). Errors: as [`Self::begin`].
-    pub fn begin_reserved(&self, _credits: Credits) -> Result<Handle<'_>> {
-        self.check_writable()?;
-        Ok(self.begin_unchecked())
+    /// Begins a change for I/O that has ended. Never waits for a commit, for the log or for memory (LOCK-5, R47). Errors: `EROFS`,
+    /// `EIO`.
+    pub fn begin_reserved(&self, credits: Credits) -> Result<Handle<'_>> {
+        loop {
+            self.check_writable()?;
+            match self.txn.enter(credits.0, false) {
+                Entry::Entered(tid) => return Ok(Handle { fs: self, tid, credits: credits.0 }),
+                _ => self.wait_until_open(),
+            }
+        }
     }
 
-    /// Begins a change of the superblock alone, also of a damaged file system.
-    pub(super) fn begin_unchecked(&self) -> Handle<'_> {
-        Handle { fs: self, touched: SmallVec::new(), owners: SmallVec::new() }
+    /// The handle of the commit itself, in the transaction that it is closing.
+    pub(super) fn begin_closing(&self) -> Handle<'_> {
+        let mut state = self.txn.state.lock();
+        debug_assert!(state.closing && state.handles == 0);
+        state.handles += 1;
+        Handle { fs: self, tid: state.tid, credits: 0 }
+    }
+
+    fn wait_until_open(&self) {
+        self.txn.changed.wait_until(|| !self.txn.state.lock().closing);
     }
 }
 
 impl Handle<'_> {
-    /// Locks `block` for change and makes it dirty. One block at a time; the extent and allocator locks are taken before.
-    /// Errors: `EROFS`, `EIO`.
+    /// Locks `block` for change. One block at a time; the extent and allocator locks are taken before. Errors: `ENOMEM`, where
+    /// more is touched than the stock of pages was filled for.
     pub fn write<'b>(&mut self, block: &'b Arc<MetaBlock>) -> Result<MetaWrite<'b>> {
         let data = block.lock_for_change();
-        self.fs.meta.mark_dirty(block);
-        if !self.touched.contains(&block.number()) {
-            self.touched.push(block.number());
+        if block.changed_in() != self.tid {
+            self.join(block)?;
         }
         Ok(MetaWrite(data))
     }
@@ -185,19 +315,47 @@ impl Handle<'_> {
         self.write(block)
     }
 
-    /// Lists everything this handle touches, before or after this call, for an inode: its fsync of `kind` writes it.
-    pub fn attach(&mut self, pending: &Arc<Pending>, kind: SyncKind) {
-        match self.owners.iter_mut().find(|(p, _)| Arc::ptr_eq(p, pending)) {
-            Some((_, listed)) if kind == SyncKind::Data => *listed = kind,
-            Some(_) => {}
-            None => self.owners.push((pending.clone(), kind)),
+    /// Makes `block`, whose lock is held, part of the transaction.
+    fn join(&mut self, block: &Arc<MetaBlock>) -> Result<()> {
+        let mut state = self.fs.txn.state.lock();
+        let page = match state.stock.pop() {
+            Some(page) => page,
+            None => {
+                drop(state);
+                let page = base::memory::alloc_page_zeroed()?;
+                state = self.fs.txn.state.lock();
+                page
+            }
+        };
+        if self.credits > 0 {
+            self.credits -= 1;
+            state.credits -= 1;
         }
+        state.running.members.insert(block.number(), Member { block: block.clone(), page });
+        block.set_changed_in(self.tid);
+        Ok(())
     }
 
-    /// Blocks freed in this change: what is cached of them is never written.
-    pub fn forget(&mut self, start: u64, count: u64) {
-        self.touched.retain(|b| *b < start || *b - start >= count);
+    /// Tells that this change is one of an inode: a commit for its fsync of `kind` has to reach this transaction.
+    pub fn attach(&mut self, pending: &Pending, kind: SyncKind) {
+        pending.note(self.tid, kind);
+    }
+
+    /// Blocks freed in this change: what is cached of them is never written, and what the log has of them is revoked. Gives the number
+    /// of the transaction, before whose end nobody may have the blocks.
+    pub(super) fn forget(&mut self, start: u64, count: u64) -> u64 {
+        let range = start..start.saturating_add(count);
         self.fs.meta.forget(start, count);
+        let mut gone = Vec::new();
+        let mut state = self.fs.txn.state.lock();
+        let State { running, logged, .. } = &mut *state;
+        while let Some((&number, _)) = running.members.range(range.clone()).next() {
+            gone.extend(running.members.remove(&number));
+        }
+        running.revoked.extend(logged.range(range));
+        state.stock.extend(gone.iter().map(|member: &Member| member.page.clone()));
+        drop(state);
+        self.tid
     }
 
     /// Stops at a damaged structure: logs, marks the file system and gives `EUCLEAN`.
@@ -208,12 +366,6 @@ impl Handle<'_> {
 
 impl Drop for Handle<'_> {
     fn drop(&mut self) {
-        if self.touched.is_empty() {
-            return;
-        }
-        let change = self.fs.txn.last.fetch_add(1, Ordering::AcqRel) + 1;
-        for (pending, kind) in &self.owners {
-            pending.record(change, &self.fs.txn, *kind, &self.touched);
-        }
+        self.fs.txn.leave(self.credits);
     }
 }

@@ -80,6 +80,11 @@ pub trait IomapOps: Send + Sync {
     /// Whether metadata of the inode that is needed to read its data back waits for a commit (DUR-4).
     fn metadata_pending(&self, inode: &Inode, kind: SyncKind) -> bool;
 
+    /// Whether attributes of the inode are newer in memory than what the file system has stored: it must stay in memory.
+    fn attributes_dirty(&self) -> bool {
+        false
+    }
+
     /// F5, the full way: commits what is needed of the inode's metadata and flushes the device (DUR-5). Data that must precede
     /// it has ended on the device. Touches no folio (DUR-7).
     fn commit(&self, inode: &Inode, kind: SyncKind) -> Result<()>;

@@ -2,7 +2,7 @@
 use super::tree::Tree;
 use super::{Folio, FolioGuard, PageCache, ReverseMap, Tag};
 use crate::iomap::IomapOps;
-use crate::vfs::{Inode, SyncKind};
+use crate::vfs::Inode;
 use base::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use base::sync::rank::{self, HeldRank, Rank};
 use base::sync::{Arc, RwLock, SpinLock, Weak};
@@ -265,15 +265,15 @@ impl Mapping {
         }
     }
 
-    /// Ends the pin of the inode if neither data nor metadata is dirty. A folio or an attribute dirtied meanwhile
+    /// Ends the pin of the inode if neither data nor attributes are dirty. A folio or an attribute dirtied meanwhile
     /// pinned before or is found by the second look here.
     pub(crate) fn unpin_if_clean(&self, inode: &Inode) {
-        let metadata = |ops: &dyn IomapOps| ops.metadata_pending(inode, SyncKind::All);
-        if self.nr_dirty() != 0 || inode.ops().iomap().is_some_and(metadata) {
+        let attributes = |ops: &dyn IomapOps| ops.attributes_dirty();
+        if self.nr_dirty() != 0 || inode.ops().iomap().is_some_and(attributes) {
             return;
         }
         let pin = inode.sb.inodes().clear_dirty(inode);
-        if self.nr_dirty() != 0 || inode.ops().iomap().is_some_and(metadata) {
+        if self.nr_dirty() != 0 || inode.ops().iomap().is_some_and(attributes) {
             self.pin();
         }
         drop(pin);

@@ -111,12 +111,12 @@ pub fn scratch(what: &str) -> PathBuf {
 }
 
 impl Image {
-    /// Makes a file system of `size` (`mke2fs` notation) with blocks of `block` bytes and without a journal.
+    /// Makes a file system of `size` (`mke2fs` notation) with blocks of `block` bytes, with a journal if it is not too small for one.
     pub fn make(size: &str, block: u32, extra: &[&str]) -> Image {
         let path = scratch("img");
         File::create(&path).expect("scratch space");
         let block = block.to_string();
-        let mut args = vec!["-q", "-F", "-t", "ext4", "-O", "^has_journal", "-b", &block];
+        let mut args = vec!["-q", "-F", "-t", "ext4", "-b", &block];
         args.extend_from_slice(extra);
         let path_arg = path.to_str().expect("a plain path").to_owned();
         args.push(&path_arg);

@@ -162,6 +162,15 @@ fn allocate(store: &mut Store, model: &mut Model, range: core::ops::Range<u32>, 
     }
 }
 
+/// The whole range, a few extents at a time.
+fn convert(store: &mut Store, range: core::ops::Range<u32>) -> Result<()> {
+    let mut left = Some(range);
+    while let Some(range) = left {
+        left = super::convert(store, range, 3)?;
+    }
+    Ok(())
+}
+
 fn convert_both(store: &mut Store, model: &mut Model, range: core::ops::Range<u32>) {
     let hole = range.clone().find(|b| !model.contains_key(b));
     let done = range.start..hole.unwrap_or(range.end);
