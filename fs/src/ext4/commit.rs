@@ -63,8 +63,13 @@ impl Ext4Fs {
     }
 
     /// Commits, and writes all committed blocks to their places: the log is empty then. As [`Self::commit`].
-    pub(super) fn checkpoint(&self) -> Result<()> {
+    pub(super) fn commit_and_checkpoint(&self) -> Result<()> {
         self.commit_all()?;
+        self.checkpoint()
+    }
+
+    /// Writes what is committed to its place. As [`Self::commit`].
+    pub(super) fn checkpoint(&self) -> Result<()> {
         let mut log = self.log.lock();
         self.check_can_commit()?;
         self.empty_log(&mut log).map_err(|error| self.give_up_log(&mut log, "a checkpoint", error))
@@ -92,8 +97,11 @@ impl Ext4Fs {
         self.release_freed(tid);
         if let Some(journal) = &mut log.journal {
             journal.keep(copies, &revoked);
-            if journal.wants_checkpoint() {
-                return self.empty_log(log);
+            let later = !journal.needs_checkpoint() && self.background.is_running();
+            match journal.wants_checkpoint() {
+                true if later => self.background.ask_for_checkpoint(),
+                true => return self.empty_log(log),
+                false => {}
             }
         }
         Ok(())
@@ -152,6 +160,12 @@ impl Ext4Fs {
             self.txn.log_is_empty();
         }
         Ok(())
+    }
+
+    /// The end of a journal whose file system has errors: the next mount is told. Errors: `EIO` if changes are lost with it.
+    pub(super) fn give_up_journal(&self) -> Result<()> {
+        let noted = self.log.lock().journal.as_mut().map_or(Ok(()), |journal| journal.give_up(Errno::EIO));
+        noted.and(self.check_nothing_lost())
     }
 
     /// After an error other than lack of memory no more changes are made, and the journal says so on the disk: what it holds up to

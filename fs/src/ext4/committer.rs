@@ -1,4 +1,5 @@
-//! The task that commits what nobody asked to be durable, every few seconds (5 in the kernel, as with Linux).
+//! What is done in the background: a commit every few seconds (5 in the kernel, as with Linux) of what nobody asked to be durable,
+//! and checkpoints, so that those who commit need not wait for them.
 use super::Ext4Fs;
 use crate::vfs::SuperBlock;
 use alloc::boxed::Box;
@@ -7,49 +8,72 @@ use base::sched::{self, Task};
 use base::sync::atomic::{AtomicBool, Ordering};
 use base::sync::{Arc, WaitQueue, Weak};
 
-struct Shared {
+/// What is asked of the task. Without a task, whoever asks does it himself.
+pub(super) struct Background {
+    running: AtomicBool,
     stopped: AtomicBool,
+    checkpoint: AtomicBool,
     wait: WaitQueue,
 }
 
-/// The running task.
-pub(super) struct Committer {
-    shared: Arc<Shared>,
-    task: Task,
-}
+impl Background {
+    pub fn new() -> Self {
+        let no = || AtomicBool::new(false);
+        Background { running: no(), stopped: no(), checkpoint: no(), wait: WaitQueue::new() }
+    }
 
-impl Committer {
-    /// Starts it. Errors: `ENOMEM`.
-    pub fn start(sb: &Arc<SuperBlock>, interval_s: u32) -> Result<Committer> {
-        let shared = Arc::new(Shared { stopped: AtomicBool::new(false), wait: WaitQueue::new() });
-        let (of_task, weak) = (shared.clone(), Arc::downgrade(sb));
+    /// Whether there is a task.
+    pub fn is_running(&self) -> bool {
+        self.running.load(Ordering::Acquire)
+    }
+
+    /// Asks for a checkpoint. Any task.
+    pub fn ask_for_checkpoint(&self) {
+        if !self.checkpoint.swap(true, Ordering::AcqRel) {
+            self.wait.wake_all();
+        }
+    }
+
+    /// Starts the task. Errors: `ENOMEM`.
+    pub fn start(&self, sb: &Arc<SuperBlock>, interval_s: u32) -> Result<Task> {
+        self.stopped.store(false, Ordering::Release);
+        let weak = Arc::downgrade(sb);
         let interval_ns = u64::from(interval_s) * 1_000_000_000;
-        let task = sched::spawn("ext4-commit", Box::new(move || run(&of_task, &weak, interval_ns)))?;
-        Ok(Committer { shared, task })
+        let fs = Ext4Fs::of(sb).clone();
+        let task = sched::spawn("ext4-commit", Box::new(move || run(&fs, &weak, interval_ns)))?;
+        self.running.store(true, Ordering::Release);
+        Ok(task)
     }
 
-    /// Ends it, and waits for a commit under way. Task context.
-    pub fn stop(self) {
-        self.shared.stopped.store(true, Ordering::Release);
-        self.shared.wait.wake_all();
-        self.task.join();
+    /// Ends the task, after a commit or checkpoint under way. Task context.
+    pub fn stop(&self, task: &Task) {
+        self.running.store(false, Ordering::Release);
+        self.stopped.store(true, Ordering::Release);
+        self.wait.wake_all();
+        task.join();
     }
 }
 
-fn run(shared: &Shared, sb: &Weak<SuperBlock>, interval_ns: u64) {
+fn run(fs: &Ext4Fs, sb: &Weak<SuperBlock>, interval_ns: u64) {
+    let asked = &fs.background;
+    let mut deadline = base::time::now_ns() + interval_ns;
     loop {
-        let deadline = base::time::now_ns() + interval_ns;
-        if shared.wait.wait_until_deadline(deadline, || shared.stopped.load(Ordering::Acquire)) {
+        let woken = || asked.stopped.load(Ordering::Acquire) || asked.checkpoint.load(Ordering::Acquire);
+        let early = asked.wait.wait_until_deadline(deadline, woken);
+        if asked.stopped.load(Ordering::Acquire) {
             return;
         }
-        let Some(sb) = sb.upgrade() else { return };
-        let fs = Ext4Fs::of(&sb);
-        if fs.is_read_only() {
-            continue;
-        }
-        // Whoever asks for durability hears of the error; this task only does early what has time.
-        if let Err(error) = fs.sync_metadata(&sb) {
-            log::warn!("ext4 {}: commit in the background: {error}", fs.device.name());
+        let result = if early {
+            asked.checkpoint.store(false, Ordering::Release);
+            fs.checkpoint()
+        } else {
+            deadline = base::time::now_ns() + interval_ns;
+            let Some(sb) = sb.upgrade() else { return };
+            if fs.is_read_only() { Ok(()) } else { fs.sync_metadata(&sb) }
+        };
+        // Whoever asks for durability hears of an error by himself; this task only does early what has time.
+        if let Err(error) = result {
+            log::warn!("ext4 {}: in the background: {error}", fs.device.name());
         }
     }
 }

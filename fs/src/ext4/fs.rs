@@ -1,5 +1,6 @@
 //! The mounted ext4: what all its parts share.
 use super::commit::Log;
+use super::committer::Background;
 use super::geometry::Geometry;
 use super::groups::Groups;
 use super::journal::Journal;
@@ -42,6 +43,7 @@ pub struct Ext4Fs {
     /// What commits work with (`Rank::Commit`).
     pub(super) log: Mutex<Log>,
     has_journal: bool,
+    pub(super) background: Background,
     pub(super) orphans: Orphans,
     pub(super) generations: AtomicU32,
     state: AtomicU32,
@@ -67,6 +69,7 @@ impl Ext4Fs {
             groups,
             txn: Transactions::new(first, limit.min(MOST_BLOCKS)),
             has_journal: journal.is_some(),
+            background: Background::new(),
             log: Mutex::new(Rank::Commit, Log::new(journal)),
             queues: Queues::new(),
             orphans: Orphans::new(),
@@ -150,9 +153,19 @@ impl Ext4Fs {
         self.state.load(Ordering::Acquire) & (DAMAGED | FAILED) != 0
     }
 
-    /// `EIO` once metadata or a flush has failed: what is not durable by then is not said to become it. Also after a shutdown.
+    /// `EIO` once metadata or a flush has failed: what is not durable by then is not said to become it. Also after a shutdown, and,
+    /// where a journal keeps the last consistent state, once damage was found, since half a change may be in memory.
     pub(super) fn check_can_commit(&self) -> Result<()> {
-        if self.state.load(Ordering::Acquire) & (SHUT_DOWN | FAILED) != 0 { Err(Errno::EIO) } else { Ok(()) }
+        let stop = if self.has_journal { SHUT_DOWN | FAILED | DAMAGED } else { SHUT_DOWN | FAILED };
+        if self.state.load(Ordering::Acquire) & stop != 0 { Err(Errno::EIO) } else { Ok(()) }
+    }
+
+    /// `EIO` if something was changed that cannot become durable any more. For a file system that takes no changes.
+    pub(super) fn check_nothing_lost(&self) -> Result<()> {
+        match self.check_can_commit() {
+            Err(_) if self.state.load(Ordering::Acquire) & (SHUT_DOWN | FAILED) == 0 && !self.txn.is_dirty() => Ok(()),
+            other => other,
+        }
     }
 
     /// Makes writes that completed before `ticket` durable. Task context, no extent lock held. Errors: `EIO`, by the error policy.

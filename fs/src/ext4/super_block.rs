@@ -4,7 +4,6 @@
 //!   clean ──mount rw──▶ marked on the disk: needs recovery (with a journal), or not clean ──unmount──▶ clean
 //!                          └── power cut ──▶ the journal is replayed; without one, `e2fsck` is advised ──▶ orphans processed
 //! ```
-use super::committer::Committer;
 use super::features::{Compat, Incompat, RoCompat};
 use super::geometry::{self, Geometry, Verdict};
 use super::groups::Groups;
@@ -19,6 +18,7 @@ use crate::vfs::{StatFs, SuperBlock, SuperOps, Timespec};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use base::block::{BlockDevice, Durability, SECTOR_SIZE};
+use base::sched::Task;
 use base::sync::{Arc, SpinLock};
 use base::{Errno, Result};
 use zerocopy::FromBytes;
@@ -45,7 +45,7 @@ pub struct Ext4Super {
     pub fs: Arc<Ext4Fs>,
     page_cache: Option<Arc<PageCache>>,
     commit_interval_s: u32,
-    committer: SpinLock<Option<Committer>>,
+    committer: SpinLock<Option<Task>>,
 }
 
 /// Mounts `device`; `dev` is the number `stat` shows for its files. What a power cut left in a journal is put to its place first.
@@ -237,6 +237,7 @@ impl Ext4Fs {
             raw.mtime = (Timespec::now().sec as u32).into();
         })?;
         drop(handle);
+        self.commit_all()?;
         if let Some(journal) = &mut self.log.lock().journal {
             journal.clear_error();
         }
@@ -342,13 +343,14 @@ impl SuperOps for Ext4Super {
 
     fn sync(&self) -> Result<()> {
         if self.fs.is_read_only() {
-            return self.fs.check_can_commit();
+            return self.fs.check_nothing_lost();
         }
         let Some(sb) = self.fs.super_block() else { return Ok(()) };
         let data = iomap::sync_data(&sb);
+        let written = self.fs.flush.ticket();
         let metadata = self.fs.sync_metadata(&sb);
-        // Data that was written in place before, and needed no commit, may still be volatile.
-        data.and(metadata).and(self.fs.flush_device(self.fs.flush.ticket()))
+        // Where no commit was needed, what was written in place may still be volatile.
+        data.and(metadata).and(self.fs.flush_device(written))
     }
 
     fn unmount(&self) -> Result<()> {
@@ -365,9 +367,9 @@ impl SuperOps for Ext4Super {
         self.fs.queues.completion.close();
         self.fs.queues.sync.close();
         // Twice: the superblock may say that all is in order only when all else has reached its place.
-        self.fs.checkpoint()?;
+        self.fs.commit_and_checkpoint()?;
         self.fs.mark_unmounted()?;
-        self.fs.checkpoint()?;
+        self.fs.commit_and_checkpoint()?;
         // Inodes on the dirty list hold the super block, which holds the list.
         sb.inodes().dirty().iter().for_each(inode::unpin);
         self.fs.set_read_only(true);
@@ -395,15 +397,15 @@ impl Ext4Super {
             return Ok(());
         }
         let Some(sb) = self.fs.super_block() else { return Ok(()) };
-        let committer = Committer::start(&sb, self.commit_interval_s)?;
-        *self.committer.lock() = Some(committer);
+        let task = self.fs.background.start(&sb, self.commit_interval_s)?;
+        *self.committer.lock() = Some(task);
         Ok(())
     }
 
     fn stop_committer(&self) {
-        let committer = self.committer.lock().take();
-        if let Some(committer) = committer {
-            committer.stop();
+        let task = self.committer.lock().take();
+        if let Some(task) = task {
+            self.fs.background.stop(&task);
         }
     }
 
@@ -412,7 +414,7 @@ impl Ext4Super {
     fn give_up(&self) -> Result<()> {
         self.fs.queues.completion.close();
         self.fs.queues.sync.close();
-        let result = if self.fs.has_journal() { self.fs.check_can_commit() } else { self.fs.commit_all() };
+        let result = if self.fs.has_journal() { self.fs.give_up_journal() } else { self.fs.commit_all() };
         self.fs.record_error();
         if let Some(sb) = self.fs.super_block() {
             sb.inodes().dirty().iter().for_each(inode::unpin);

@@ -18,8 +18,8 @@ use base::{Errno, Result, trace};
 
 /// Steps of at most 16 extents each that one handle frees.
 const STEPS: u32 = 16;
-/// Nodes and bitmaps of that many steps, inode and superblock. Extents all over a large disk have more bitmaps; a transaction takes those too.
-const FREE_CREDITS: Credits = Credits(4 * STEPS + 8);
+/// Runs of blocks that one step frees, and bitmaps that one run touches, at most.
+const STEP_BITMAPS: u32 = 16 * 2;
 
 /// Sets the size of a regular file. Permission, limits of the caller and privileges were dealt with. Errors: `EFBIG`, `EIO`, `EROFS`,
 /// `EUCLEAN`, `ENOMEM`.
@@ -91,9 +91,12 @@ fn shrink(inode: &Arc<Inode>, old: u64, size: u64) -> Result<()> {
 pub(super) fn free_behind(inode: &Inode, size: u64) -> Result<()> {
     let own = Ext4Inode::of(inode);
     let first = size.div_ceil(u64::from(own.fs.geo.block_size)).min(u64::from(END_OF_FILE_SPACE)) as u32;
+    // The nodes on the way to each leaf, bitmaps, inode and superblock.
+    let bitmaps = own.fs.geo.group_count.min(STEPS * STEP_BITMAPS);
+    let credits = Credits(6 * STEPS + bitmaps + 8);
     let mut left = Some(first..END_OF_FILE_SPACE);
     while let Some(range) = left {
-        let mut handle = own.fs.begin(FREE_CREDITS)?;
+        let mut handle = own.fs.begin(credits)?;
         let mut core = own.core.write();
         core.unconverted.remove(range.clone());
         let removed = extents::remove(&mut TreeMut::new(&mut handle, own, &mut core, Purpose::Meta), range, STEPS);

@@ -106,6 +106,11 @@ impl Transactions {
     pub fn committed(&self) -> u64 {
         self.committed.load(Ordering::Acquire)
     }
+    /// Blocks that ordinary handles may still add to the running transaction.
+    pub fn room(&self) -> u32 {
+        let state = self.state.lock();
+        self.limit.saturating_sub(state.running.members.len() as u32 + state.credits)
+    }
     /// Whether changes wait for a commit.
     pub fn is_dirty(&self) -> bool {
         let state = self.state.lock();
@@ -330,6 +335,8 @@ impl Handle<'_> {
         if self.credits > 0 {
             self.credits -= 1;
             state.credits -= 1;
+        } else {
+            debug_assert!(state.closing, "a handle touches more blocks than it has asked for");
         }
         state.running.members.insert(block.number(), Member { block: block.clone(), page });
         block.set_changed_in(self.tid);

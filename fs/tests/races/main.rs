@@ -7,8 +7,10 @@
 //! | `readers` | reads, reclaim and conversion |
 //! | `overlap` | overlapping writers, appends, depth |
 //! | `completion` | contexts, queues, workers |
+//! | `log` | commits against writes and their finishes |
 #![cfg(not(any(loom, shuttle)))]
 mod completion;
+mod log;
 mod overlap;
 mod readers;
 mod stage;

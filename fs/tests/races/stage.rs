@@ -35,7 +35,7 @@ impl Stage {
         let image = folder.path().join("disk.img");
         std::fs::File::create(&image).and_then(|f| f.set_len(16 << 20)).expect("an image file");
         let mke2fs = e2fsprogs("mke2fs")
-            .args(["-q", "-F", "-t", "ext4", "-O", "^has_journal", "-b", &block_size.to_string()])
+            .args(["-q", "-F", "-t", "ext4", "-b", &block_size.to_string()])
             .arg(&image)
             .output()
             .expect("mke2fs is installed");
@@ -65,6 +65,16 @@ impl Stage {
     /// A new empty file.
     pub fn create(&self, name: &str) -> Arc<File> {
         self.open(name, OpenFlags::CREAT)
+    }
+
+    /// Requests to the journal. Between its pieces stand inode tables, which only a checkpoint writes.
+    pub fn log_blocks(&self) -> Filter {
+        let image = self.folder.path().join("disk.img");
+        let block = |n: u32| -> u64 {
+            let out = e2fsprogs("debugfs").args(["-R", &format!("bmap <8> {n}")]).arg(&image).output();
+            String::from_utf8_lossy(&out.expect("debugfs runs").stdout).trim().parse().expect("a block number")
+        };
+        Filter::any().sectors(block(0) * 8..(block(1023) + 1) * 8)
     }
 
     /// Runs `work` in a task of this test.
@@ -98,6 +108,16 @@ impl Stage {
         self.cache.drop_caches();
     }
 
+    /// A mount of what a power cut now leaves on the disk, if everything is lost that may be.
+    pub fn cut(&self) -> After {
+        let contents = self.disk.durable_image();
+        let disk = RamDisk::builder(contents.len() as u64 / 512).contents(contents).build().expect("a RAM disk");
+        let device: Arc<dyn BlockDevice> = disk.clone();
+        let sb = ext4::mount(device, 2, MountOptions::default()).expect("the file system recovers");
+        let root = ext4::iget(&sb, ext4::ROOT_INO).expect("a root directory");
+        After { disk, vfs: Vfs::new(root, b"/dev/ram", None).expect("the root is a directory") }
+    }
+
     /// Ends the play: nothing is in flight (CTX-9), the file system unmounts, and the image is in order.
     pub fn end(self, files: impl IntoIterator<Item = Arc<File>>) {
         self.gate.open();
@@ -114,6 +134,26 @@ impl Stage {
         std::fs::write(&image, self.disk.image()).expect("the image is written");
         let check = e2fsprogs("e2fsck").arg("-fn").arg(&image).output().expect("e2fsck is installed");
         assert!(check.status.success(), "e2fsck: {}", String::from_utf8_lossy(&check.stdout));
+    }
+}
+
+/// A file system after a power cut.
+pub struct After {
+    disk: Arc<RamDisk>,
+    vfs: Arc<Vfs>,
+}
+
+impl After {
+    /// The content of a file.
+    pub fn read(&self, name: &str) -> Vec<u8> {
+        let root = self.vfs.root();
+        let site = Site { cwd: &root, caller: &KernelCaller };
+        let file = self.vfs.open(site, name.as_bytes(), OpenFlags::empty(), 0).expect("the file is there");
+        read(&file, 0, 1 << 20)
+    }
+    /// Whether the superblock tells of an error: bit 1 of `s_state`.
+    pub fn has_error_state(&self) -> bool {
+        self.disk.peek(1024 + 0x3a, 1)[0] & 2 != 0
     }
 }
 

@@ -13,7 +13,8 @@ use base::sync::Arc;
 use base::{Errno, Page, Result};
 use zerocopy::IntoBytes;
 
-/// Copies that may wait for a checkpoint, however long the log is: they and the blocks they were made of are in memory.
+/// Copies that wait for a checkpoint before one is asked for, however long the log is: they and the blocks they were made of are in
+/// memory.
 const MOST_WAITING: usize = 512;
 
 /// A block of a transaction, as it was when the transaction closed.
@@ -122,9 +123,14 @@ impl Journal {
         blocks <= self.capacity() - self.used
     }
 
-    /// Whether a checkpoint is due.
+    /// Whether a checkpoint should be made soon.
     pub fn wants_checkpoint(&self) -> bool {
         self.used > self.capacity() / 2 || self.waiting.len() > MOST_WAITING
+    }
+
+    /// Whether it has to be made now: too much memory is held.
+    pub fn needs_checkpoint(&self) -> bool {
+        self.waiting.len() > 2 * MOST_WAITING
     }
 
     /// What a commit of this size needs. Errors: `ENOMEM`.
