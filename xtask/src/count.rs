@@ -54,6 +54,9 @@ pub struct Options {
 struct Row {
     name: String,
     ops: f64,
+    /// Commits and flushes an operation, as the kernel counted them.
+    commits: Option<f64>,
+    flushes: Option<f64>,
     section: Section,
 }
 
@@ -117,14 +120,32 @@ fn pair(told: &Value, sections: &[Section]) -> Result<Vec<Row>> {
     let told = told.as_array().map(Vec::as_slice).unwrap_or_default();
     ensure!(told.len() == sections.len(), "{} rows, but {} counted sections", told.len(), sections.len());
     let rows = told.iter().zip(sections).filter_map(|(row, section)| {
-        Some(Row { name: row["row"].as_str()?.to_owned(), ops: row["ops"].as_f64()?, section: *section })
+        Some(Row {
+            name: row["row"].as_str()?.to_owned(),
+            ops: row["ops"].as_f64()?,
+            commits: row["commits_per_op"].as_f64(),
+            flushes: row["flushes_per_op"].as_f64(),
+            section: *section,
+        })
     });
     Ok(rows.filter(|row| row.ops > 0.0).collect())
 }
 
 fn print(rows: &[Row]) {
     let linux = Linux::load();
-    let headings = ["row", "insns/op", "program", "REP rounds", "hlt", "Linux 6.1", "ratio", "target", "remarks"];
+    let headings = [
+        "row",
+        "insns/op",
+        "program",
+        "REP rounds",
+        "hlt",
+        "commits",
+        "flushes",
+        "Linux 6.1",
+        "ratio",
+        "target",
+        "remarks",
+    ];
     let mut table = Figures::new(&headings, 1);
     let (mut targets, mut met) = (0, 0);
     for row in rows {
@@ -142,6 +163,7 @@ fn print(rows: &[Row]) {
         if per_op(row.section.halts) > MOST_HALTS {
             remarks.push("slept".into());
         }
+        let counted = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.2}"));
         let whole = |value: f64| grouped(value.round() as u64);
         table.row(vec![
             row.name.clone(),
@@ -149,6 +171,8 @@ fn print(rows: &[Row]) {
             whole(per_op(row.section.user)),
             whole(per_op(row.section.iterations)),
             format!("{:.2}", per_op(row.section.halts)),
+            counted(row.commits),
+            counted(row.flushes),
             theirs.as_ref().map_or("-".into(), |figure| whole(figure.value)),
             theirs.as_ref().map_or("-".into(), |figure| format!("{:.2}", ours / figure.value)),
             target.map_or("-".into(), whole),
@@ -158,7 +182,7 @@ fn print(rows: &[Row]) {
     println!("{table}");
     println!("Instructions of the guest an operation, program and kernel, a REP counted once; no request slept.");
     println!("Linux: {}.", linux.origin());
-    println!("Linux keeps a journal on its disk, as mke2fs makes it; Sluice works without one.");
+    println!("Both keep a journal on the disk, as mke2fs makes it.");
     println!("{met} of {targets} targets met");
 }
 

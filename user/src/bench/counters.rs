@@ -1,11 +1,12 @@
 //! The kernel's own counters, where it has them: `/proc/sluice/counters`, lines of a name and a number.
 
 /// Counters worth a column, with its heading.
-pub const COLUMNS: [(&str, &str); 7] = [
+pub const COLUMNS: [(&str, &str); 8] = [
     ("bios", "bios"),
     ("kicks", "kicks"),
     ("interrupts", "irqs"),
     ("flushes", "flush"),
+    ("commits", "commit"),
     ("heap_allocs", "allocs"),
     ("work_items", "works"),
     ("drain_waits", "drain"),
@@ -38,6 +39,6 @@ mod tests {
     #[test]
     fn known_counters_are_found_whatever_else_is_there() {
         let snapshot = super::parse("bios 7\nnew_thing 3\nflushes 2\nbroken\n");
-        assert_eq!(snapshot, [7, 0, 0, 2, 0, 0, 0]);
+        assert_eq!(snapshot, [7, 0, 0, 2, 0, 0, 0, 0]);
     }
 }
