@@ -376,3 +376,37 @@ fn store(geo: &Geometry, index: u32, group: &Group, bytes: &mut [u8]) {
         bytes.copy_from_slice(part);
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+mod tests {
+    use super::Held;
+
+    #[test]
+    fn held_runs_behave_like_a_set_of_blocks() {
+        let mut held = Held::default();
+        let mut freed_in = [0u64; 256];
+        let mut seed = 3u32;
+        for tid in 1..400 {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let (start, len) = ((seed >> 24) as usize, 1 + (seed >> 20 & 7) as usize);
+            let end = (start + len).min(256);
+            if freed_in[start..end].iter().all(|&tid| tid == 0) {
+                held.add(start as u64, (end - start) as u64, tid);
+                freed_in[start..end].fill(tid);
+            }
+            if tid % 7 == 0 {
+                held.release(tid - 5);
+                freed_in.iter_mut().filter(|freed| **freed <= tid - 5).for_each(|freed| *freed = 0);
+            }
+            assert_eq!(held.blocks(), freed_in.iter().filter(|&&tid| tid != 0).count() as u64);
+            let (from, to) = ((seed >> 8 & 255) as usize, 256);
+            let first = (from..to).find(|&block| freed_in[block] != 0);
+            let found = held.first_within(from as u64, to as u64);
+            assert_eq!(found.map(|(start, _)| start as usize), first);
+            if let Some((start, end)) = found {
+                assert!((start..end).all(|block| freed_in[block as usize] != 0));
+            }
+        }
+    }
+}
