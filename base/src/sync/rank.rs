@@ -16,7 +16,7 @@ pub enum Rank {
     FilePos = 10,
     /// Directory tree changes across directories (rename).
     Rename = 15,
-    /// Write-freeze protection of a superblock.
+    /// Write-freeze protection of a superblock. A count and no lock: only its entry is checked.
     Freeze = 20,
     /// Inode lock of a directory that is the parent in a name operation.
     DirInode = 29,
@@ -24,8 +24,12 @@ pub enum Rank {
     Inode = 30,
     /// Map of a user address space.
     Mmap = 40,
+    /// Freeze protection of a write fault; as above.
+    FreezeFault = 45,
     /// Invalidate lock of a page cache.
     Invalidate = 50,
+    /// Freeze protection of transactions; as above.
+    FreezeInternal = 55,
     /// Folio locks, ascending index within one mapping.
     Folio = 60,
     /// Extent tree and metadata fields of one inode (`i_data`).
