@@ -92,6 +92,14 @@ impl IomapOps for Ext4Inode {
         Ok(self.answer(&blocks, &Run::Extent(extent)))
     }
 
+    fn give_up(&self, pos: u64, len: u64) {
+        if let Ok(blocks) = self.blocks_of(pos, len) {
+            let mut core = self.core.write();
+            core.unconverted.remove(blocks);
+            self.settle_reserve(&mut core, 0);
+        }
+    }
+
     fn finish_write(&self, inode: &Inode, pos: u64, len: u64) -> Result<()> {
         let blocks = self.blocks_of(pos, len)?;
         let end = pos.saturating_add(len);
