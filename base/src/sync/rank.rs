@@ -152,6 +152,13 @@ pub fn enter_nested(rank: Rank) -> HeldRank {
 pub fn enter_keyed(rank: Rank, key: u64) -> HeldRank {
     enter!(rank, key, Keyed)
 }
+/// Says that a task comes to a point of rank `rank` that is no lock of its own: a count that another task may lower, the beginning
+/// of a transaction. Debug builds panic if it holds a lock of this rank or a later one.
+#[inline]
+#[track_caller]
+pub fn check(rank: Rank) {
+    drop(enter!(rank, 0, Strict));
+}
 /// Notes a lock that was tried and taken: no order is asked of it.
 #[inline]
 pub fn enter_try(rank: Rank) -> HeldRank {

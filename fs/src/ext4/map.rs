@@ -14,6 +14,7 @@ use crate::iomap::{Iomap, IomapKind, IomapOps, SharedFlush, Ticket};
 use crate::vfs::{Inode, SyncKind};
 use base::block::{BlockDevice, SECTOR_SIZE, Sector};
 use base::sync::Arc;
+use base::sync::rank::{self, Rank};
 use base::workqueue::WorkQueue;
 use base::{Errno, Result};
 use core::ops::Range;
@@ -67,6 +68,8 @@ impl IomapOps for Ext4Inode {
             }
             (run, self.seq())
         };
+        // No folio is locked where a handle begins (LOCK-1).
+        rank::check(Rank::FreezeInternal);
         let mut handle = self.fs.begin(WRITE_CREDITS)?;
         let mut core = self.core.write();
         // Between the two holds of the lock somebody else may have changed the map, and would have bumped the number.
@@ -110,6 +113,8 @@ impl IomapOps for Ext4Inode {
                 return Ok(());
             }
         }
+        // No folio is locked where a handle begins (LOCK-1).
+        rank::check(Rank::FreezeInternal);
         let mut handle = self.fs.begin_reserved(WRITE_CREDITS)?;
         let mut core = self.core.write();
         let before = core.blocks;

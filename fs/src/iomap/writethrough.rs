@@ -212,6 +212,7 @@ impl<'a> Submission<'a> {
             discard_unused(inode, folio);
             return Ok(Step::Fault);
         }
+        base::anchor!("S-8", inode.ino);
         self.publish(&folio, map, offset, copied);
         Ok(Step::Copied(copied))
     }

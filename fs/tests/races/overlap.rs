@@ -1,9 +1,7 @@
 //! Overlapping writers, appends, direct I/O beside write-through, depth.
 use crate::stage::*;
 use base::block::{BioOp, Filter};
-use fs::io::PageBuffer;
-use fs::kiocb::{Kiocb, Outcome};
-use fs::vfs::{self, File, OpenFlags, Request};
+use fs::vfs::OpenFlags;
 use std::sync::{Arc, Mutex};
 
 /// R29: the second of two overlapping write-throughs waits for the first; the device ends with what the cache has.
@@ -125,7 +123,7 @@ fn r33_dwrite_after_wt() {
     let waiting = base::lab::stop_at("folio.wait_writeback").id(0).arm();
     let writing = stage.spawn("direct write", {
         let direct = direct.clone();
-        move || assert_eq!(direct_write(&direct, 0, &[b'2'; BLOCK]), BLOCK)
+        move || assert_eq!(direct_write(&direct, 0, &[b'2'; BLOCK]), Ok(BLOCK))
     });
     waiting.wait_reached();
     waiting.release();
@@ -136,13 +134,4 @@ fn r33_dwrite_after_wt() {
     stage.drop_caches();
     assert_eq!(read(&file, 0, BLOCK), [b'2'; BLOCK]);
     stage.end([file, direct]);
-}
-
-fn direct_write(file: &Arc<File>, pos: u64, bytes: &[u8]) -> usize {
-    let mut buffer = PageBuffer::from_bytes(bytes).expect("memory");
-    let flags = vfs::request_flags(file, 0, Request::Write).expect("no flags");
-    match vfs::write(&mut Kiocb::sync(file, pos, flags, &fs::caller::KernelCaller), &mut buffer) {
-        Ok(Outcome::Done(n)) => n,
-        other => panic!("direct write: {other:?}"),
-    }
 }

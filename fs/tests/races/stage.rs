@@ -1,18 +1,20 @@
-//! What every race is played on.
+//! What races and rules are played on.
+#![allow(dead_code, reason = "two test programs share the stage, and neither uses all of it")]
 use base::block::{BioOp, BlockDevice, Filter, Gate, RamDisk};
-use base::lab::stop_at;
+use base::lab::{Stop, stop_at};
 use base::sched::{self, Task};
 use base::sync::WaitQueue;
 use base::{Errno, Result};
 use fs::caller::{Caller, KernelCaller};
 use fs::ext4::{self, MountOptions};
-use fs::io::{SliceSink, SliceSource};
-use fs::iomap::DrainKind;
+use fs::io::{IoSource, SliceSink, SliceSource};
+use fs::iomap::{DrainKind, IomapKind};
 use fs::kiocb::{Completion, Kiocb, KiocbComplete, Outcome};
-use fs::page_cache::{CacheLimits, PageCache};
+use fs::page_cache::{CacheLimits, PageCache, Tag};
 use fs::vfs::{self, File, Inode, OpenFlags, Request, Site, SuperBlock, SyncKind, Vfs};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 pub const WT: u32 = 0x200;
@@ -85,6 +87,22 @@ impl Stage {
         event
     }
 
+    /// A truncate to `size` beside a write-through: `write` is called with the next write to the disk held, and the truncate begins
+    /// when that is there. Returns when the truncate has come to its wait for the drain count, or fails the test if it does not wait.
+    pub fn truncate_against<W>(&self, file: &Arc<File>, size: u64, write: impl FnOnce() -> W) -> (W, Truncate) {
+        self.gate.hold(Filter::any().op(BioOp::Write).nth(1));
+        let (waiting, drained) = (stop("drain.before_sleep", file), stop("trunc.after_drain", file));
+        let writing = write();
+        self.gate.wait_held(1);
+        let task = self.spawn("truncate", {
+            let file = file.clone();
+            move || truncate(&file, size).expect("truncate")
+        });
+        self.until(|| waiting.is_reached() || drained.is_reached());
+        assert!(!drained.is_reached(), "the truncate does not wait");
+        (writing, Truncate { task, waiting, drained })
+    }
+
     /// Looks until one of several things has happened, where it is not known which. Ends, because one of them must.
     pub fn until(&self, happened: impl Fn() -> bool) {
         while !happened() {
@@ -98,6 +116,51 @@ impl Stage {
         self.cache.drop_caches();
     }
 
+    /// What the disk has for `len` bytes at `pos`, which lie in one block, as the extents say: what a direct read would find.
+    pub fn on_disk(&self, file: &Arc<File>, pos: u64, len: usize) -> Vec<u8> {
+        let bs = inode(file).mapping.block_size() as u64;
+        match mapped(file, pos) {
+            IomapKind::Mapped(sector) => self.disk.peek(sector.0 * 512 + pos % bs, len),
+            _ => vec![0; len],
+        }
+    }
+
+    /// The invariants of the cache at rest: a block that is clean and valid equals what the disk gives (FOL-4), and the search tags
+    /// agree with the flags (FOL-3, I3).
+    pub fn scrub(&self, file: &Arc<File>) {
+        let node = inode(file);
+        let (mapping, mut index) = (&node.mapping, 0);
+        while let Some(folio) = mapping.next_tagged(index..u64::MAX, Tag::Present) {
+            index = folio.index() + 1;
+            let (state, here) = (folio.state(), folio.index()..index);
+            assert_eq!(mapping.next_tagged(here.clone(), Tag::Dirty).is_some(), state.dirty(), "{state:?}");
+            assert_eq!(mapping.next_tagged(here, Tag::Writeback).is_some(), state.writeback(), "{state:?}");
+            let bs = mapping.block_size();
+            for offset in (0..BLOCK).step_by(bs) {
+                let pos = folio.pos() + offset as u64;
+                let len = node.size().saturating_sub(pos).min(bs as u64) as usize;
+                if len > 0 && state.uptodate_in(offset, bs) && !state.dirty_in(offset, bs) && !state.writeback() {
+                    let mut cached = vec![0; len];
+                    folio.page().read_into(offset, &mut cached);
+                    assert!(cached == self.on_disk(file, pos, len), "cache and disk differ at {pos} (FOL-4)");
+                }
+            }
+        }
+    }
+
+    /// Flushes that have come to the disk so far.
+    pub fn flushes(&self) -> usize {
+        self.requests(BioOp::Flush)
+    }
+    /// Requests of a kind that have come to the disk so far.
+    pub fn requests(&self, op: BioOp) -> usize {
+        self.gate.log().iter().filter(|r| r.op == op).count()
+    }
+    /// Free blocks, without those set aside.
+    pub fn free_blocks(&self) -> u64 {
+        self.sb.ops().statfs().blocks_free
+    }
+
     /// Ends the play: nothing is in flight (CTX-9), the file system unmounts, and the image is in order.
     pub fn end(self, files: impl IntoIterator<Item = Arc<File>>) {
         self.gate.open();
@@ -105,6 +168,7 @@ impl Stage {
             // A finished request hands its file over just after its event.
             self.until(|| Arc::strong_count(&file) == 1);
             assert_quiet(&inode(&file));
+            self.scrub(&file);
             vfs::fput(file);
         }
         // A request holds its protection until just after its event: freezing waits for that (FRZ-1), or for ever if one leaked.
@@ -114,6 +178,30 @@ impl Stage {
         std::fs::write(&image, self.disk.image()).expect("the image is written");
         let check = e2fsprogs("e2fsck").arg("-fn").arg(&image).output().expect("e2fsck is installed");
         assert!(check.status.success(), "e2fsck: {}", String::from_utf8_lossy(&check.stdout));
+    }
+}
+
+/// A truncate that stands just before its sleep in the drain, or sleeps in it, or has been let go.
+pub struct Truncate {
+    task: Player,
+    waiting: Stop,
+    drained: Stop,
+}
+
+impl Truncate {
+    /// Lets it sleep.
+    pub fn sleep(&self) {
+        self.waiting.release();
+    }
+    /// Whether it has passed the drain. There it stops until it is joined.
+    pub fn is_drained(&self) -> bool {
+        self.drained.is_reached()
+    }
+    /// Lets it run to its end.
+    pub fn join(&self) {
+        self.waiting.release();
+        self.drained.release();
+        self.task.join();
     }
 }
 
@@ -155,11 +243,13 @@ impl Player {
 pub struct Event {
     result: Mutex<Vec<Result<usize>>>,
     posted: WaitQueue,
+    /// The task that posted it.
+    poster: AtomicU64,
 }
 
 impl Event {
     pub fn new() -> Arc<Event> {
-        Arc::new(Event { result: Mutex::new(Vec::new()), posted: WaitQueue::new() })
+        Arc::new(Event { result: Mutex::new(Vec::new()), posted: WaitQueue::new(), poster: AtomicU64::new(0) })
     }
     /// Sleeps until the event is there.
     pub fn wait(&self) -> Result<usize> {
@@ -168,6 +258,10 @@ impl Event {
         assert_eq!(results.len(), 1, "one event for one request (WT-5)");
         results[0]
     }
+    /// The number of the task that posted the event.
+    pub fn poster(&self) -> u64 {
+        self.poster.load(Ordering::Relaxed)
+    }
     pub fn is_posted(&self) -> bool {
         !self.result.lock().expect("no test panics with it").is_empty()
     }
@@ -175,6 +269,7 @@ impl Event {
 
 impl KiocbComplete for Event {
     fn complete(&self, result: Result<usize>) {
+        self.poster.store(sched::current_id(), Ordering::Relaxed);
         self.result.lock().expect("no test panics with it").push(result);
         self.posted.wake_all();
     }
@@ -182,11 +277,16 @@ impl KiocbComplete for Event {
 
 /// An asynchronous write; its outcome comes to the event, also where it was known at once.
 pub fn aio_write(file: &Arc<File>, pos: u64, bytes: &[u8], rwf: u32) -> Arc<Event> {
+    aio_from(file, pos, &mut SliceSource::new(bytes), rwf)
+}
+
+/// As [`aio_write`], from any source.
+pub fn aio_from(file: &Arc<File>, pos: u64, source: &mut dyn IoSource, rwf: u32) -> Arc<Event> {
     let event = Event::new();
     let flags = vfs::request_flags(file, rwf, Request::Write).expect("the flags are allowed");
     let completion = Completion::new(event.clone());
     let mut kiocb = Kiocb::aio(file, pos, flags, &KernelCaller, completion);
-    let result = vfs::write(&mut kiocb, &mut SliceSource::new(bytes));
+    let result = vfs::write(&mut kiocb, source);
     match kiocb.into_result(result) {
         Ok(Outcome::Queued) => {}
         Ok(Outcome::Done(n)) => event.complete(Ok(n)),
@@ -229,6 +329,30 @@ pub fn direct_read(file: &Arc<File>, pos: u64, len: usize) -> Vec<u8> {
     }
 }
 
+/// A direct write of whole blocks, from page-aligned memory.
+pub fn direct_write(file: &Arc<File>, pos: u64, bytes: &[u8]) -> Result<usize> {
+    let mut buffer = fs::io::PageBuffer::from_bytes(bytes).expect("memory");
+    vfs::write_at(file, pos, 0, &mut buffer, &KernelCaller)
+}
+
+/// An asynchronous one.
+pub fn aio_direct_write(file: &Arc<File>, pos: u64, bytes: &[u8]) -> Arc<Event> {
+    aio_from(file, pos, &mut fs::io::PageBuffer::from_bytes(bytes).expect("memory"), 0)
+}
+
+/// What the extents say of the block that holds byte `pos`.
+pub fn mapped(file: &Arc<File>, pos: u64) -> IomapKind {
+    let node = inode(file);
+    let bs = node.mapping.block_size() as u64;
+    let ops = node.ops().iomap().expect("a regular file");
+    ops.map_read(&node, pos / bs * bs, bs).expect("the extents can be read").kind
+}
+
+/// d_size.
+pub fn disk_size(file: &Arc<File>) -> u64 {
+    inode(file).ops().iomap().expect("a regular file").disk_size()
+}
+
 pub fn truncate(file: &Arc<File>, size: u64) -> Result<()> {
     vfs::ftruncate(file, size, &KernelCaller)
 }
@@ -238,7 +362,7 @@ pub fn fsync(file: &Arc<File>) -> Result<()> {
 }
 
 /// A stop at an anchor of the file.
-pub fn stop(name: &'static str, file: &Arc<File>) -> base::lab::Stop {
+pub fn stop(name: &'static str, file: &Arc<File>) -> Stop {
     stop_at(name).id(inode(file).ino).arm()
 }
 
