@@ -216,6 +216,8 @@ impl Ext4Inode {
         if let Err(error) = extents::insert(&mut TreeMut::new(handle, self, core, Purpose::Meta), &extent) {
             core.blocks -= u64::from(run.len);
             self.fs.free_blocks(handle, run)?;
+            // The tree may have got a level for it.
+            self.store(handle, inode, core, SyncKind::Data)?;
             return Err(error);
         }
         core.goal = run.start + u64::from(run.len);

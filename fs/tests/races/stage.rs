@@ -87,6 +87,17 @@ impl Stage {
         event
     }
 
+    /// As [`Stage::worker_wt`] of one block, beside other requests that are held: those stay.
+    pub fn worker_wt_beside(&self, file: &Arc<File>, pos: u64) -> Arc<Event> {
+        let others = self.gate.held().len();
+        self.gate.hold(Filter::any().op(BioOp::Write).nth(1));
+        let event = aio_wt(file, pos, &[1; BLOCK]);
+        self.gate.wait_held(others + 1);
+        let mine = self.gate.held().into_iter().find(|r| r.op == BioOp::Write).expect("the write is held");
+        self.gate.release(mine.number);
+        event
+    }
+
     /// A truncate to `size` beside a write-through: `write` is called with the next write to the disk held, and the truncate begins
     /// when that is there. Returns when the truncate has come to its wait for the drain count, or fails the test if it does not wait.
     pub fn truncate_against<W>(&self, file: &Arc<File>, size: u64, write: impl FnOnce() -> W) -> (W, Truncate) {
@@ -161,6 +172,19 @@ impl Stage {
         self.sb.ops().statfs().blocks_free
     }
 
+    /// Ends the play of a file system that has met an error of its own and cannot be unmounted in order: still nothing is in flight.
+    pub fn abandon(self, files: impl IntoIterator<Item = Arc<File>>) {
+        self.gate.open();
+        for file in files {
+            self.until(|| Arc::strong_count(&file) == 1);
+            assert_quiet(&inode(&file));
+            assert_eq!((self.cache.figures().wt, self.cache.figures().writeback), (0, 0));
+            vfs::fput(file);
+        }
+        let _ = self.vfs.unmount_all();
+        assert_eq!(self.sb.freeze_holders(), 0);
+    }
+
     /// Ends the play: nothing is in flight (CTX-9), the file system unmounts, and the image is in order.
     pub fn end(self, files: impl IntoIterator<Item = Arc<File>>) {
         self.gate.open();
@@ -196,6 +220,10 @@ impl Truncate {
     /// Whether it has passed the drain. There it stops until it is joined.
     pub fn is_drained(&self) -> bool {
         self.drained.is_reached()
+    }
+    /// Lets it go on behind the drain.
+    pub fn pass_drain(&self) {
+        self.drained.release();
     }
     /// Lets it run to its end.
     pub fn join(&self) {
