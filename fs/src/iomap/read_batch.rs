@@ -47,13 +47,15 @@ impl ReadBatch {
     /// Marks and unlocks the folios, unless a read failed: then they stay as they were, and whoever needs them reads again and
     /// gets the error.
     fn finish(&self) -> Result<()> {
+        // The bios go first, and with them the handles to the pages: a folio that is unlocked can be evicted.
+        let ended = self.ended.lock().take();
+        drop(ended);
         let result = self.error.get().map_or(Ok(()), Err);
         for folio in core::mem::take(&mut *self.folios.lock()) {
             if result.is_ok() {
                 folio.set_all_uptodate();
             }
         }
-        drop(self.ended.lock().take());
         result
     }
 }

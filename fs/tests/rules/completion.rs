@@ -108,10 +108,12 @@ fn r49_unlinked_last_ref() {
     let file = stage.create("f");
     let evicting = stop("vfs.evict", &file);
     let root = stage.vfs.root();
-    let event = stage.worker_wt(&file, 0, &[1; BLOCK]);
+    stage.gate.hold(Filter::any().op(BioOp::Write).nth(1));
+    let event = aio_wt(&file, 0, &[1; BLOCK]);
     let site = vfs::Site { cwd: &root, caller: &fs::caller::KernelCaller };
     stage.vfs.unlink(site, b"f").expect("unlink");
     vfs::fput(file);
+    stage.gate.open();
     assert_eq!(event.wait(), Ok(BLOCK));
     let settling = stage.spawn("sync", {
         let sb = stage.sb.clone();
