@@ -4,7 +4,7 @@ use base::block::{BioOp, Filter};
 use fs::vfs::OpenFlags;
 use std::sync::{Arc, Mutex};
 
-/// R29: the second of two overlapping write-throughs waits for the first; the device ends with what the cache has.
+/// R29, FS-6: the second of two overlapping write-throughs waits for the first; the device ends with what the cache has.
 #[test]
 fn r29_overlap_two_aio() {
     let stage = Stage::new(4096);
@@ -60,7 +60,7 @@ fn r32_append_pipeline() {
     stage.end([file]);
 }
 
-/// R72: write-throughs to different folios of one file are in flight together; io_submit waits for none of them.
+/// R72, DIO-6, PERF-4: write-throughs to different folios of one file are in flight together; io_submit waits for none of them.
 #[test]
 fn r72_depth_collapse() {
     const DEPTH: usize = 32;
@@ -110,7 +110,24 @@ fn r30_subblock_neighbours() {
     stage.end([file]);
 }
 
-/// R33: a direct write that arrives behind a write-through wins, in the cache and on the device.
+/// R31: four writes past the end into one block, submitted together: none is lost, the size is the end of the last, and what stands
+/// behind it is zero.
+#[test]
+fn r31_eof_subblock_race() {
+    let stage = Stage::new(4096);
+    let file = stage.create("f");
+    assert_eq!(sync_wt(&file, 0, &[b'o'; 100]), Ok(100));
+    let bytes = [b'a', b'b', b'c', b'd'];
+    let events = [0, 1, 2, 3].map(|i| aio_wt(&file, 100 + 512 * i, &[bytes[i as usize]; 512]));
+    assert!(events.iter().all(|event| event.wait() == Ok(512)));
+    let expected = [vec![b'o'; 100], bytes.map(|byte| [byte; 512]).concat()].concat();
+    assert_eq!((inode(&file).size(), disk_size(&file)), (2148, 2148));
+    let padding = vec![0; BLOCK - expected.len()];
+    assert_eq!(stage.on_disk(&file, 0, BLOCK), [expected, padding].concat());
+    stage.end([file]);
+}
+
+/// R33, DIO-2: a direct write that arrives behind a write-through wins, in the cache and on the device.
 #[test]
 fn r33_dwrite_after_wt() {
     let stage = Stage::new(4096);

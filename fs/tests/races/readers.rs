@@ -43,7 +43,7 @@ fn r13_dread_zeroes() {
     stage.end([file, direct]);
 }
 
-/// R14: a read in flight into a folio does not bring back what a later write-through replaced.
+/// R14, BUF-3: a read in flight into a folio does not bring back what a later write-through replaced.
 #[test]
 fn r14_read_in_flight_overwrite() {
     let stage = Stage::new(1024);
@@ -118,7 +118,7 @@ fn r18_dirty_neighbour_lost() {
     stage.end([file]);
 }
 
-/// R73: nothing that does not need the device waits for a synchronous write-through in flight.
+/// R73, S-11: nothing that does not need the device waits for a synchronous write-through in flight.
 #[test]
 fn r73_lock_across_device() {
     let stage = Stage::new(4096);

@@ -243,6 +243,22 @@ fn r42_queue_create_race() {
     stage.end([slow, fast]);
 }
 
+/// QUE-4: the queues end with the super block, empty; nobody keeps either alive.
+#[test]
+fn que4_the_queues_end_at_unmount() {
+    let stage = Stage::new(4096);
+    let file = stage.create("f");
+    assert_eq!(aio_write(&file, 0, &[1; BLOCK], WT | DSYNC).wait(), Ok(BLOCK));
+    let queues = {
+        let node = inode(&file);
+        let ops = node.ops().iomap().expect("a file");
+        [ops.completion_queue(), ops.sync_queue()].map(|queue| Arc::downgrade(&queue.expect("made on first use")))
+    };
+    assert!(queues.iter().all(|queue| queue.strong_count() > 0));
+    stage.end([file]);
+    assert!(queues.iter().all(|queue| queue.strong_count() == 0), "a queue outlives its super block");
+}
+
 /// QUE-7, QUE-6: a finish that fails stalls neither the one behind it nor the next.
 #[test]
 fn que7_a_failed_finish_stalls_no_other() {

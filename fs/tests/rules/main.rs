@@ -13,7 +13,7 @@
 //! | `sizes` | A12: extents and the two sizes |
 //! | `truncate` | A14 |
 //! | `direct` | A15 |
-//! | `source` | sources that end, fault and tell |
+//! | `source` | user space: sources that end, fault and tell; callers; mappings |
 #![cfg(not(any(loom, shuttle)))]
 mod cache;
 mod completion;

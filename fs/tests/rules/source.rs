@@ -1,4 +1,5 @@
-//! Sources of bytes that come in pieces, end at a bad address, or tell when they are faulted in; and callers that are killed.
+//! What stands for user space: sources of bytes that end at a bad address or tell when they are faulted in, callers that are killed,
+//! user mappings.
 use base::{Errno, Page, Result};
 use fs::caller::{Caller, KernelCaller};
 use fs::io::{IoSource, Pinned, SliceSource};
@@ -57,7 +58,7 @@ impl IoSource for Pieces<'_> {
     }
 }
 
-/// A caller with a fatal signal pending once `alive` looks at it have passed.
+/// A caller that is killed after so many looks at its signals.
 pub struct Doomed(std::sync::atomic::AtomicI32);
 
 impl Doomed {
@@ -85,5 +86,36 @@ impl Caller for Doomed {
     fn file_size_exceeded(&self) {}
     fn fatal_signal_pending(&self) -> bool {
         self.0.fetch_sub(1, std::sync::atomic::Ordering::Relaxed) <= 0
+    }
+}
+
+/// User mappings of a file that note which folios were write-protected, and say of each whether it was dirty.
+#[derive(Default)]
+pub struct WriteProtected {
+    indices: std::sync::Mutex<Vec<u64>>,
+    dirty: bool,
+}
+
+impl WriteProtected {
+    /// Mappings that have stored to every page.
+    pub fn dirty() -> WriteProtected {
+        WriteProtected { dirty: true, ..WriteProtected::default() }
+    }
+    /// The folios, in the order in which they were write-protected.
+    pub fn indices(&self) -> Vec<u64> {
+        self.indices.lock().expect("no panic").clone()
+    }
+}
+
+impl fs::page_cache::ReverseMap for WriteProtected {
+    fn write_protect(&self, index: u64) -> bool {
+        self.indices.lock().expect("no panic").push(index);
+        self.dirty
+    }
+    fn unmap(&self, _indices: std::ops::Range<u64>) -> bool {
+        false
+    }
+    fn as_any(&self) -> &dyn std::any::Any {
+        self
     }
 }

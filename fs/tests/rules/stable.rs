@@ -1,4 +1,5 @@
 //! A9: from the start of its writeback to F2 no byte of a write-through changes.
+use crate::source::WriteProtected;
 use crate::stage::*;
 use base::block::{BioOp, Filter};
 use std::sync::Arc;
@@ -105,11 +106,11 @@ fn r21_stable_permanent_cleared() {
 fn stb4_stb6_mappings_are_write_protected_and_readers_do_not_wait() {
     let stage = Stage::new(4096);
     let file = stage.create("f");
-    let mappings = Arc::new(Mappings::default());
+    let mappings = Arc::new(WriteProtected::default());
     inode(&file).mapping.update_reverse_map(|slot| *slot = Some(mappings.clone()));
     stage.gate.hold(Filter::any().op(BioOp::Write).nth(1));
     let event = aio_wt(&file, 0, &[b'a'; BLOCK]);
-    assert_eq!(*mappings.0.lock().expect("no panic"), [0]);
+    assert_eq!(mappings.indices(), [0]);
     assert_eq!(read(&file, 0, BLOCK), [b'a'; BLOCK]);
     let mut seen = vec![0; BLOCK];
     let found = fs::iomap::with_valid_folio(&inode(&file), 0, |folio| folio.page().read_into(0, &mut seen));
@@ -120,44 +121,15 @@ fn stb4_stb6_mappings_are_write_protected_and_readers_do_not_wait() {
     stage.end([file]);
 }
 
-/// User mappings that note which folios were write-protected.
-#[derive(Default)]
-struct Mappings(std::sync::Mutex<Vec<u64>>);
-
-impl fs::page_cache::ReverseMap for Mappings {
-    fn write_protect(&self, index: u64) -> bool {
-        self.0.lock().expect("no panic").push(index);
-        false
-    }
-    fn unmap(&self, _indices: std::ops::Range<u64>) -> bool {
-        false
-    }
-    fn as_any(&self) -> &dyn std::any::Any {
-        self
-    }
-}
-
 /// MM-2, R22, R23: what a mapping has stored in other blocks of the folio is dirty after the write-through and reaches the disk.
 #[test]
 fn r23_pte_dirty_other_block() {
-    struct Dirty;
-    impl fs::page_cache::ReverseMap for Dirty {
-        fn write_protect(&self, _index: u64) -> bool {
-            true
-        }
-        fn unmap(&self, _indices: std::ops::Range<u64>) -> bool {
-            false
-        }
-        fn as_any(&self) -> &dyn std::any::Any {
-            self
-        }
-    }
     let stage = Stage::new(1024);
     let file = stage.create("f");
     assert_eq!(sync_wt(&file, 0, &[b'o'; BLOCK]), Ok(BLOCK));
     let folio = inode(&file).mapping.get(0).expect("cached");
     folio.page().write_from(3072, b"m");
-    inode(&file).mapping.update_reverse_map(|slot| *slot = Some(Arc::new(Dirty)));
+    inode(&file).mapping.update_reverse_map(|slot| *slot = Some(Arc::new(WriteProtected::dirty())));
     assert_eq!(sync_wt(&file, 0, &[b'n'; 1024]), Ok(1024));
     inode(&file).mapping.update_reverse_map(|slot| *slot = None);
     assert!(!folio.state().dirty_in(0, 1024) && folio.state().dirty_in(3072, 1024));
@@ -165,5 +137,24 @@ fn r23_pte_dirty_other_block() {
     fsync(&file).expect("fsync");
     stage.drop_caches();
     assert_eq!(read(&file, 3072, 2), b"mo");
+    stage.end([file]);
+}
+
+/// STB-8: a device that reads into a pinned page of the file changes bytes in flight without a fault. They may reach the disk; the
+/// write ends as it should, and what was stored is written once whoever pinned the page says that it is dirty.
+#[test]
+fn stb8_bytes_changed_through_a_pin_break_nothing() {
+    let stage = Stage::new(4096);
+    let file = stage.create("f");
+    stage.gate.hold(Filter::any().op(BioOp::Write).nth(1));
+    let event = aio_wt(&file, 0, &[b'a'; BLOCK]);
+    let pinned = inode(&file).mapping.get(0).expect("cached");
+    pinned.page().write_from(7, b"p");
+    stage.gate.open();
+    assert_eq!(event.wait(), Ok(BLOCK));
+    inode(&file).mapping.find_locked(0).expect("cached").mark_dirty(0, BLOCK);
+    drop(pinned);
+    fsync(&file).expect("fsync");
+    assert_eq!(stage.on_disk(&file, 6, 3), b"apa");
     stage.end([file]);
 }

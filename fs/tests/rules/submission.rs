@@ -1,5 +1,5 @@
 //! A4 and A5: what is sent, when, and what is zero around it.
-use crate::source::{Doomed, Pieces};
+use crate::source::{Doomed, Pieces, WriteProtected};
 use crate::stage::*;
 use base::Errno;
 use base::block::{BioOp, Filter};
@@ -7,7 +7,7 @@ use fs::io::SliceSource;
 use fs::iomap::IomapKind;
 use fs::vfs;
 
-/// SUB-1, EOF-1: until the bytes are marked for the device nobody sees them through the size; from then on they are under writeback.
+/// SUB-1, EOF-1, R15: until the bytes are marked for the device nobody sees them through the size; from then on they are under writeback.
 #[test]
 fn sub1_bytes_are_published_and_marked_in_one_hold_of_the_folio_lock() {
     let stage = Stage::new(4096);
@@ -162,6 +162,22 @@ fn r24_eof_pollution() {
     assert_eq!(read(&file, 100, BLOCK), vec![0; BLOCK - 100]);
     fsync(&file).expect("fsync");
     assert_eq!(stage.on_disk(&file, 100, BLOCK - 100), vec![0; BLOCK - 100]);
+    stage.end([file]);
+}
+
+/// EOF-5: when the end moves out of a page that is mapped, the mapping loses write access, so that the next store asks for its block.
+#[test]
+fn eof5_the_old_last_page_loses_write_access() {
+    let stage = Stage::new(1024);
+    let file = stage.create("f");
+    assert_eq!(sync_wt(&file, 0, &[1; 1024]), Ok(1024));
+    // What a fault does: only a page that is valid as a whole is mapped.
+    assert!(fs::iomap::fault_folio(&inode(&file), 0).expect("no device is asked").is_some());
+    let mappings = std::sync::Arc::new(WriteProtected::default());
+    inode(&file).mapping.update_reverse_map(|slot| *slot = Some(mappings.clone()));
+    assert_eq!(sync_wt(&file, 3 * BLOCK as u64, &[2; 1024]), Ok(1024));
+    assert_eq!(mappings.indices()[0], 0, "the page at the old end comes first");
+    inode(&file).mapping.update_reverse_map(|slot| *slot = None);
     stage.end([file]);
 }
 
