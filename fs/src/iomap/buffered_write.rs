@@ -80,6 +80,7 @@ impl Writer<'_> {
         guard.wait_stable();
         if base::guard!("R16", self.ops.extent_seq() != map.seq) {
             self.map = None;
+            discard_unused(self.inode, guard);
             return Ok(0);
         }
         let result =

@@ -48,7 +48,7 @@ impl FirstError {
     }
     /// Records `error` unless there is one already. Any context.
     pub fn set(&self, error: Errno) {
-        base::mistake!("R41", self.0.store(0, Ordering::Relaxed));
+        base::mistake!("R41", return self.0.store(error.number(), Ordering::Relaxed));
         let _ = self.0.compare_exchange(0, error.number(), Ordering::Relaxed, Ordering::Relaxed);
     }
     /// The error, if any. Final once the last reference is gone.

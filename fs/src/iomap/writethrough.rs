@@ -197,6 +197,7 @@ impl<'a> Submission<'a> {
         let offset = (at % PS) as usize;
         self.wait_writeback(&folio, offset)?;
         if base::guard!("R16", self.iomap.extent_seq() != map.seq) {
+            discard_unused(inode, folio);
             return Ok(Step::Remap);
         }
         // Filling a partly covered block may read it.

@@ -8,6 +8,7 @@
 //! | `overlap` | overlapping writers, appends, depth |
 //! | `completion` | contexts, queues, workers |
 #![cfg(not(any(loom, shuttle)))]
+mod calls;
 mod completion;
 mod overlap;
 mod readers;

@@ -16,6 +16,8 @@
 //! | `source` | user space: sources that end, fault and tell; callers; mappings |
 #![cfg(not(any(loom, shuttle)))]
 mod cache;
+#[path = "../races/calls.rs"]
+mod calls;
 mod completion;
 mod direct;
 mod errors;

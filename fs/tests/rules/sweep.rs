@@ -6,7 +6,7 @@ use base::block::{BioOp, Filter};
 use fs::vfs::{File, OpenFlags};
 use std::sync::Arc;
 
-/// Writes of every kind, in the middle and past the end, with partial blocks. Whatever is refused is refused by `refusal`.
+/// Writes of every kind, in the middle and past the end, with partial blocks, and a cut. Whatever is refused is refused by `refusal`.
 fn write_in_every_way(stage: &Stage, file: &Arc<File>, refusal: Errno) {
     let direct = stage.open("f", OpenFlags::DIRECT);
     let outcomes = [
@@ -22,6 +22,8 @@ fn write_in_every_way(stage: &Stage, file: &Arc<File>, refusal: Errno) {
         assert!(outcome == Err(refusal) || outcome.is_ok_and(|n| n > 0), "{outcome:?}");
     }
     fs::vfs::fput(direct);
+    let cut = truncate(file, 5000);
+    assert!(cut == Ok(()) || cut == Err(refusal), "{cut:?}");
 }
 
 /// What ERR-11 asks for after an error.
