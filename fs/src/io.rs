@@ -14,7 +14,8 @@ pub use slice::{PageBuffer, SliceSink, SliceSource};
 pub trait IoSource {
     /// Bytes that are left.
     fn remaining(&self) -> usize;
-    /// Makes the next bytes readable, at most `len`; returns how many are now (0: the first byte cannot be read, `EFAULT`).
+    /// Makes the next bytes readable, at most `len`; returns how many are now: fewer than `len` only if the byte behind them cannot
+    /// be read (0: the first byte cannot, `EFAULT`).
     /// May sleep: no folio locked, nothing unsubmitted.
     fn fault_in(&mut self, len: usize) -> usize;
     /// Copies up to `len` bytes to `page` at `offset` without faulting; consumes and returns what was copied.

@@ -161,18 +161,18 @@ fn change(sb: &Arc<SuperBlock>) {
     }
     for name in [&b"scattered"[..], b"long", b"short"] {
         let found = {
-            let _lock = root.lock.write();
-            let found = root.ops().lookup(&root, name);
-            if let Ok(inode) = &found
-                && inode.kind != FileType::Directory
-            {
-                if inode.kind == FileType::Regular {
-                    let _ = open(inode).map(|file| write(&file, 4096, b"in between"));
-                }
-                let _ = root.ops().unlink(&root, name, inode);
-            }
-            found
+            let _lock = root.lock.read();
+            root.ops().lookup(&root, name)
         };
+        if let Ok(inode) = &found
+            && inode.kind != FileType::Directory
+        {
+            if inode.kind == FileType::Regular {
+                let _ = open(inode).map(|file| write(&file, 4096, b"in between"));
+            }
+            let _lock = root.lock.write();
+            let _ = root.ops().unlink(&root, name, inode);
+        }
         if let Ok(inode) = found {
             iput(inode);
         }

@@ -28,7 +28,7 @@ impl Shared {
     }
 }
 
-/// M1, R38: submitter and two bio ends in every order; the finish runs once, after both.
+/// M1, R38, CTX-2, CTX-3, CMP-1: submitter and two bio ends in every order; the finish runs once, after both.
 #[test]
 fn r38_last_drop_exactly_once() {
     loom::model(|| {
@@ -56,7 +56,7 @@ fn drop_reference(shared: &Shared) {
     }
 }
 
-/// M1, R41: two bios fail and the submitter too; the outcome is one of the three and does not change.
+/// M1, R41, CTX-5: two bios fail and the submitter too; the outcome is one of the three and does not change.
 #[test]
 fn r41_first_error_wins() {
     loom::model(|| {
@@ -91,7 +91,7 @@ fn r41_first_error_wins() {
     });
 }
 
-/// M2, R40: the waiter tests, the last dropper signals, in every order; nobody sleeps for ever (loom reports the deadlock).
+/// M2, R40, CMP-4, CMP-5: the waiter tests, the last dropper signals, in every order; nobody sleeps for ever (loom reports the deadlock).
 #[test]
 fn r40_waiter_lost_wake() {
     loom::model(|| {
@@ -105,7 +105,7 @@ fn r40_waiter_lost_wake() {
     });
 }
 
-/// M2, R39: the waiter sees the flag before it sleeps and lets go of its reference while the waker still wakes.
+/// M2, R39, CMP-4, CTX-7: the waiter sees the flag before it sleeps and lets go of its reference while the waker still wakes.
 #[test]
 fn r39_waiter_uaf() {
     loom::model(|| {
@@ -120,7 +120,7 @@ fn r39_waiter_uaf() {
     });
 }
 
-/// M4, R08: a drainer and two finishers; the drainer returns, and only at zero.
+/// M4, R08, LOCK-8: a drainer and two finishers; the drainer returns, and only at zero.
 #[test]
 fn r08_drain_lost_wake() {
     loom::model(|| {

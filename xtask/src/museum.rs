@@ -74,7 +74,7 @@ fn visit(exhibit: &Exhibit, binaries: &Binaries) -> Result<(Result<String, Strin
     Ok((verdict, took.as_secs_f64()))
 }
 
-/// The names of all `guard!("NAME", ...)` in the kernel's crates.
+/// The names of all `guard!("NAME", ...)` and `mistake!("NAME", ...)` in the kernel's crates.
 fn guards_in_sources() -> Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
     for package in ["base", "drivers", "fs", "kernel"] {
@@ -99,7 +99,7 @@ fn collect(folder: &Path, names: &mut BTreeSet<String>) -> Result<()> {
 }
 
 fn guards_in(source: &str) -> impl Iterator<Item = String> {
-    let calls = source.split("guard!(\"").skip(1);
+    let calls = ["guard!(\"", "mistake!(\""].into_iter().flat_map(|call| source.split(call).skip(1));
     calls.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned()))
 }
 
@@ -109,8 +109,8 @@ mod tests {
 
     #[test]
     fn guards_are_found_in_a_source() {
-        let source = r#"if base::guard!("R12", a) && guard!("STB-2", b) {}"#;
-        assert_eq!(guards_in(source).collect::<Vec<_>>(), ["R12", "STB-2"]);
+        let source = r#"base::mistake!("R45", c); if base::guard!("R12", a) && guard!("STB-2", b) {}"#;
+        assert_eq!(guards_in(source).collect::<Vec<_>>(), ["R12", "STB-2", "R45"]);
     }
 
     #[test]

@@ -118,6 +118,11 @@ impl Bio {
         self.segments.push(segment);
     }
 
+    /// Whether a segment of `len` bytes for `sector` may be appended: it follows on the device and keeps within `limits`.
+    pub fn takes(&self, sector: Sector, len: u64, limits: &super::Limits) -> bool {
+        self.end_sector() == sector && limits.has_room(self.segments.len(), self.len_bytes, len)
+    }
+
     /// What is asked.
     pub fn op(&self) -> BioOp {
         self.op

@@ -20,6 +20,16 @@ pub struct Limits {
     pub write_zeroes: bool,
 }
 
+impl Limits {
+    /// Most segments of a bio, whatever the device takes (SUB-4).
+    pub const MOST_SEGMENTS: usize = 256;
+
+    /// Whether a bio of `segments` segments and `bytes` bytes may grow by one segment of `more` bytes.
+    pub fn has_room(&self, segments: usize, bytes: u64, more: u64) -> bool {
+        segments < Self::MOST_SEGMENTS.min(self.max_segments as usize) && bytes + more <= u64::from(self.max_bytes)
+    }
+}
+
 /// What completion of a write means (SEMANTICS DUR-3).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Durability {

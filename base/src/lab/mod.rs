@@ -7,7 +7,7 @@
 //! | `museum` | `switch_off`: guards that protect against a named hazard, switched off one at a time | `museum` |
 //! | `scope` | which tasks an experiment is about: those that the task which set it up has started | `lab` |
 //!
-//! Without the features `anchor!` and `guard!` are empty and leave no trace in the ELF. With them, a passage costs one load
+//! Without the features `anchor!`, `guard!` and `mistake!` are empty and leave no trace in the ELF. With them, a passage costs one load
 //! as long as nobody experiments.
 #[cfg(feature = "lab")]
 mod anchor;
@@ -38,6 +38,17 @@ macro_rules! anchor {
 macro_rules! guard {
     ($name:literal, $cond:expr) => {
         ($crate::lab::guard_on($name) && $cond)
+    };
+}
+
+/// A mistake that the guard of the named hazard keeps out: `body` runs only while the bug museum has the guard switched off, so
+/// that the right code beside it reads as if nothing else had ever stood there.
+#[macro_export]
+macro_rules! mistake {
+    ($name:literal, $body:expr) => {
+        if !$crate::lab::guard_on($name) {
+            $body;
+        }
     };
 }
 

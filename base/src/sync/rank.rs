@@ -16,7 +16,7 @@ pub enum Rank {
     FilePos = 10,
     /// Directory tree changes across directories (rename).
     Rename = 15,
-    /// Write-freeze protection of a superblock.
+    /// Write-freeze protection of a superblock. A count and no lock: only its entry is checked.
     Freeze = 20,
     /// Inode lock of a directory that is the parent in a name operation.
     DirInode = 29,
@@ -24,8 +24,12 @@ pub enum Rank {
     Inode = 30,
     /// Map of a user address space.
     Mmap = 40,
+    /// Freeze protection of a write fault; as above.
+    FreezeFault = 45,
     /// Invalidate lock of a page cache.
     Invalidate = 50,
+    /// Freeze protection of transactions; as above.
+    FreezeInternal = 55,
     /// Folio locks, ascending index within one mapping.
     Folio = 60,
     /// The one commit or checkpoint of a file system.
@@ -147,6 +151,13 @@ pub fn enter_nested(rank: Rank) -> HeldRank {
 #[track_caller]
 pub fn enter_keyed(rank: Rank, key: u64) -> HeldRank {
     enter!(rank, key, Keyed)
+}
+/// Says that a task comes to a point of rank `rank` that is no lock of its own: a count that another task may lower, the beginning
+/// of a transaction. Debug builds panic if it holds a lock of this rank or a later one.
+#[inline]
+#[track_caller]
+pub fn check(rank: Rank) {
+    drop(enter!(rank, 0, Strict));
 }
 /// Notes a lock that was tried and taken: no order is asked of it.
 #[inline]

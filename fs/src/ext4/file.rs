@@ -174,7 +174,8 @@ fn touch(own: &Ext4Inode, inode: &Arc<Inode>, caller: &dyn Caller) -> Result<()>
     own.mark_attr_dirty(inode)
 }
 
-/// An ordinary buffered write. Throttling happens inside, with the inode lock and the freeze guard held: the flusher needs neither.
+/// An ordinary buffered write. It is throttled without the inode lock, so that others go on; with the freeze guard, which the flusher
+/// does not need.
 fn buffered(request: WriteRequest<'_>, kiocb: &mut Kiocb<'_>, src: &mut dyn IoSource) -> Result<Outcome> {
     let WriteRequest { inode, freeze, lock, pos: _, len } = request;
     inode.drain.drain_direct();
@@ -184,6 +185,9 @@ fn buffered(request: WriteRequest<'_>, kiocb: &mut Kiocb<'_>, src: &mut dyn IoSo
         iomap::buffered_write(inode, kiocb, src)
     };
     drop(lock);
+    if written.is_ok() {
+        iomap::balance_dirty(inode);
+    }
     drop(freeze);
     written.map(Outcome::Done)
 }

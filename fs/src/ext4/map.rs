@@ -60,6 +60,14 @@ impl IomapOps for Ext4Inode {
         self.fs.with_space(|| self.map_blocks(inode, &blocks))
     }
 
+    fn give_up(&self, pos: u64, len: u64) {
+        if let Ok(blocks) = self.blocks_of(pos, len) {
+            let mut core = self.core.write();
+            core.unconverted.remove(blocks);
+            self.settle_reserve(&mut core, 0);
+        }
+    }
+
     fn finish_write(&self, inode: &Inode, pos: u64, len: u64) -> Result<()> {
         let blocks = self.blocks_of(pos, len)?;
         let end = pos.saturating_add(len);
@@ -225,6 +233,8 @@ impl Ext4Inode {
         if let Err(error) = extents::insert(&mut TreeMut::new(handle, self, core, Purpose::Meta), &extent) {
             core.blocks -= u64::from(run.len);
             self.fs.free_blocks(handle, run)?;
+            // The tree may have got a level for it.
+            self.store(handle, inode, core, SyncKind::Data)?;
             return Err(error);
         }
         core.goal = run.start + u64::from(run.len);

@@ -52,7 +52,15 @@ fn truncate_quiet(inode: &Arc<Inode>, own: &Ext4Inode, size: u64) -> Result<()> 
     }
     inode.set_size(size);
     base::anchor!("trunc.after_isize", inode.ino);
-    if size < old { shrink(inode, old, size) } else { set_disk_size(inode, size) }
+    if size >= old {
+        return set_disk_size(inode, size);
+    }
+    shrink(inode, size).inspect_err(|_| {
+        // Where the smaller size did not come to the disk's inode, nothing was freed: the file keeps its size (SIZE-5).
+        if own.disk_size() > size {
+            inode.set_size(old);
+        }
+    })
 }
 
 fn set_disk_size(inode: &Arc<Inode>, size: u64) -> Result<()> {
@@ -63,11 +71,10 @@ fn set_disk_size(inode: &Arc<Inode>, size: u64) -> Result<()> {
     own.store(&mut handle, inode, &core, SyncKind::Data)
 }
 
-fn shrink(inode: &Arc<Inode>, old: u64, size: u64) -> Result<()> {
+fn shrink(inode: &Arc<Inode>, size: u64) -> Result<()> {
     let own = Ext4Inode::of(inode);
     if !size.is_multiple_of(u64::from(own.fs.geo.block_size)) {
-        // Where the tail cannot be made zero, nothing was removed yet: the file keeps its size.
-        iomap::zero_tail(inode, own, size).inspect_err(|_| inode.set_size(old))?;
+        iomap::zero_tail(inode, own, size)?;
         // On the device before the size is, or a later growth could show the old bytes after a cut (TRC-3).
         let block = u64::from(own.fs.geo.block_size);
         iomap::write_and_wait(inode, size / block * block..size)?;

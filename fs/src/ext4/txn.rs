@@ -29,6 +29,7 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use base::sync::atomic::{AtomicU64, Ordering};
+use base::sync::rank::{self, Rank};
 use base::sync::{Arc, SpinLock, WaitQueue, WriteGuard};
 use base::{Errno, Page, Result};
 use core::ops::{Deref, DerefMut};
@@ -267,6 +268,7 @@ impl Ext4Fs {
     /// Begins a change that touches at most `credits` blocks. May commit what others have changed: no folio, extent or later lock is
     /// held. Errors: `EROFS` (read-only, also after an error), `EIO` (shut down), `ENOMEM`.
     pub fn begin(&self, credits: Credits) -> Result<Handle<'_>> {
+        rank::check(Rank::FreezeInternal);
         loop {
             self.check_writable()?;
             self.txn.stock_up(credits.0)?;
@@ -281,6 +283,7 @@ impl Ext4Fs {
     /// Begins a change for I/O that has ended. Never waits for a commit, for the log or for memory (LOCK-5, R47). Errors: `EROFS`,
     /// `EIO`.
     pub fn begin_reserved(&self, credits: Credits) -> Result<Handle<'_>> {
+        rank::check(Rank::FreezeInternal);
         loop {
             self.check_writable()?;
             match self.txn.enter(credits.0, false) {

@@ -9,21 +9,26 @@ use crate::page_cache::FolioGuard;
 use crate::vfs::Inode;
 use base::sync::Arc;
 use base::{Errno, PAGE_SIZE, Result};
+use core::ops::Range;
 
 const PS: u64 = PAGE_SIZE as u64;
-/// Most bytes allocated ahead of their copy: so much at most stays behind, UNWRITTEN, when the source ends early (ERR-9).
-const ALLOCATE_AT_ONCE: usize = 1 << 20;
+/// Most bytes allocated ahead of their copy: so much at most stays behind, UNWRITTEN, when the source ends early (ERR-9). And as
+/// much is dirtied at most before a writer is throttled.
+pub(super) const ALLOCATE_AT_ONCE: usize = 1 << 20;
 
 /// Writes `source` to the cache at `kiocb.pos` and leaves it dirty; returns the bytes written. The caller holds the inode
-/// lock exclusively, has done the checks of A2 and waited for direct I/O in flight (DIO-3). Task context; sleeps, also to throttle.
+/// lock exclusively, has done the checks of A2 and waited for direct I/O in flight (DIO-3). Task context; sleeps.
+///
+/// It throttles itself only after each MiB, because whoever is throttled here keeps the inode lock from others; the caller calls
+/// [`balance_dirty`] when it has let go of that (LOCK-7).
 ///
 /// Blocks are allocated here, UNWRITTEN (EXT-1): a write that was accepted finds its space later. Errors, when nothing was
 /// written: `ENOSPC`, `EFAULT`, `EIO`, `ENOMEM`, `EINTR` (a fatal signal).
 pub fn buffered_write(inode: &Arc<Inode>, kiocb: &mut Kiocb<'_>, source: &mut dyn IoSource) -> Result<usize> {
     let ops = ops_of(inode)?;
     let start = kiocb.pos;
-    let mut writer = Writer { inode, ops, map: None };
-    let mut done = 0;
+    let mut writer = Writer { inode, ops, map: None, mapped: 0 };
+    let (mut done, mut balanced) = (0, 0);
     let stopped = loop {
         if source.remaining() == 0 {
             return Ok(done);
@@ -40,8 +45,12 @@ pub fn buffered_write(inode: &Arc<Inode>, kiocb: &mut Kiocb<'_>, source: &mut dy
             Ok(n) => done += n,
             Err(error) => break error,
         }
-        balance_dirty(inode);
+        if done - balanced >= ALLOCATE_AT_ONCE {
+            balance_dirty(inode);
+            balanced = done;
+        }
     };
+    give_up(inode, ops, start + done as u64..writer.mapped);
     if done > 0 { Ok(done) } else { Err(stopped) }
 }
 
@@ -50,6 +59,8 @@ struct Writer<'a> {
     ops: &'a dyn IomapOps,
     /// The extent of the last chunk, as long as it is true.
     map: Option<Iomap>,
+    /// The position up to which blocks were mapped for this write.
+    mapped: u64,
 }
 
 impl Writer<'_> {
@@ -69,6 +80,7 @@ impl Writer<'_> {
         guard.wait_stable();
         if base::guard!("R16", self.ops.extent_seq() != map.seq) {
             self.map = None;
+            discard_unused(self.inode, guard);
             return Ok(0);
         }
         let result =
@@ -93,6 +105,7 @@ impl Writer<'_> {
             return Err(Errno::EUCLEAN);
         }
         self.map = Some(map);
+        self.mapped = map.end();
         Ok(map)
     }
 
@@ -162,6 +175,18 @@ fn make_valid(inode: &Inode, ops: &dyn IomapOps, guard: &FolioGuard<'_>, map: &I
     }
     guard.set_uptodate(block, bs);
     Ok(())
+}
+
+/// The blocks of `range` that were mapped for a write which ended before it: what was set aside for their conversion is given back
+/// (ERR-9). A block that is dirty or on its way to the device is another write's and keeps it. The inode lock is held exclusively.
+pub(super) fn give_up(inode: &Inode, ops: &dyn IomapOps, range: Range<u64>) {
+    let bs = u64::from(ops.block_size());
+    for pos in (range.start / bs * bs..range.end).step_by(bs as usize) {
+        let state = inode.mapping.get(pos / PS).map(|folio| folio.state());
+        if !state.is_some_and(|s| s.writeback() || s.dirty_in((pos % PS) as usize, bs as usize)) {
+            ops.give_up(pos, bs);
+        }
+    }
 }
 
 /// A folio past the end into which nothing came is not left behind (ERR-10, EOF-6).

@@ -48,11 +48,8 @@ impl FirstError {
     }
     /// Records `error` unless there is one already. Any context.
     pub fn set(&self, error: Errno) {
-        if base::guard!("R41", true) {
-            let _ = self.0.compare_exchange(0, error.number(), Ordering::Relaxed, Ordering::Relaxed);
-        } else {
-            self.0.store(error.number(), Ordering::Relaxed);
-        }
+        base::mistake!("R41", return self.0.store(error.number(), Ordering::Relaxed));
+        let _ = self.0.compare_exchange(0, error.number(), Ordering::Relaxed, Ordering::Relaxed);
     }
     /// The error, if any. Final once the last reference is gone.
     pub fn get(&self) -> Option<Errno> {
@@ -82,13 +79,9 @@ impl Done {
     }
     /// Makes it true, then wakes (R40: in this order, or the waiter sleeps for ever). Any context.
     pub fn signal(&self) {
-        if !base::guard!("R40", true) {
-            self.waiter.wake_all();
-        }
+        base::mistake!("R40", return (self.waiter.wake_all(), self.flag.store(true, Ordering::Release)).1);
         self.flag.store(true, Ordering::Release);
-        if base::guard!("R40", true) {
-            self.waiter.wake_all();
-        }
+        self.waiter.wake_all();
     }
     /// Sleeps until [`signal`](Self::signal). Not interruptible.
     pub fn wait(&self) {

@@ -6,10 +6,10 @@
 //!
 //! Frames are pinned before the inode is locked for long, and let go in task context by the finish.
 use super::ioctx::IoCtx;
-use super::ioend::{IoKind, Owed};
+use super::ioend::{IoKind, Owed, sync_kind};
 use super::request::{InodeLock, WriteRequest};
 use super::writeback::write_and_wait;
-use super::writethrough::{context, sync_kind, writethrough_write};
+use super::writethrough::{context, writethrough_write};
 use super::zero::zero_gap;
 use super::{DrainGuard, DrainKind, Iomap, IomapKind, IomapOps};
 use crate::io::{IoSink, IoSource, Pinned};
@@ -47,19 +47,11 @@ pub fn direct_read(inode: &Arc<Inode>, kiocb: &mut Kiocb<'_>, sink: &mut dyn IoS
     let sent = transfer.sent;
     drop(plug);
     let owed = Owed {
-        pos,
         // The device reads whole blocks; what lies behind the end of the file is not the caller's.
         len: (sent.min(size - pos)) as usize,
         stopped,
-        kind: IoKind::DirectRead(frames),
-        convert: false,
-        sync: None,
-        metadata_pending: false,
         drain: Some(drain),
-        freeze: None,
-        file: (!kiocb.is_sync()).then(|| kiocb.file.clone()),
-        completion: kiocb.take_completion(),
-        inode: inode.clone(),
+        ..Owed::by(kiocb, inode, pos, IoKind::DirectRead(frames))
     };
     ctx.hand_over(owed, || drop(lock))
 }
@@ -123,18 +115,13 @@ fn overwrite(
     let Transfer { sent, unwritten, metadata_pending, .. } = transfer;
     drop(plug);
     let owed = Owed {
-        pos,
         len: sent as usize,
         stopped,
-        kind: IoKind::DirectWrite(frames),
         convert: unwritten,
-        sync: sync_kind(kiocb.flags),
         metadata_pending,
         drain: Some(drain),
         freeze: Some(freeze),
-        file: (!kiocb.is_sync()).then(|| kiocb.file.clone()),
-        completion: kiocb.take_completion(),
-        inode: inode.clone(),
+        ..Owed::by(kiocb, inode, pos, IoKind::DirectWrite(frames))
     };
     ctx.hand_over(owed, || drop(lock))
 }
@@ -154,20 +141,7 @@ fn extend(
     let pinned = pin_blocks(source, len, iomap, &mut frames)?;
     let mut transfer = Transfer::new(inode, iomap, &ctx, BioOp::Write, &frames);
     let stopped = transfer.run(pos, pinned, |at, left| iomap.map_write(inode, at, left)).err();
-    let owed = Owed {
-        pos,
-        len: transfer.sent as usize,
-        stopped,
-        kind: IoKind::DirectWrite(frames),
-        convert: false,
-        sync: None,
-        metadata_pending: false,
-        drain: None,
-        freeze: None,
-        file: None,
-        completion: None,
-        inode: inode.clone(),
-    };
+    let owed = Owed { len: transfer.sent as usize, stopped, ..Owed::bare(inode, pos, IoKind::DirectWrite(frames)) };
     let Outcome::Done(written) = ctx.hand_over(owed, || ())? else {
         unreachable!("a synchronous context is waited for")
     };
@@ -303,12 +277,8 @@ impl<'a> Transfer<'a> {
     }
 
     fn add(&mut self, sector: Sector, piece: Segment) {
-        if let Some(bio) = &self.bio {
-            let full = bio.segments().len() >= self.limits.max_segments as usize
-                || bio.len_bytes() + u64::from(piece.len) > u64::from(self.limits.max_bytes);
-            if full || bio.end_sector() != sector {
-                self.send();
-            }
+        if self.bio.as_ref().is_some_and(|bio| !bio.takes(sector, u64::from(piece.len), &self.limits)) {
+            self.send();
         }
         let (op, ctx) = (self.op, self.ctx);
         self.bio.get_or_insert_with(|| Bio::new(op, sector, ctx.clone())).push(piece);

@@ -132,9 +132,16 @@ impl IoCtx {
         // The guard falls before the finish, which sleeps.
         let stage = self.stage.lock().take();
         match stage {
-            Some(Stage::Finish(owed)) => owed.finish(self.error()),
+            Some(Stage::Finish(owed)) => self.finish_owed(owed),
             _ => unreachable!("a finish runs once, after the hand-over (WT-5)"),
         }
+    }
+
+    /// F1 to F4, every bio having ended: first they are freed, and with them their handles to the pages.
+    fn finish_owed(&self, owed: Owed) -> Finished {
+        let ended = self.ended.lock().take();
+        drop(ended);
+        owed.finish(self.error())
     }
 
     /// A bio's reference is dropped; the last one decides how the finish runs.
@@ -159,11 +166,10 @@ impl IoCtx {
         }
     }
 
-    /// Frees the bios, and makes sure that the context itself will be freed by a task: an interrupt handler on another CPU may
-    /// still hold its counted reference for the few instructions between its `put` and its return, and must not find itself to
-    /// be the last. `tasks` is how many references tasks hold here: this one, and on a worker also its queue's.
+    /// Makes sure that the context will be freed by a task: an interrupt handler on another CPU may still hold its counted reference
+    /// for the few instructions between its `put` and its return, and must not find itself to be the last. `tasks` is how many
+    /// references tasks hold here: this one, and on a worker also its queue's.
     fn settle(self: &Arc<Self>, tasks: usize) {
-        drop(self.ended.lock().take());
         while base::guard!("R39", Arc::strong_count(self) > tasks) {
             sched::yield_now();
         }
@@ -191,7 +197,7 @@ impl Work for IoCtx {
         let Kind::Aio { second, .. } = &self.kind else { unreachable!("only asynchronous contexts are queued") };
         let stage = self.stage.lock().take();
         let finished = match stage {
-            Some(Stage::Finish(owed)) => owed.finish(self.error()),
+            Some(Stage::Finish(owed)) => self.finish_owed(owed),
             Some(Stage::Second(finished)) => finished.second_stage(),
             None => unreachable!("a queued context has a stage"),
         };

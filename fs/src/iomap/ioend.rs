@@ -6,7 +6,7 @@
 //! | F2 | end writeback of each folio; on error mark it dirty first | before F4: truncate removes folios once the count is zero |
 //! | F4 | drop the drain count | before F5: a truncate does not wait for a cache flush (CMP-10) |
 //! | F5 | commit or flush, if durability is owed | before F6: the outcome says that it is done (R54) |
-//! | F6 | post the outcome, release freeze protection and the file | last: the issuer may tear everything down |
+//! | F6 | post the outcome, release the file and freeze protection | last: the issuer may tear everything down |
 //!
 //! (F3 of the specification, a mapping-wide stable count, does not exist here: stability is a mark on each folio, STB-2.)
 //!
@@ -16,9 +16,9 @@ use super::IomapOps;
 use super::drain::DrainGuard;
 use super::shared_flush::Ticket;
 use crate::io::Pinned;
-use crate::kiocb::{Completion, Outcome};
+use crate::kiocb::{Completion, IoFlags, Kiocb, Outcome};
 use crate::page_cache::Folio;
-use crate::vfs::{File, FreezeGuard, Inode, SyncKind, fput_deferred};
+use crate::vfs::{File, FreezeGuard, Inode, Leaving, SyncKind, fput_deferred};
 use base::stats::{self, Counter};
 use base::sync::Arc;
 use base::trace::{self, Kind};
@@ -78,6 +78,36 @@ pub struct Owed {
 }
 
 impl Owed {
+    /// What every I/O owes, with nothing but its memory to give back: nobody is told, nothing is counted.
+    pub fn bare(inode: &Arc<Inode>, pos: u64, kind: IoKind) -> Owed {
+        Owed {
+            inode: inode.clone(),
+            pos,
+            len: 0,
+            stopped: None,
+            kind,
+            convert: false,
+            sync: None,
+            metadata_pending: false,
+            drain: None,
+            freeze: None,
+            file: None,
+            completion: None,
+        }
+    }
+
+    /// As [`Owed::bare`], with what the request brings along: an asynchronous one its file and the duty to complete it, a write the
+    /// durability it asks for.
+    pub fn by(kiocb: &mut Kiocb<'_>, inode: &Arc<Inode>, pos: u64, kind: IoKind) -> Owed {
+        let writes = !matches!(kind, IoKind::DirectRead(_));
+        Owed {
+            sync: sync_kind(kiocb.flags).filter(|_| writes),
+            file: (!kiocb.is_sync()).then(|| kiocb.file.clone()),
+            completion: kiocb.take_completion(),
+            ..Owed::bare(inode, pos, kind)
+        }
+    }
+
     /// For anchors and traces.
     pub fn ino(&self) -> u64 {
         self.inode.ino
@@ -88,19 +118,12 @@ impl Owed {
         let ino = self.inode.ino;
         trace::record(Kind::WtFinish, ino, self.pos);
         let mut result = self.outcome(error);
-        let in_order = base::guard!("R12", true);
-        if !in_order {
-            result = self.end_writeback(result); // What once made zeros readable between this line and the next.
-        }
+        base::mistake!("R12", result = self.end_writeback(result));
         base::anchor!("F1", ino);
-        if !base::guard!("R45", true) {
-            drop(self.inode.lock.read()); // The lock under which a truncate waits for this very finish.
-        }
+        base::mistake!("R45", drop(self.inode.lock.read()));
         result = self.convert(result);
         base::anchor!("F2", ino);
-        if in_order {
-            result = self.end_writeback(result);
-        }
+        result = self.end_writeback(result);
         let stale = self.drop_cached();
         base::anchor!("F4", ino);
         drop(self.drain.take());
@@ -141,7 +164,8 @@ impl Owed {
     }
 
     /// F2. The error is recorded before writeback ends, so that an fsync that waited for it sees it (ERR-6); the blocks are
-    /// dirty again before writeback ends, so that no reader finds them clean and old (ERR-3).
+    /// dirty again before writeback ends, so that no reader finds them clean and old (ERR-3). A submission that ended before it had
+    /// marked a folio has no folios here, and its error is no news to anybody's fsync.
     fn end_writeback(&mut self, result: Result<usize>) -> Result<usize> {
         let folios = match &mut self.kind {
             IoKind::Writethrough(folios) => folios,
@@ -150,7 +174,9 @@ impl Owed {
                 return result;
             }
         };
-        if let Err(error) = result {
+        if let Err(error) = result
+            && !folios.is_empty()
+        {
             self.inode.sb.record_error(&self.inode, error);
         }
         for written in folios.drain(..) {
@@ -212,24 +238,25 @@ impl Finished {
         self
     }
 
-    /// F6 of an asynchronous request that a worker finished: its one event.
+    /// F6 of an asynchronous request that a worker finished: its one event. Whoever sees it may unmount at once, so the request is
+    /// announced as leaving before (R64).
     pub fn conclude(mut self) {
         base::anchor!("F6", self.inode.ino);
+        let leaving = Leaving::announce(&self.inode.sb);
         if let Some(completion) = self.completion.take() {
             completion.complete(self.result);
         }
+        base::anchor!("F6.posted", self.inode.ino);
         self.release();
+        drop(leaving);
     }
 
     /// F6 of a request that ends by its return value (CMP-7).
     pub fn conclude_inline(mut self) -> Result<Outcome> {
         base::anchor!("F6", self.inode.ino);
+        base::mistake!("R44", self.completion.take().into_iter().for_each(|twice| twice.complete(self.result)));
         if let Some(completion) = self.completion.take() {
-            if base::guard!("R44", true) {
-                completion.disarm();
-            } else {
-                completion.complete(self.result);
-            }
+            completion.disarm();
         }
         let result = self.result;
         self.release();
@@ -247,6 +274,15 @@ impl Finished {
         }
         // Last: when a freeze has waited for every request (FRZ-1), none of them keeps a file open, and an unmount succeeds.
         drop(freeze);
+    }
+}
+
+/// The durability a request asks for (A13).
+pub(super) fn sync_kind(flags: IoFlags) -> Option<SyncKind> {
+    if flags.contains(IoFlags::SYNC) {
+        Some(SyncKind::All)
+    } else {
+        flags.contains(IoFlags::DSYNC).then_some(SyncKind::Data)
     }
 }
 

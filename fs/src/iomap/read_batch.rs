@@ -47,13 +47,15 @@ impl ReadBatch {
     /// Marks and unlocks the folios, unless a read failed: then they stay as they were, and whoever needs them reads again and
     /// gets the error.
     fn finish(&self) -> Result<()> {
+        // The bios go first, and with them the handles to the pages: a folio that is unlocked can be evicted.
+        let ended = self.ended.lock().take();
+        drop(ended);
         let result = self.error.get().map_or(Ok(()), Err);
         for folio in core::mem::take(&mut *self.folios.lock()) {
             if result.is_ok() {
                 folio.set_all_uptodate();
             }
         }
-        drop(self.ended.lock().take());
         result
     }
 }
@@ -122,12 +124,8 @@ impl<'a> Reader<'a> {
 
     /// Adds `len` bytes at `sector`, to be read to `offset` of `page`. The folio is locked until the batch is finished.
     pub fn add(&mut self, sector: Sector, page: &Page, offset: usize, len: usize) {
-        if let Some(bio) = &self.bio {
-            let full = bio.segments().len() >= self.limits.max_segments as usize
-                || bio.len_bytes() + len as u64 > u64::from(self.limits.max_bytes);
-            if full || bio.end_sector() != sector {
-                self.send();
-            }
+        if self.bio.as_ref().is_some_and(|bio| !bio.takes(sector, len as u64, &self.limits)) {
+            self.send();
         }
         let batch = &self.batch;
         let bio = self.bio.get_or_insert_with(|| Bio::new(BioOp::Read, sector, batch.clone()));

@@ -72,6 +72,10 @@ pub trait IomapOps: Send + Sync {
     /// Errors: `ENOSPC`, `EDQUOT`, `EIO`, `ENOMEM`.
     fn map_write(&self, inode: &Inode, pos: u64, len: u64) -> Result<Iomap>;
 
+    /// Blocks of `[pos, pos+len)` that `map_write` gave out will not be written: what was reserved for their conversion is given
+    /// back (ERR-9). They stay UNWRITTEN.
+    fn give_up(&self, _pos: u64, _len: u64) {}
+
     /// F1: in one transaction converts UNWRITTEN blocks of `[pos, pos+len)`, widened to blocks, and raises d_size to
     /// `min(pos + len, i_size)` if it is lower (SIZE-2, SIZE-4). A range already MAPPED is left (EXT-4). Takes the extent lock
     /// only; never the inode, invalidate or a folio lock (LOCK-5). Errors: `EIO`, `EROFS`.

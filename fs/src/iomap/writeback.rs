@@ -19,8 +19,6 @@ use core::ops::Range;
 const PS: u64 = PAGE_SIZE as u64;
 /// Bytes mapped at once.
 const WINDOW: u64 = 1 << 20;
-/// Most folios of one bio.
-const MAX_SEGMENTS: usize = 256;
 
 /// Starts writeback of what is dirty in the folios of `range` (bytes). Task context; no folio locked, nothing unsubmitted; the inode lock may be
 /// held, and is not needed.
@@ -262,12 +260,11 @@ impl<'a> Writer<'a> {
 
     fn collect(&mut self, folio: &Arc<Folio>, run: Run) {
         let pos = folio.pos() + run.offset as u64;
-        let full = self.pieces.len() >= MAX_SEGMENTS.min(self.limits.max_segments as usize)
-            || self.len + run.len as u64 > u64::from(self.limits.max_bytes);
+        let room = self.limits.has_room(self.pieces.len(), self.len, run.len as u64);
         let follows = pos == self.pos + self.len
             && run.sector.0 == self.sector.0 + self.len / SECTOR_SIZE
             && run.convert == self.convert;
-        if full || !follows {
+        if !room || !follows {
             self.send();
         }
         if self.pieces.is_empty() {

@@ -80,7 +80,8 @@ impl Work for WritebackEnd {
     /// retrying for ever would fill the memory with what no device takes.
     fn run(self: Arc<Self>) {
         let bio = self.ended.lock().take();
-        let mut result = bio.as_ref().map_or(Ok(()), |bio| bio.status());
+        // The bio goes first, and with it the handles to the pages: a folio that has left writeback can be evicted.
+        let mut result = bio.map_or(Ok(()), |bio| bio.status());
         if let Some(ops) = self.inode.ops().iomap() {
             // DUR-11: the next fsync owes a flush that was issued after this.
             self.inode.written.note(ops.shared_flush().ticket());

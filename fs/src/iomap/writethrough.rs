@@ -11,18 +11,18 @@
 //! Two rules shape the control flow. A task never sleeps with folios that are marked and not submitted, or two of them wait for
 //! each other (LOCK-6, R26): [`Submission::send`] stands before everything that sleeps. And a folio that this very call has under
 //! writeback is never waited for: its end needs the reference that the submitter still holds (R75).
-use super::buffered_write::{discard_unused, prepare_folio};
+use super::buffered_write::{ALLOCATE_AT_ONCE, discard_unused, give_up, prepare_folio};
 use super::ioctx::IoCtx;
 use super::ioend::{IoKind, Owed, WrittenFolio, WrittenFolios};
 use super::request::WriteRequest;
 use super::zero::zero_gap;
 use super::{DrainGuard, DrainKind, Iomap, IomapKind, IomapOps};
 use crate::io::IoSource;
-use crate::kiocb::{IoFlags, Kiocb, Outcome};
+use crate::kiocb::{Kiocb, Outcome};
 use crate::page_cache::FolioGuard;
-use crate::vfs::{Inode, SyncKind};
+use crate::vfs::Inode;
 use alloc::boxed::Box;
-use base::block::{Bio, BioOp, BlockDevice, Limits, Plug, Sector, Segment};
+use base::block::{Bio, BioOp, BlockDevice, Limits, Plug, Segment};
 use base::sync::Arc;
 use base::{Errno, PAGE_SIZE, Result, sched, trace};
 
@@ -44,11 +44,8 @@ pub fn writethrough_write(
     inode.drain.drain_direct();
     zero_gap(inode, iomap, pos)?;
     base::anchor!("S-5", inode.ino);
-    let ctx = context(kiocb, iomap).inspect_err(|_| {
-        if !base::guard!("R43", true) {
-            inode.drain.raise(DrainKind::Writethrough); // The count that once leaked when the queue could not be made.
-        }
-    })?;
+    let ctx =
+        context(kiocb, iomap).inspect_err(|_| base::mistake!("R43", inode.drain.raise(DrainKind::Writethrough)))?;
     base::anchor!("S-6", inode.ino);
     // A synchronous request too: it lets go of the inode lock before its I/O has ended.
     let raised = if kiocb.is_sync() { base::guard!("R10", true) } else { base::guard!("R01", true) };
@@ -57,21 +54,20 @@ pub fn writethrough_write(
     let plug = Plug::start();
     let mut submission = Submission::new(inode, iomap, ctx, source);
     let stopped = submission.run(pos, len, &|| kiocb.caller.fatal_signal_pending()).err();
-    let Submission { ctx, folios, copied, unwritten, metadata_pending, .. } = submission;
+    let Submission { ctx, folios, copied, mapped, unwritten, metadata_pending, .. } = submission;
     drop(plug);
+    let end = pos + copied as u64;
+    if stopped.is_some() {
+        give_up(inode, iomap, end..mapped);
+    }
     let owed = Owed {
-        pos,
         len: copied,
         stopped,
-        kind: IoKind::Writethrough(folios),
-        convert: unwritten || pos + copied as u64 > iomap.disk_size(),
-        sync: sync_kind(kiocb.flags),
+        convert: unwritten || end > iomap.disk_size(),
         metadata_pending,
         drain,
         freeze: Some(freeze),
-        file: (!kiocb.is_sync()).then(|| kiocb.file.clone()),
-        completion: kiocb.take_completion(),
-        inode: inode.clone(),
+        ..Owed::by(kiocb, inode, pos, IoKind::Writethrough(folios))
     };
     ctx.hand_over(owed, || drop(lock))
 }
@@ -83,15 +79,6 @@ pub(super) fn context(kiocb: &Kiocb<'_>, iomap: &dyn IomapOps) -> Result<Arc<IoC
         return Ok(IoCtx::new_sync());
     }
     Ok(IoCtx::new_aio(iomap.completion_queue()?, iomap.sync_queue()?))
-}
-
-/// The durability a request asks for (A13).
-pub(super) fn sync_kind(flags: IoFlags) -> Option<SyncKind> {
-    if flags.contains(IoFlags::SYNC) {
-        Some(SyncKind::All)
-    } else {
-        flags.contains(IoFlags::DSYNC).then_some(SyncKind::Data)
-    }
 }
 
 /// What became of one try at a folio.
@@ -117,6 +104,8 @@ struct Submission<'a> {
     folios: WrittenFolios,
     /// Bytes of the original range copied and marked.
     copied: usize,
+    /// The position up to which blocks were mapped for this write.
+    mapped: u64,
     /// Some block was UNWRITTEN when it was mapped.
     unwritten: bool,
     metadata_pending: bool,
@@ -135,6 +124,7 @@ impl<'a> Submission<'a> {
             bio: None,
             folios: WrittenFolios::new(),
             copied: 0,
+            mapped: 0,
             unwritten: false,
             metadata_pending: false,
         }
@@ -143,23 +133,19 @@ impl<'a> Submission<'a> {
     /// S-7: extent after extent. An error says why the range was not copied to its end; bytes before it stand (ERR-1).
     fn run(&mut self, pos: u64, len: usize, killed: &dyn Fn() -> bool) -> Result<()> {
         let result = self.extents(pos, len, killed);
-        if self.ctx.error().is_some() {
-            // SUB-5: what is marked and unsubmitted is released as failed by the finish.
-            self.bio = None;
-            sched::set_unsubmitted(false);
-        }
-        self.send();
-        result
+        result.and(self.send())
     }
 
     fn extents(&mut self, pos: u64, len: usize, killed: &dyn Fn() -> bool) -> Result<()> {
         let block = u64::from(self.iomap.block_size());
         let end = pos + len as u64;
         while self.copied < len {
-            self.send();
+            self.send()?;
             let at = pos + self.copied as u64;
             let start = at / block * block;
-            let map = self.iomap.map_write(self.inode, start, end.next_multiple_of(block) - start)?;
+            let want = (end.next_multiple_of(block) - start).min(ALLOCATE_AT_ONCE as u64);
+            let map = self.iomap.map_write(self.inode, start, want)?;
+            self.mapped = map.end();
             base::anchor!("S-7", self.inode.ino);
             self.unwritten |= matches!(map.kind, IomapKind::Unwritten(_));
             self.metadata_pending |= map.metadata_pending;
@@ -180,9 +166,6 @@ impl<'a> Submission<'a> {
             if killed() {
                 return Err(Errno::EINTR);
             }
-            if let Some(error) = self.ctx.error() {
-                return Err(error);
-            }
             let len = (PS - at % PS).min(end - at).min(most as u64) as usize;
             match self.folio(map, at, len)? {
                 Step::Copied(n) => {
@@ -191,7 +174,7 @@ impl<'a> Submission<'a> {
                 }
                 Step::Remap => return Ok(()),
                 Step::Fault => {
-                    self.send();
+                    self.send()?;
                     most = self.source.fault_in(len);
                     if most == 0 {
                         return Err(Errno::EFAULT);
@@ -207,20 +190,19 @@ impl<'a> Submission<'a> {
         let folio = match inode.mapping.try_find_or_create(at / PS)? {
             Some(folio) => folio,
             None => {
-                self.send();
+                self.send()?;
                 inode.mapping.find_or_create(at / PS)?
             }
         };
         let offset = (at % PS) as usize;
         self.wait_writeback(&folio, offset)?;
         if base::guard!("R16", self.iomap.extent_seq() != map.seq) {
+            discard_unused(inode, folio);
             return Ok(Step::Remap);
         }
-        if !self.whole_blocks(offset, len) {
-            // Filling a partly covered block may read it.
-            self.send();
-        }
-        let copied = match prepare_folio(inode, self.iomap, &folio, map, offset, len) {
+        // Filling a partly covered block may read it.
+        let sent = if self.whole_blocks(offset, len) { Ok(()) } else { self.send() };
+        let copied = match sent.and_then(|()| prepare_folio(inode, self.iomap, &folio, map, offset, len)) {
             Ok(()) => self.copy(&folio, offset, len),
             Err(error) => {
                 discard_unused(inode, folio);
@@ -231,6 +213,7 @@ impl<'a> Submission<'a> {
             discard_unused(inode, folio);
             return Ok(Step::Fault);
         }
+        base::anchor!("S-8", inode.ino);
         self.publish(&folio, map, offset, copied);
         Ok(Step::Copied(copied))
     }
@@ -252,7 +235,7 @@ impl<'a> Submission<'a> {
         if self.folios.last().is_some_and(|own| Arc::ptr_eq(&own.folio, folio.folio())) {
             return if offset.is_multiple_of(self.block_size()) { Ok(()) } else { Err(Errno::EFAULT) };
         }
-        self.send();
+        self.send()?;
         folio.wait_writeback();
         Ok(())
     }
@@ -291,7 +274,10 @@ impl<'a> Submission<'a> {
         // After the write protection: a store past the end could otherwise follow the zeroing (EOF-4).
         self.zero_past_end(folio, start, stop);
         let sector = map.sector_of(folio.folio().pos() + start as u64).expect("map_write leaves no hole");
-        self.make_room(sector, stop - start);
+        if self.bio.as_ref().is_some_and(|bio| !bio.takes(sector, (stop - start) as u64, &self.limits)) {
+            // An error ends the write before its next folio; this one is marked and released as failed with the others.
+            let _ = self.send();
+        }
         folio.begin_writeback(start, stop - start, true);
         sched::set_unsubmitted(true);
         let (offset, len) = (start as u32, (stop - start) as u32);
@@ -310,25 +296,19 @@ impl<'a> Submission<'a> {
         }
     }
 
-    /// Sends the current bio if `len` bytes at `sector` cannot be added to it (S-9).
-    fn make_room(&mut self, sector: Sector, len: usize) {
-        /// Most segments of a bio (SUB-4).
-        const MAX_SEGMENTS: usize = 256;
-        let Some(bio) = &self.bio else { return };
-        let full = bio.segments().len() >= MAX_SEGMENTS.min(self.limits.max_segments as usize)
-            || bio.len_bytes() + len as u64 > u64::from(self.limits.max_bytes);
-        if full || bio.end_sector() != sector {
-            self.send();
+    /// S-9: what is marked goes to the device. Does not sleep, unless the device's ring is full. Errors: that of an earlier bio; then
+    /// nothing more is sent, and what is marked is released as failed by the finish (SUB-5, ERR-5).
+    fn send(&mut self) -> Result<()> {
+        let bio = self.bio.take();
+        sched::set_unsubmitted(false);
+        if let Some(error) = self.ctx.error() {
+            return Err(error);
         }
-    }
-
-    /// S-9: what is marked goes to the device. Does not sleep, unless the device's ring is full.
-    fn send(&mut self) {
-        if let Some(bio) = self.bio.take() {
+        if let Some(bio) = bio {
             base::anchor!("S-9", self.inode.ino);
-            sched::set_unsubmitted(false);
             self.ctx.submit(bio, self.device);
             Plug::submitted(self.device);
         }
+        Ok(())
     }
 }

@@ -110,6 +110,7 @@ impl PageCache {
     pub(super) fn alloc_page(&self) -> Option<Page> {
         /// Folios evicted at once, so that the clock is not taken for every page.
         const BATCH: usize = 16;
+        base::memory::may_allocate().ok()?;
         if self.clock.lock().len() >= self.limit_pages.load(Ordering::Relaxed) {
             self.evict(BATCH);
         }

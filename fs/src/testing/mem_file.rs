@@ -3,7 +3,7 @@ use super::MemFs;
 use super::mem_fs::Private;
 use crate::caller::KernelCaller;
 use crate::io::{SliceSink, SliceSource};
-use crate::iomap::{IomapOps, buffered_read, buffered_write, write_and_wait, zero_gap, zero_tail};
+use crate::iomap::{IomapOps, balance_dirty, buffered_read, buffered_write, write_and_wait, zero_gap, zero_tail};
 use crate::kiocb::{IoFlags, Kiocb};
 use crate::page_cache::{CacheLimits, PageCache};
 use crate::vfs::{Attr, File, FileOps, FileType, Inode, OpenFlags, SuperBlock, SyncKind, Timespec};
@@ -50,8 +50,11 @@ impl MemFile {
     /// Writes through the cache, dirty.
     pub fn write(&self, pos: u64, bytes: &[u8]) -> Result<usize> {
         let mut kiocb = Kiocb::sync(&self.file, pos, IoFlags::empty(), &KernelCaller);
-        let _lock = self.inode.lock.write();
-        buffered_write(&self.inode, &mut kiocb, &mut SliceSource::new(bytes))
+        let lock = self.inode.lock.write();
+        let written = buffered_write(&self.inode, &mut kiocb, &mut SliceSource::new(bytes));
+        drop(lock);
+        balance_dirty(&self.inode);
+        written
     }
 
     /// Reads through the cache.

@@ -2,7 +2,7 @@
 use super::{ErrCursor, FallocMode, FileFeatures, Inode, SyncKind, WriteAccess};
 use crate::io::{IoSink, IoSource};
 use crate::kiocb::{Kiocb, Outcome};
-use base::sync::atomic::{AtomicU32, Ordering};
+use base::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use base::sync::{Arc, Mutex, Rank};
 use base::workqueue::WorkLink;
 use base::{Errno, Result};
@@ -68,7 +68,9 @@ pub struct File {
     /// What this description knows of writeback errors, of the inode and of the super block (ERR-6).
     errors: Option<(ErrCursor, ErrCursor)>,
     /// Keeps the super block writable while a file open for writing or a request of it lives (RO-1).
-    _write_access: Option<WriteAccess>,
+    write_access: Option<WriteAccess>,
+    /// A worker has given it to the release queue, which counts it until it is closed.
+    pub(super) handed_over: AtomicBool,
     /// For the release queue (CTX-8).
     pub(super) link: WorkLink,
     ops: Arc<dyn FileOps>,
@@ -95,7 +97,8 @@ impl File {
             pos: Mutex::new(Rank::FilePos, 0),
             flags: AtomicU32::new(flags.bits()),
             errors,
-            _write_access: write_access,
+            write_access,
+            handed_over: AtomicBool::new(false),
             link: WorkLink::new(),
             ops,
         })
@@ -146,6 +149,10 @@ impl Drop for File {
             let sb = inode.sb.clone();
             super::iput(inode);
             sb.file_closed();
+            drop(self.write_access.take());
+            if self.handed_over.load(Ordering::Acquire) {
+                sb.release.leave();
+            }
         }
     }
 }

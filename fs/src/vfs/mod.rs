@@ -64,7 +64,7 @@ pub use mount::{Mount, Site, Vfs};
 pub use namespace::Change;
 pub use perm::{Access, permission};
 pub use readdir::readdir;
-pub use release::{fput, fput_deferred, iput};
+pub use release::{Leaving, fput, fput_deferred, iput};
 pub use rw::{MAX_RW_COUNT, Whence, fallocate, read, read_at, read_current, seek, write, write_at, write_current};
 pub use setattr::{SetTime, chmod, chown, ftruncate, needs_privilege_removal, remove_privileges, truncate, utimens};
 pub use stat::{Stat, stat, statfs};

@@ -122,7 +122,7 @@ impl Vfs {
     /// The orderly end of a super block: files gone, inodes written and let go, then the file system's own end.
     fn tear_down(&self, mount: &Mount) -> Result<()> {
         let sb = &mount.root.sb;
-        sb.run_releases();
+        sb.release.settle();
         let busy = |sb: &SuperBlock| sb.open_files() != 0 || sb.writer_count() != 0 || sb.freeze_holders() != 0;
         if busy(sb) {
             return Err(Errno::EBUSY);
@@ -133,7 +133,7 @@ impl Vfs {
         }
         sb.ops().sync()?;
         sb.drop_names(&mount.root);
-        sb.run_releases();
+        sb.release.settle();
         if busy(sb) {
             return Err(Errno::EBUSY);
         }
@@ -154,7 +154,7 @@ impl Vfs {
             sb.writers.reopen();
             return Ok(());
         }
-        sb.run_releases();
+        sb.release.settle();
         sb.writers.close()?;
         let done = sb.ops().sync().and_then(|()| sb.ops().remount(true));
         if done.is_err() {

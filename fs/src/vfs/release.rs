@@ -7,13 +7,19 @@
 //!
 //! A plain drop of a reference is safe too. If it turns out to be the last of an unlinked inode, the drop of the inode moves
 //! its contents to a new one (the ghost) and queues the ghost's eviction. That costs an allocation, and the blocks are free a moment later.
-use super::{File, Inode};
+use super::{File, Inode, SuperBlock};
 use alloc::vec::Vec;
-use base::sync::{Arc, SpinLock};
+use base::sync::atomic::{AtomicU32, Ordering};
+use base::sync::{Arc, SpinLock, WaitQueue};
 use base::workqueue::{Work, WorkLink, WorkQueue};
 
-/// Where the last references that a worker holds are let go.
-pub(super) struct ReleaseQueue(SpinLock<Inner>);
+/// Where the last references that a worker holds are let go, and the count of those that are on their way.
+pub(super) struct ReleaseQueue {
+    inner: SpinLock<Inner>,
+    /// Requests between their outcome and the hand-over of their file, and what was handed over and is not yet gone.
+    leaving: AtomicU32,
+    changed: WaitQueue,
+}
 
 struct Inner {
     queue: Option<Arc<WorkQueue>>,
@@ -23,12 +29,13 @@ struct Inner {
 
 impl ReleaseQueue {
     pub(super) fn new() -> Self {
-        ReleaseQueue(SpinLock::new(Inner { queue: None, parked: Vec::new() }))
+        let inner = SpinLock::new(Inner { queue: None, parked: Vec::new() });
+        ReleaseQueue { inner, leaving: AtomicU32::new(0), changed: WaitQueue::new() }
     }
     /// Names the queue and hands it what has collected.
     pub(super) fn start(&self, queue: Arc<WorkQueue>) {
         let parked = {
-            let mut inner = self.0.lock();
+            let mut inner = self.inner.lock();
             inner.queue = Some(queue.clone());
             core::mem::take(&mut inner.parked)
         };
@@ -37,19 +44,64 @@ impl ReleaseQueue {
         });
     }
     fn hand_over(&self, work: Arc<dyn Work>) {
-        let mut inner = self.0.lock();
+        self.enter();
+        let mut inner = self.inner.lock();
         match inner.queue.clone() {
             Some(queue) => {
                 drop(inner);
                 queue.queue(work);
             }
-            None => inner.parked.push(work),
+            None => {
+                inner.parked.push(work);
+                drop(inner);
+                self.changed.wake_all();
+            }
+        }
+    }
+    fn enter(&self) {
+        self.leaving.fetch_add(1, Ordering::AcqRel);
+    }
+    /// One that was on its way is gone.
+    pub(super) fn leave(&self) {
+        if self.leaving.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.changed.wake_all();
         }
     }
     /// Runs what is parked. Task context.
     pub(super) fn run_parked(&self) {
-        let parked = core::mem::take(&mut self.0.lock().parked);
+        let parked = core::mem::take(&mut self.inner.lock().parked);
         parked.into_iter().for_each(Work::run);
+    }
+    /// Sleeps until nothing is on its way: every request whose outcome was seen has let go of its file, and the file is closed unless
+    /// others have it (R64). Task context, no locks. Ends: what leaves waits for nothing but the device.
+    pub(super) fn settle(&self) {
+        loop {
+            self.run_parked();
+            let gone = || self.leaving.load(Ordering::Acquire) == 0;
+            self.changed.wait_until(|| gone() || !self.inner.lock().parked.is_empty());
+            if gone() {
+                return;
+            }
+        }
+    }
+}
+
+/// A request between the moment its outcome can be seen and the moment it holds nothing of its super block any more. Unmount,
+/// remount and freeze wait for it: to whoever saw the outcome the request is over (R64).
+#[must_use = "dropping it says that the request has gone"]
+pub struct Leaving(Arc<SuperBlock>);
+
+impl Leaving {
+    /// Before the outcome is posted.
+    pub fn announce(sb: &Arc<SuperBlock>) -> Leaving {
+        sb.release.enter();
+        Leaving(sb.clone())
+    }
+}
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.0.release.leave();
     }
 }
 
@@ -68,11 +120,13 @@ pub fn fput_deferred(file: Arc<File>) {
     drop(inode);
     if Arc::strong_count(&file) == 1 {
         // Nobody else has it and nobody can get it: there are no weak references to open files.
+        file.handed_over.store(true, Ordering::Release);
         sb.release.hand_over(file);
         return;
     }
     // Another holder may let go between the count and this line; then the file is ours after all, without its own allocation.
     if let Some(file) = Arc::into_inner(file) {
+        file.handed_over.store(true, Ordering::Release);
         sb.release.hand_over(Arc::new(file));
     }
 }
@@ -129,5 +183,6 @@ impl Work for Ghost {
     }
     fn run(self: Arc<Self>) {
         evict(&self.inode);
+        self.inode.sb.release.leave();
     }
 }

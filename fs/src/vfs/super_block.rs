@@ -128,10 +128,14 @@ impl SuperBlock {
     pub fn is_shut_down(&self) -> bool {
         self.dead.load(Ordering::Acquire)
     }
-    /// Blocks new writes and waits until those under way have posted their outcome, then syncs (FRZ-1). Task context, no locks.
+    /// Blocks new writes and waits until those under way have posted their outcome and their files are closed, then syncs (FRZ-1).
+    /// Task context, no locks.
     /// Errors: `EBUSY` if frozen already; those of the sync, with the super block left unfrozen.
     pub fn freeze(&self) -> Result<()> {
-        self.freeze.freeze(|| self.ops.sync())
+        self.freeze.freeze(|| {
+            self.release.settle();
+            self.ops.sync()
+        })
     }
     /// Ends a freeze (FRZ-4). Errors: `EINVAL` if not frozen.
     pub fn thaw(&self) -> Result<()> {

@@ -3,6 +3,7 @@
 use super::SuperBlock;
 use base::stats::{self, Gauge};
 use base::sync::atomic::{AtomicU64, Ordering};
+use base::sync::rank::{self, Rank};
 use base::sync::{Arc, WaitQueue};
 use base::{Errno, Result};
 
@@ -74,6 +75,17 @@ pub enum FreezeLevel {
     Fault = 1,
     /// Transactions of the file system itself; closed when no holder of the outer levels is left (FRZ-3).
     Internal = 2,
+}
+
+impl FreezeLevel {
+    /// Its place among the sleeping locks.
+    fn rank(self) -> Rank {
+        match self {
+            FreezeLevel::Write => Rank::Freeze,
+            FreezeLevel::Fault => Rank::FreezeFault,
+            FreezeLevel::Internal => Rank::FreezeInternal,
+        }
+    }
 }
 
 /// One freeze level: holders, and whether it is frozen (model M8).
@@ -152,8 +164,12 @@ pub struct FreezeGuard {
 }
 
 impl FreezeGuard {
-    /// Enters `level`, sleeping while it is frozen. Task context; never on a completion queue (FRZ-3, LOCK-5).
+    /// Enters `level`, sleeping while it is frozen. Task context; never on a completion queue (FRZ-3, LOCK-5). Debug builds panic if
+    /// the task holds a lock that comes later in the order (A6); a level once entered is no such lock, because it may be left by
+    /// another task.
+    #[track_caller]
     pub fn enter(sb: &Arc<SuperBlock>, level: FreezeLevel) -> FreezeGuard {
+        rank::check(level.rank());
         let gate = &sb.freeze.0[level as usize];
         if !gate.try_enter() {
             gate.wait.wait_until(|| gate.try_enter());

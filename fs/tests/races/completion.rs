@@ -5,7 +5,7 @@ use base::block::{BioOp, Filter};
 use base::stats::{self, Counter};
 use fs::iomap::DrainKind;
 
-/// R38 on the whole path: a write of many bios ends once, after the last of them, in whatever order they end.
+/// R38, CTX-2 on the whole path: a write of many bios ends once, after the last of them, in whatever order they end.
 #[test]
 fn r38_last_drop_exactly_once() {
     let stage = Stage::new(4096);
@@ -28,7 +28,7 @@ fn r38_last_drop_exactly_once() {
     stage.end([file]);
 }
 
-/// R39: the waiter must not pull the context from under the interrupt that wakes it: while the interrupt handler still holds its
+/// R39, CTX-6, CTX-7: the waiter must not pull the context from under the interrupt that wakes it: while the interrupt handler still holds its
 /// reference the waiter does not let go of its own, so that the last one falls in a task.
 #[test]
 fn r39_waiter_uaf() {
@@ -54,7 +54,7 @@ fn r39_waiter_uaf() {
     stage.end([file]);
 }
 
-/// R44: every bio has ended before the submitter drops its reference: one outcome, by one way.
+/// R44, CMP-7, CTX-4: every bio has ended before the submitter drops its reference: one outcome, by one way.
 #[test]
 fn r44_inline_vs_queued() {
     let stage = Stage::new(4096);
@@ -73,7 +73,7 @@ fn r44_inline_vs_queued() {
     stage.end([file]);
 }
 
-/// R45: a truncate holds the inode lock and waits for the count; the worker must need neither.
+/// R45, LOCK-5, LOCK-8: a truncate holds the inode lock and waits for the count; the worker must need neither.
 #[test]
 fn r45_worker_wants_inode_lock() {
     let stage = Stage::new(4096);
@@ -95,7 +95,7 @@ fn r45_worker_wants_inode_lock() {
     stage.end([file]);
 }
 
-/// R43: the completion queue cannot be made; nothing of the request is left behind, and the next try succeeds.
+/// R43, QUE-3, CHK-8: the completion queue cannot be made; nothing of the request is left behind, and the next try succeeds.
 #[test]
 fn r43_queue_create_fail() {
     let stage = Stage::new(4096);
@@ -150,7 +150,7 @@ fn r51_fsync_no_flush() {
     stage.end([file]);
 }
 
-/// Zero allocations and frees in interrupts (LOCK-10) are counted in the booted kernel; here the contexts are.
+/// CTX-1, CTX-9: zero allocations and frees in interrupts (LOCK-10) are counted in the booted kernel; here the contexts are.
 #[test]
 fn every_context_that_starts_finishes() {
     let stage = Stage::new(4096);

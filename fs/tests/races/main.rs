@@ -9,6 +9,7 @@
 //! | `completion` | contexts, queues, workers |
 //! | `log` | commits against writes and their finishes |
 #![cfg(not(any(loom, shuttle)))]
+mod calls;
 mod completion;
 mod log;
 mod overlap;

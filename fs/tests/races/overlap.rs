@@ -1,12 +1,10 @@
 //! Overlapping writers, appends, direct I/O beside write-through, depth.
 use crate::stage::*;
 use base::block::{BioOp, Filter};
-use fs::io::PageBuffer;
-use fs::kiocb::{Kiocb, Outcome};
-use fs::vfs::{self, File, OpenFlags, Request};
+use fs::vfs::OpenFlags;
 use std::sync::{Arc, Mutex};
 
-/// R29: the second of two overlapping write-throughs waits for the first; the device ends with what the cache has.
+/// R29, FS-6: the second of two overlapping write-throughs waits for the first; the device ends with what the cache has.
 #[test]
 fn r29_overlap_two_aio() {
     let stage = Stage::new(4096);
@@ -62,7 +60,7 @@ fn r32_append_pipeline() {
     stage.end([file]);
 }
 
-/// R72: write-throughs to different folios of one file are in flight together; io_submit waits for none of them.
+/// R72, DIO-6, PERF-4: write-throughs to different folios of one file are in flight together; io_submit waits for none of them.
 #[test]
 fn r72_depth_collapse() {
     const DEPTH: usize = 32;
@@ -112,7 +110,24 @@ fn r30_subblock_neighbours() {
     stage.end([file]);
 }
 
-/// R33: a direct write that arrives behind a write-through wins, in the cache and on the device.
+/// R31: four writes past the end into one block, submitted together: none is lost, the size is the end of the last, and what stands
+/// behind it is zero.
+#[test]
+fn r31_eof_subblock_race() {
+    let stage = Stage::new(4096);
+    let file = stage.create("f");
+    assert_eq!(sync_wt(&file, 0, &[b'o'; 100]), Ok(100));
+    let bytes = [b'a', b'b', b'c', b'd'];
+    let events = [0, 1, 2, 3].map(|i| aio_wt(&file, 100 + 512 * i, &[bytes[i as usize]; 512]));
+    assert!(events.iter().all(|event| event.wait() == Ok(512)));
+    let expected = [vec![b'o'; 100], bytes.map(|byte| [byte; 512]).concat()].concat();
+    assert_eq!((inode(&file).size(), disk_size(&file)), (2148, 2148));
+    let padding = vec![0; BLOCK - expected.len()];
+    assert_eq!(stage.on_disk(&file, 0, BLOCK), [expected, padding].concat());
+    stage.end([file]);
+}
+
+/// R33, DIO-2: a direct write that arrives behind a write-through wins, in the cache and on the device.
 #[test]
 fn r33_dwrite_after_wt() {
     let stage = Stage::new(4096);
@@ -125,7 +140,7 @@ fn r33_dwrite_after_wt() {
     let waiting = base::lab::stop_at("folio.wait_writeback").id(0).arm();
     let writing = stage.spawn("direct write", {
         let direct = direct.clone();
-        move || assert_eq!(direct_write(&direct, 0, &[b'2'; BLOCK]), BLOCK)
+        move || assert_eq!(direct_write(&direct, 0, &[b'2'; BLOCK]), Ok(BLOCK))
     });
     waiting.wait_reached();
     waiting.release();
@@ -136,13 +151,4 @@ fn r33_dwrite_after_wt() {
     stage.drop_caches();
     assert_eq!(read(&file, 0, BLOCK), [b'2'; BLOCK]);
     stage.end([file, direct]);
-}
-
-fn direct_write(file: &Arc<File>, pos: u64, bytes: &[u8]) -> usize {
-    let mut buffer = PageBuffer::from_bytes(bytes).expect("memory");
-    let flags = vfs::request_flags(file, 0, Request::Write).expect("no flags");
-    match vfs::write(&mut Kiocb::sync(file, pos, flags, &fs::caller::KernelCaller), &mut buffer) {
-        Ok(Outcome::Done(n)) => n,
-        other => panic!("direct write: {other:?}"),
-    }
 }

@@ -3,7 +3,8 @@ use crate::stage::*;
 use base::block::{BioOp, Filter};
 use fs::vfs::OpenFlags;
 
-/// R12: between the end of the I/O and the conversion the data is only in the cache; reclaim must not take it.
+/// R12: between the end of the I/O and the conversion the data is only in the cache; reclaim must not take it. Were writeback ended
+/// before the conversion, the folio would be clean here and go (CMP-9, BUF-7).
 #[test]
 fn r12_reclaim_before_convert() {
     let stage = Stage::new(4096);
@@ -17,22 +18,6 @@ fn r12_reclaim_before_convert() {
     assert_eq!(event.wait(), Ok(BLOCK));
     stage.drop_caches();
     assert_eq!(read(&file, 0, BLOCK), [b'n'; BLOCK]);
-    stage.end([file]);
-}
-
-/// R12, the other side: a folio that has left writeback is readable from the disk. Were writeback ended before the
-/// conversion, dropping the caches here would leave zeros (CMP-9).
-#[test]
-fn r12_writeback_ends_after_conversion() {
-    let stage = Stage::new(4096);
-    let file = stage.create("f");
-    let at_f4 = stop("F4", &file);
-    let event = stage.worker_wt(&file, 0, &[b'n'; BLOCK]);
-    at_f4.wait_reached();
-    stage.drop_caches();
-    assert_eq!(read(&file, 0, BLOCK), [b'n'; BLOCK], "writeback ended before the conversion");
-    at_f4.release();
-    assert_eq!(event.wait(), Ok(BLOCK));
     stage.end([file]);
 }
 
@@ -58,7 +43,7 @@ fn r13_dread_zeroes() {
     stage.end([file, direct]);
 }
 
-/// R14: a read in flight into a folio does not bring back what a later write-through replaced.
+/// R14, BUF-3: a read in flight into a folio does not bring back what a later write-through replaced.
 #[test]
 fn r14_read_in_flight_overwrite() {
     let stage = Stage::new(1024);
@@ -133,7 +118,7 @@ fn r18_dirty_neighbour_lost() {
     stage.end([file]);
 }
 
-/// R73: nothing that does not need the device waits for a synchronous write-through in flight.
+/// R73, S-11: nothing that does not need the device waits for a synchronous write-through in flight.
 #[test]
 fn r73_lock_across_device() {
     let stage = Stage::new(4096);

@@ -1,22 +1,18 @@
-//! What every race is played on.
+//! What races and rules are played on. With it come the calls that the plays are made of.
+#![allow(dead_code, reason = "two test programs share the stage, and neither uses all of it")]
 use base::block::{BioOp, BlockDevice, Filter, Gate, RamDisk};
-use base::lab::stop_at;
+use base::lab::Stop;
 use base::sched::{self, Task};
-use base::sync::WaitQueue;
-use base::{Errno, Result};
-use fs::caller::{Caller, KernelCaller};
+use fs::caller::KernelCaller;
 use fs::ext4::{self, MountOptions};
-use fs::io::{SliceSink, SliceSource};
-use fs::iomap::DrainKind;
-use fs::kiocb::{Completion, Kiocb, KiocbComplete, Outcome};
-use fs::page_cache::{CacheLimits, PageCache};
-use fs::vfs::{self, File, Inode, OpenFlags, Request, Site, SuperBlock, SyncKind, Vfs};
+use fs::iomap::{DrainKind, IomapKind};
+use fs::page_cache::{CacheLimits, PageCache, Tag};
+use fs::vfs::{self, File, Inode, OpenFlags, Site, SuperBlock, Vfs};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
-pub const WT: u32 = 0x200;
-pub const BLOCK: usize = 4096;
+pub use crate::calls::*;
 
 /// A mounted ext4 on a gated disk.
 pub struct Stage {
@@ -95,6 +91,33 @@ impl Stage {
         event
     }
 
+    /// As [`Stage::worker_wt`] of one block, beside other requests that are held: those stay.
+    pub fn worker_wt_beside(&self, file: &Arc<File>, pos: u64) -> Arc<Event> {
+        let others = self.gate.held().len();
+        self.gate.hold(Filter::any().op(BioOp::Write).nth(1));
+        let event = aio_wt(file, pos, &[1; BLOCK]);
+        self.gate.wait_held(others + 1);
+        let mine = self.gate.held().into_iter().find(|r| r.op == BioOp::Write).expect("the write is held");
+        self.gate.release(mine.number);
+        event
+    }
+
+    /// A truncate to `size` beside a write-through: `write` is called with the next write to the disk held, and the truncate begins
+    /// when that is there. Returns when the truncate has come to its wait for the drain count, or fails the test if it does not wait.
+    pub fn truncate_against<W>(&self, file: &Arc<File>, size: u64, write: impl FnOnce() -> W) -> (W, Truncate) {
+        self.gate.hold(Filter::any().op(BioOp::Write).nth(1));
+        let (waiting, drained) = (stop("drain.before_sleep", file), stop("trunc.after_drain", file));
+        let writing = write();
+        self.gate.wait_held(1);
+        let task = self.spawn("truncate", {
+            let file = file.clone();
+            move || truncate(&file, size).expect("truncate")
+        });
+        self.until(|| waiting.is_reached() || drained.is_reached());
+        assert!(!drained.is_reached(), "the truncate does not wait");
+        (writing, Truncate { task, waiting, drained })
+    }
+
     /// Looks until one of several things has happened, where it is not known which. Ends, because one of them must.
     pub fn until(&self, happened: impl Fn() -> bool) {
         while !happened() {
@@ -118,6 +141,64 @@ impl Stage {
         After { disk, vfs: Vfs::new(root, b"/dev/ram", None).expect("the root is a directory") }
     }
 
+    /// What the disk has for `len` bytes at `pos`, which lie in one block, as the extents say: what a direct read would find.
+    pub fn on_disk(&self, file: &Arc<File>, pos: u64, len: usize) -> Vec<u8> {
+        let bs = inode(file).mapping.block_size() as u64;
+        match mapped(file, pos) {
+            IomapKind::Mapped(sector) => self.disk.peek(sector.0 * 512 + pos % bs, len),
+            _ => vec![0; len],
+        }
+    }
+
+    /// The invariants of the cache at rest: a block that is clean and valid equals what the disk gives (FOL-4), and the search tags
+    /// agree with the flags (FOL-3, I3).
+    pub fn scrub(&self, file: &Arc<File>) {
+        let node = inode(file);
+        let (mapping, mut index) = (&node.mapping, 0);
+        while let Some(folio) = mapping.next_tagged(index..u64::MAX, Tag::Present) {
+            index = folio.index() + 1;
+            let (state, here) = (folio.state(), folio.index()..index);
+            assert_eq!(mapping.next_tagged(here.clone(), Tag::Dirty).is_some(), state.dirty(), "{state:?}");
+            assert_eq!(mapping.next_tagged(here, Tag::Writeback).is_some(), state.writeback(), "{state:?}");
+            let bs = mapping.block_size();
+            for offset in (0..BLOCK).step_by(bs) {
+                let pos = folio.pos() + offset as u64;
+                let len = node.size().saturating_sub(pos).min(bs as u64) as usize;
+                if len > 0 && state.uptodate_in(offset, bs) && !state.dirty_in(offset, bs) && !state.writeback() {
+                    let mut cached = vec![0; len];
+                    folio.page().read_into(offset, &mut cached);
+                    assert!(cached == self.on_disk(file, pos, len), "cache and disk differ at {pos} (FOL-4)");
+                }
+            }
+        }
+    }
+
+    /// Flushes that have come to the disk so far.
+    pub fn flushes(&self) -> usize {
+        self.requests(BioOp::Flush)
+    }
+    /// Requests of a kind that have come to the disk so far.
+    pub fn requests(&self, op: BioOp) -> usize {
+        self.gate.log().iter().filter(|r| r.op == op).count()
+    }
+    /// Free blocks, without those set aside.
+    pub fn free_blocks(&self) -> u64 {
+        self.sb.ops().statfs().blocks_free
+    }
+
+    /// Ends the play of a file system that has met an error of its own and cannot be unmounted in order: still nothing is in flight.
+    pub fn abandon(self, files: impl IntoIterator<Item = Arc<File>>) {
+        self.gate.open();
+        for file in files {
+            self.until(|| Arc::strong_count(&file) == 1);
+            assert_quiet(&inode(&file));
+            assert_eq!((self.cache.figures().wt, self.cache.figures().writeback), (0, 0));
+            vfs::fput(file);
+        }
+        let _ = self.vfs.unmount_all();
+        assert_eq!(self.sb.freeze_holders(), 0);
+    }
+
     /// Ends the play: nothing is in flight (CTX-9), the file system unmounts, and the image is in order.
     pub fn end(self, files: impl IntoIterator<Item = Arc<File>>) {
         self.gate.open();
@@ -125,6 +206,7 @@ impl Stage {
             // A finished request hands its file over just after its event.
             self.until(|| Arc::strong_count(&file) == 1);
             assert_quiet(&inode(&file));
+            self.scrub(&file);
             vfs::fput(file);
         }
         // A request holds its protection until just after its event: freezing waits for that (FRZ-1), or for ever if one leaked.
@@ -157,6 +239,34 @@ impl After {
     }
 }
 
+/// A truncate that stands just before its sleep in the drain, or sleeps in it, or has been let go.
+pub struct Truncate {
+    task: Player,
+    waiting: Stop,
+    drained: Stop,
+}
+
+impl Truncate {
+    /// Lets it sleep.
+    pub fn sleep(&self) {
+        self.waiting.release();
+    }
+    /// Whether it has passed the drain. There it stops until it is joined.
+    pub fn is_drained(&self) -> bool {
+        self.drained.is_reached()
+    }
+    /// Lets it go on behind the drain.
+    pub fn pass_drain(&self) {
+        self.drained.release();
+    }
+    /// Lets it run to its end.
+    pub fn join(&self) {
+        self.waiting.release();
+        self.drained.release();
+        self.task.join();
+    }
+}
+
 fn e2fsprogs(name: &str) -> Command {
     let mut command = Command::new(name);
     command.env("PATH", format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default()));
@@ -166,10 +276,6 @@ fn e2fsprogs(name: &str) -> Command {
 fn assert_quiet(inode: &Inode) {
     let drain = &inode.drain;
     assert_eq!(drain.count(DrainKind::Direct) + drain.count(DrainKind::Writethrough), 0, "drain count leaked (I1)");
-}
-
-pub fn inode(file: &Arc<File>) -> Arc<Inode> {
-    file.inode.clone().expect("a file of a file system")
 }
 
 /// A task of a test. What fails in it fails the test that joins it.
@@ -190,96 +296,3 @@ impl Player {
         self.task.has_exited()
     }
 }
-
-/// The event of an asynchronous request.
-pub struct Event {
-    result: Mutex<Vec<Result<usize>>>,
-    posted: WaitQueue,
-}
-
-impl Event {
-    pub fn new() -> Arc<Event> {
-        Arc::new(Event { result: Mutex::new(Vec::new()), posted: WaitQueue::new() })
-    }
-    /// Sleeps until the event is there.
-    pub fn wait(&self) -> Result<usize> {
-        self.posted.wait_until(|| self.is_posted());
-        let results = self.result.lock().expect("no test panics with it");
-        assert_eq!(results.len(), 1, "one event for one request (WT-5)");
-        results[0]
-    }
-    pub fn is_posted(&self) -> bool {
-        !self.result.lock().expect("no test panics with it").is_empty()
-    }
-}
-
-impl KiocbComplete for Event {
-    fn complete(&self, result: Result<usize>) {
-        self.result.lock().expect("no test panics with it").push(result);
-        self.posted.wake_all();
-    }
-}
-
-/// An asynchronous write; its outcome comes to the event, also where it was known at once.
-pub fn aio_write(file: &Arc<File>, pos: u64, bytes: &[u8], rwf: u32) -> Arc<Event> {
-    let event = Event::new();
-    let flags = vfs::request_flags(file, rwf, Request::Write).expect("the flags are allowed");
-    let completion = Completion::new(event.clone());
-    let mut kiocb = Kiocb::aio(file, pos, flags, &KernelCaller, completion);
-    let result = vfs::write(&mut kiocb, &mut SliceSource::new(bytes));
-    match kiocb.into_result(result) {
-        Ok(Outcome::Queued) => {}
-        Ok(Outcome::Done(n)) => event.complete(Ok(n)),
-        Err(error) => event.complete(Err(error)),
-    }
-    event
-}
-
-/// An asynchronous write-through.
-pub fn aio_wt(file: &Arc<File>, pos: u64, bytes: &[u8]) -> Arc<Event> {
-    aio_write(file, pos, bytes, WT)
-}
-
-/// A synchronous write-through.
-pub fn sync_wt(file: &Arc<File>, pos: u64, bytes: &[u8]) -> Result<usize> {
-    vfs::write_at(file, pos, WT, &mut SliceSource::new(bytes), &KernelCaller)
-}
-
-/// A buffered write.
-pub fn write(file: &Arc<File>, pos: u64, bytes: &[u8]) -> Result<usize> {
-    vfs::write_at(file, pos, 0, &mut SliceSource::new(bytes), &KernelCaller)
-}
-
-/// A read at a position, through the cache or around it by the file's flags.
-pub fn read(file: &Arc<File>, pos: u64, len: usize) -> Vec<u8> {
-    let mut bytes = vec![0xee; len];
-    let n = vfs::read_at(file, pos, 0, &mut SliceSink::new(&mut bytes), &KernelCaller).expect("the read succeeds");
-    bytes.truncate(n);
-    bytes
-}
-
-/// A direct read of whole blocks, into page-aligned memory.
-pub fn direct_read(file: &Arc<File>, pos: u64, len: usize) -> Vec<u8> {
-    let mut buffer = fs::io::PageBuffer::new(0, len).expect("memory");
-    let flags = vfs::request_flags(file, 0, Request::Read).expect("no flags");
-    let caller: &dyn Caller = &KernelCaller;
-    match vfs::read(&mut Kiocb::sync(file, pos, flags, caller), &mut buffer) {
-        Ok(Outcome::Done(n)) => buffer.to_vec()[..n].to_vec(),
-        other => panic!("direct read: {other:?}"),
-    }
-}
-
-pub fn truncate(file: &Arc<File>, size: u64) -> Result<()> {
-    vfs::ftruncate(file, size, &KernelCaller)
-}
-
-pub fn fsync(file: &Arc<File>) -> Result<()> {
-    vfs::fsync(file, SyncKind::All)
-}
-
-/// A stop at an anchor of the file.
-pub fn stop(name: &'static str, file: &Arc<File>) -> base::lab::Stop {
-    stop_at(name).id(inode(file).ino).arm()
-}
-
-pub const EIO: Errno = Errno::EIO;

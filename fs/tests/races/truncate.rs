@@ -10,23 +10,12 @@ use fs::vfs::{self, FallocMode};
 fn r01_trunc0_resurrect() {
     let stage = Stage::new(4096);
     let file = stage.create("f");
-    stage.gate.hold(Filter::any().op(BioOp::Write).nth(1));
     let at_f1 = stop("F1", &file);
-    let drained = stop("trunc.after_drain", &file);
-    let waiting = stop("drain.before_sleep", &file);
-    let event = aio_wt(&file, 0, &[1; BLOCK]);
-    stage.gate.wait_held(1);
-    let truncating = stage.spawn("truncate", {
-        let file = file.clone();
-        move || truncate(&file, 0).expect("truncate")
-    });
-    stage.until(|| waiting.is_reached() || drained.is_reached());
-    assert!(!drained.is_reached(), "the truncate does not wait");
-    waiting.release();
+    let (event, truncating) = stage.truncate_against(&file, 0, || aio_wt(&file, 0, &[1; BLOCK]));
+    truncating.sleep();
     stage.gate.open();
     at_f1.wait_reached();
-    assert!(!drained.is_reached() && !truncating.has_exited(), "the truncate went on before the finish");
-    drained.release();
+    assert!(!truncating.is_drained(), "the truncate went on before the finish");
     at_f1.release();
     truncating.join();
     assert_eq!(event.wait(), Ok(BLOCK));
@@ -41,20 +30,9 @@ fn r01_trunc0_resurrect() {
 fn r03_write_after_free_block() {
     let stage = Stage::new(4096);
     let (x, y) = (stage.create("x"), stage.create("y"));
-    stage.gate.hold(Filter::any().op(BioOp::Write).nth(1));
-    let waiting = stop("drain.before_sleep", &x);
-    let drained = stop("trunc.after_drain", &x);
-    let event = aio_wt(&x, 0, &[b'x'; BLOCK]);
-    stage.gate.wait_held(1);
+    let (event, truncating) = stage.truncate_against(&x, 0, || aio_wt(&x, 0, &[b'x'; BLOCK]));
     let held = stage.gate.held()[0].clone();
-    let truncating = stage.spawn("truncate", {
-        let x = x.clone();
-        move || truncate(&x, 0).expect("truncate")
-    });
-    stage.until(|| waiting.is_reached() || drained.is_reached());
-    assert!(!drained.is_reached(), "the truncate goes on to free a block with a write in flight");
-    drained.release();
-    waiting.release();
+    truncating.sleep();
     // What another file writes now goes elsewhere: the block is not free.
     for i in 0..8 {
         assert_eq!(sync_wt(&y, i * BLOCK as u64, &[b'y'; BLOCK]), Ok(BLOCK));
@@ -63,7 +41,7 @@ fn r03_write_after_free_block() {
         .iter()
         .any(|r| r.op == BioOp::Write && r.sector <= held.sector && held.sector < r.end_sector());
     assert!(!reused, "a block with a write in flight was given away");
-    assert!(!truncating.has_exited());
+    assert!(!truncating.is_drained());
     stage.gate.open();
     truncating.join();
     assert_eq!(event.wait(), Ok(BLOCK));
@@ -78,18 +56,9 @@ fn r03_write_after_free_block() {
 fn r08_drain_lost_wake() {
     let stage = Stage::new(4096);
     let file = stage.create("f");
-    stage.gate.hold(Filter::any().op(BioOp::Write).nth(1));
-    let before_sleep = stop("drain.before_sleep", &file);
-    let event = aio_wt(&file, 0, &[1; BLOCK]);
-    stage.gate.wait_held(1);
-    let truncating = stage.spawn("truncate", {
-        let file = file.clone();
-        move || truncate(&file, 0).expect("truncate")
-    });
-    before_sleep.wait_reached();
+    let (event, truncating) = stage.truncate_against(&file, 0, || aio_wt(&file, 0, &[1; BLOCK]));
     stage.gate.open();
     assert_eq!(event.wait(), Ok(BLOCK), "the finish needs nothing of the drainer");
-    before_sleep.release();
     truncating.join();
     stage.end([file]);
 }
@@ -117,26 +86,15 @@ fn r09_falloc_vs_append() {
 fn r10_trunc_vs_sync_wt() {
     let stage = Stage::new(4096);
     let file = stage.create("f");
-    stage.gate.hold(Filter::any().op(BioOp::Write).nth(1));
-    let drained = stop("trunc.after_drain", &file);
-    let waiting = stop("drain.before_sleep", &file);
     let at_f1 = stop("F1", &file);
-    let writing = stage.spawn("write", {
+    let (writing, truncating) = stage.truncate_against(&file, 0, || {
         let file = file.clone();
-        move || assert_eq!(sync_wt(&file, 0, &[1; BLOCK]), Ok(BLOCK))
+        stage.spawn("write", move || assert_eq!(sync_wt(&file, 0, &[1; BLOCK]), Ok(BLOCK)))
     });
-    stage.gate.wait_held(1);
-    let truncating = stage.spawn("truncate", {
-        let file = file.clone();
-        move || truncate(&file, 0).expect("truncate")
-    });
-    stage.until(|| waiting.is_reached() || drained.is_reached());
-    assert!(!drained.is_reached(), "the truncate does not wait");
-    waiting.release();
+    truncating.sleep();
     stage.gate.open();
     at_f1.wait_reached();
-    assert!(!drained.is_reached(), "the truncate passed the drain before the finish");
-    drained.release();
+    assert!(!truncating.is_drained(), "the truncate passed the drain before the finish");
     at_f1.release();
     writing.join();
     truncating.join();
@@ -150,16 +108,9 @@ fn r02_shrink_midblock() {
     let stage = Stage::new(4096);
     let file = stage.create("f");
     assert_eq!(sync_wt(&file, 0, &[b'o'; 2 * BLOCK]), Ok(2 * BLOCK));
-    stage.gate.hold(Filter::any().op(BioOp::Write).nth(1));
-    let waiting = stop("drain.before_sleep", &file);
-    let event = aio_wt(&file, BLOCK as u64, &[b'n'; BLOCK]);
-    stage.gate.wait_held(1);
-    let truncating = stage.spawn("truncate", {
-        let file = file.clone();
-        move || truncate(&file, 5000).expect("truncate")
-    });
-    waiting.wait_reached();
-    waiting.release();
+    let write = || aio_wt(&file, BLOCK as u64, &[b'n'; BLOCK]);
+    let (event, truncating) = stage.truncate_against(&file, 5000, write);
+    truncating.sleep();
     stage.gate.open();
     truncating.join();
     assert_eq!(event.wait(), Ok(BLOCK));
@@ -176,16 +127,8 @@ fn r02_shrink_midblock() {
 fn r04_trunc_extend_vs_finish() {
     let stage = Stage::new(4096);
     let file = stage.create("f");
-    stage.gate.hold(Filter::any().op(BioOp::Write).nth(1));
-    let waiting = stop("drain.before_sleep", &file);
-    let event = aio_wt(&file, 0, &[1; BLOCK]);
-    stage.gate.wait_held(1);
-    let truncating = stage.spawn("truncate", {
-        let file = file.clone();
-        move || truncate(&file, 1 << 20).expect("truncate")
-    });
-    waiting.wait_reached();
-    waiting.release();
+    let (event, truncating) = stage.truncate_against(&file, 1 << 20, || aio_wt(&file, 0, &[1; BLOCK]));
+    truncating.sleep();
     stage.gate.open();
     truncating.join();
     assert_eq!(event.wait(), Ok(BLOCK));

@@ -65,7 +65,7 @@ pub(super) const EXHIBITS: &[Exhibit] = &[
     deadlock("R08", IOMAP_MODEL, "r08_drain_lost_wake"),
     exhibit("R03", RACES, "truncate::r03_write_after_free_block"),
     exhibit("R10", RACES, "truncate::r10_trunc_vs_sync_wt"),
-    exhibit("R12", RACES, "readers::r13_dread_zeroes"),
+    exhibit("R12", RACES, "readers::r12_reclaim_before_convert"),
     exhibit("R16", FS, "iomap::buffered_tests::r16_stale_mapping_does_not_zero_converted_data"),
     exhibit("R17", FS, "iomap::buffered_tests::r17_readahead_over_a_later_write"),
     exhibit("R19", FS, "iomap::buffered_tests::buf5_background_skips_and_integrity_waits"),

@@ -71,8 +71,12 @@ impl NodeStoreMut for TreeMut<'_, '_> {
     fn create(&mut self, f: impl FnOnce(&mut [u8]) -> Result<()>) -> Result<u64> {
         let fs = &self.own.fs;
         let run = fs.alloc_blocks(self.handle, self.core.goal, 1, self.purpose)?;
-        let block = fs.meta.get_new(run.start)?;
-        f(&mut self.handle.write_sealed(&block, seal(self.own))?)?;
+        let filled =
+            fs.meta.get_new(run.start).and_then(|block| f(&mut self.handle.write_sealed(&block, seal(self.own))?));
+        if let Err(error) = filled {
+            fs.free_blocks(self.handle, run)?;
+            return Err(error);
+        }
         self.core.blocks = self.core.blocks.saturating_add(1);
         Ok(run.start)
     }
