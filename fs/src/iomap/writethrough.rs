@@ -23,8 +23,9 @@ use crate::page_cache::FolioGuard;
 use crate::vfs::{Inode, SyncKind};
 use alloc::boxed::Box;
 use base::block::{Bio, BioOp, BlockDevice, Limits, Plug, Sector, Segment};
+use base::stats::Counter;
 use base::sync::Arc;
-use base::{Errno, PAGE_SIZE, Result, sched, trace};
+use base::{Errno, PAGE_SIZE, Result, sched, stats, trace};
 
 const PS: u64 = PAGE_SIZE as u64;
 
@@ -49,6 +50,7 @@ pub fn writethrough_write(
             inode.drain.raise(DrainKind::Writethrough); // The count that once leaked when the queue could not be made.
         }
     })?;
+    stats::count(Counter::WtStarted);
     base::anchor!("S-6", inode.ino);
     // A synchronous request too: it lets go of the inode lock before its I/O has ended.
     let raised = if kiocb.is_sync() { base::guard!("R10", true) } else { base::guard!("R01", true) };
