@@ -138,7 +138,9 @@ pub fn readlinkat(
     if len == 0 || len > i32::MAX as u32 {
         return Err(Errno::EINVAL);
     }
-    let inode = context.find(dirfd, path, abi::AT_SYMLINK_NOFOLLOW | abi::AT_EMPTY_PATH)?;
+    // Other than stat's, a null path is no empty one.
+    let empty = if path == 0 { 0 } else { abi::AT_EMPTY_PATH };
+    let inode = context.find(dirfd, path, abi::AT_SYMLINK_NOFOLLOW | empty)?;
     if inode.kind != FileType::Symlink {
         return Err(Errno::EINVAL);
     }
