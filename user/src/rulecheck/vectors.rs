@@ -122,8 +122,12 @@ fn total() -> Outcome {
 
 /// A read of nearly everything there is ends at the end of the file: the count was cut, not refused.
 fn cut() -> Outcome {
-    let (file, memory) = (Scratch::new("cut", b"abc")?, Memory::new(PAGE));
-    for len in [0x7fff_f000u64, 0x7fff_f001, 1 << 40] {
+    let (file, free) = (Scratch::new("cut", b"abc")?, abi::MAP_FIXED | abi::MAP_PRIVATE | abi::MAP_ANONYMOUS);
+    // Far below the end of user memory, so that what the cut leaves is inside.
+    let (at, prot) = (0x10_0000_0000, abi::PROT_READ | abi::PROT_WRITE);
+    raw(abi::__NR_mmap, [at, PAGE as u64, prot.into(), free.into(), u64::MAX, 0]).map_err(call("mmap"))?;
+    let memory = Memory::of_kernel(at, PAGE);
+    for len in [0x7fff_f000u64, 0x7fff_f001, 1 << 46, i64::MAX as u64] {
         same("read", vector(abi::__NR_preadv2, file.fd() as u64, (memory.addr(0), len), 0, 0), Ok(3))?;
         // What can be read of the source is written, up to the page behind it.
         same("write", vector(abi::__NR_pwritev2, file.fd() as u64, (memory.addr(PAGE - 3), len), 0, WT), Ok(3))?;
