@@ -1,6 +1,7 @@
 //! A5 and A12: any position, any length, and the end of the file.
 use crate::aio::{Aio, Iocb};
 use crate::kit::{Check, Outcome, Scratch, WT, counter, pattern, same, same_bytes, write};
+use crate::short::block_size;
 use std::os::unix::fs::MetadataExt;
 use user::sys::{self, Memory, PAGE};
 
@@ -73,12 +74,11 @@ fn holes() -> Outcome {
 fn blocks_only() -> Outcome {
     let file = Scratch::new("blocks-only", &[])?;
     same("ftruncate", sys::ftruncate(file.fd(), 4 * PAGE as u64), Ok(()))?;
-    let block = file.file.metadata().map_or(0, |m| m.blksize());
     let (reads, writes) = (counter("bio_reads")?, counter("bio_writes")?);
     same("write", write(&file.file, b"x", 2 * PAGE as u64 - 1, WT), Ok(1))?;
     same("write requests", counter("bio_writes")? - writes, 1)?;
     same("read requests", counter("bio_reads")? - reads, 0)?;
-    same("blocks", file.file.metadata().map_or(0, |m| m.blocks()), block.min(PAGE as u64) / 512)
+    same("blocks", file.file.metadata().map_or(0, |m| m.blocks()), block_size()? / 512)
 }
 
 fn size() -> Outcome {
@@ -165,5 +165,5 @@ fn unwritten() -> Outcome {
         file.expect(&expected).map_err(|e| format!("{pos}+{len}: {e}"))?;
     }
     // At most a block of the extent tree more.
-    same("blocks", blocks() - before <= file.file.metadata().map_or(0, |m| m.blksize()) / 512, true)
+    same("blocks", blocks() - before <= block_size()? / 512, true)
 }

@@ -177,7 +177,11 @@ fn gap() -> Outcome {
         memory.set(0, &[8; PAGE]);
         let pos = 3 * PAGE as u64;
         let number = std::os::fd::AsRawFd::as_raw_fd(&opened) as u64;
-        same(way, crate::kit::vector(abi::__NR_pwritev2, number, (memory.addr(0), PAGE as u64), pos as i64, flags), Ok(PAGE as u64))?;
+        same(
+            way,
+            crate::kit::vector(abi::__NR_pwritev2, number, (memory.addr(0), PAGE as u64), pos as i64, flags),
+            Ok(PAGE as u64),
+        )?;
         file.file.sync_all().map_err(crate::kit::text)?;
         file.expect(&[vec![7; 100], vec![0; 3 * PAGE - 100], vec![8; PAGE]].concat())?;
         // Whole blocks of the gap are holes.

@@ -24,7 +24,11 @@ fn returned() -> Outcome {
     file.expect(&bytes)?;
     same("flushes", counter("flushes")?, flushes)?;
     let metadata = file.file.metadata().map_err(crate::kit::text)?;
-    same("size and blocks", (metadata.len(), metadata.blocks() >= bytes.len() as u64 / 512), (bytes.len() as u64, true))?;
+    same(
+        "size and blocks",
+        (metadata.len(), metadata.blocks() >= bytes.len() as u64 / 512),
+        (bytes.len() as u64, true),
+    )?;
     quiet()
 }
 

@@ -89,7 +89,12 @@ fn iocbs() -> Outcome {
             let write = Iocb { buffer: address, ..Iocb::write(opened, iov, PAGE, 0, WT) };
             iov.set_words(0, &[address, PAGE as u64]);
             let through_vector = Iocb { opcode: PWRITEV, buffer: iov.addr(0), len: 1, ..write };
-            for iocb in [write, Iocb { opcode: 0, rw_flags: 0, ..write }, through_vector, Iocb { opcode: PREADV, rw_flags: 0, ..through_vector }] {
+            for iocb in [
+                write,
+                Iocb { opcode: 0, rw_flags: 0, ..write },
+                through_vector,
+                Iocb { opcode: PREADV, rw_flags: 0, ..through_vector },
+            ] {
                 // Refused, or an event that says so; which of them depends on how wild the address is.
                 match aio.submit(&[iocb]) {
                     Err(EFAULT) => expected_free += 1,
@@ -127,7 +132,9 @@ fn paths() -> Outcome {
     let unended = Memory::new(PAGE);
     unended.set(0, &[b'/'; PAGE]);
     for address in [&wild()[..], &[unended.end() - 3]].concat() {
-        for number in [abi::__NR_open, abi::__NR_unlink, abi::__NR_mkdir, abi::__NR_rmdir, abi::__NR_chdir, abi::__NR_truncate] {
+        for number in
+            [abi::__NR_open, abi::__NR_unlink, abi::__NR_mkdir, abi::__NR_rmdir, abi::__NR_chdir, abi::__NR_truncate]
+        {
             same("one path", raw(number, [address, 0, 0, 0, 0, 0]), Err(EFAULT)).map_err(told(address))?;
         }
         for number in [abi::__NR_stat, abi::__NR_lstat, abi::__NR_statfs, abi::__NR_readlink] {

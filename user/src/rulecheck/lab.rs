@@ -117,7 +117,11 @@ fn slots() -> Outcome {
 }
 
 /// The other thread does `call`, which must not return before the gate is opened.
-fn waits<T: Send>(closed: Closed, call: impl FnOnce() -> T + Send, meanwhile: impl FnOnce() -> Outcome) -> Result<T, String> {
+fn waits<T: Send>(
+    closed: Closed,
+    call: impl FnOnce() -> T + Send,
+    meanwhile: impl FnOnce() -> Outcome,
+) -> Result<T, String> {
     std::thread::scope(|scope| {
         let thread = scope.spawn(call);
         // Whether it waits is seen by the kernel's count of sleeping drains, or by its not having ended.
@@ -137,16 +141,20 @@ fn destroy_waits() -> Outcome {
     same("io_submit", aio.submit(&[Iocb::write(&file.file, filled(7), PAGE, 0, WT)]), Ok(1))?;
     closed.expect(1)?;
     let id = aio.id;
-    let result = waits(closed, || destroy(id), || {
-        // The id is gone before the wait.
-        for _ in 0..100_000 {
-            if aio.submit(&[]) == Err(EINVAL) {
-                return same("second", destroy(id), Err(EINVAL));
+    let result = waits(
+        closed,
+        || destroy(id),
+        || {
+            // The id is gone before the wait.
+            for _ in 0..100_000 {
+                if aio.submit(&[]) == Err(EINVAL) {
+                    return same("second", destroy(id), Err(EINVAL));
+                }
+                std::thread::yield_now();
             }
-            std::thread::yield_now();
-        }
-        Err("the id stays".into())
-    })?;
+            Err("the id stays".into())
+        },
+    )?;
     same("io_destroy", result, Ok(0))?;
     file.expect(&[7; PAGE])
 }
@@ -157,15 +165,19 @@ fn truncate_waits() -> Outcome {
     same("io_submit", aio.submit(&[Iocb::write(&file.file, filled(7), PAGE, 0, WT)]), Ok(1))?;
     closed.expect(1)?;
     let drains = crate::kit::counter("drain_waits")?;
-    let result = waits(closed, || sys::ftruncate(file.fd(), 0), || {
-        for _ in 0..100_000 {
-            if crate::kit::counter("drain_waits")? > drains {
-                return same("size, unchanged", file.size(), PAGE as u64);
+    let result = waits(
+        closed,
+        || sys::ftruncate(file.fd(), 0),
+        || {
+            for _ in 0..100_000 {
+                if crate::kit::counter("drain_waits")? > drains {
+                    return same("size, unchanged", file.size(), PAGE as u64);
+                }
+                std::thread::yield_now();
             }
-            std::thread::yield_now();
-        }
-        Err("it never waited".into())
-    })?;
+            Err("it never waited".into())
+        },
+    )?;
     same("ftruncate", result, Ok(()))?;
     same("event", aio.reap(1)?[0].res, PAGE as i64)?;
     let metadata = file.file.metadata().map_err(crate::kit::text)?;

@@ -60,7 +60,9 @@ fn neighbours() -> Outcome {
     std::thread::scope(|scope| {
         let thread = |&(pos, len, byte): &(usize, usize, u8)| {
             let file = &file;
-            scope.spawn(move || (0..30).try_for_each(|_| same("write", write(&file.file, &vec![byte; len], pos as u64, WT), Ok(len))))
+            scope.spawn(move || {
+                (0..30).try_for_each(|_| same("write", write(&file.file, &vec![byte; len], pos as u64, WT), Ok(len)))
+            })
         };
         let threads: Vec<_> = ranges.iter().map(thread).collect();
         threads.into_iter().try_for_each(|thread| thread.join().map_err(|_| "a thread panicked")?)

@@ -117,7 +117,11 @@ fn short_append() -> Outcome {
 fn count() -> Outcome {
     let (file, aio) = (Scratch::new("count", &[1; 5000])?, Aio::new(1)?);
     same("event", aio.run(Iocb::write(&file.file, filled(PAGE, 2), 33, 7, APPEND))?, 33)?;
-    same("a negative position", aio.submit(&[Iocb { pos: -1, ..Iocb::write(&file.file, filled(PAGE, 2), 1, 0, APPEND) }]), Err(EINVAL))?;
+    same(
+        "a negative position",
+        aio.submit(&[Iocb { pos: -1, ..Iocb::write(&file.file, filled(PAGE, 2), 1, 0, APPEND) }]),
+        Err(EINVAL),
+    )?;
     same("size", file.size(), 5033)
 }
 

@@ -73,7 +73,8 @@ fn figures() -> Outcome {
 
 fn maps() -> Outcome {
     let file = Scratch::new("mapped", &[1; 2 * PAGE])?;
-    let map = FileMap::new(file.fd(), 2 * PAGE, MapKind { write: false, shared: true }).map_err(crate::kit::call("mmap"))?;
+    let map =
+        FileMap::new(file.fd(), 2 * PAGE, MapKind { write: false, shared: true }).map_err(crate::kit::call("mmap"))?;
     same("the mapping", map.get(0), 1)?;
     let text = read("maps")?;
     let line = text.lines().find(|line| line.ends_with(&file.path)).ok_or("the file is not there")?;

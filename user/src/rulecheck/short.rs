@@ -1,6 +1,9 @@
 //! A11: short counts, and what stays behind after an error.
 use crate::aio::{Aio, Iocb};
-use crate::kit::{Check, Dump, FOLDER, Outcome, Scratch, WT, call, counter, fd, pattern, quiet, same, same_bytes, small, vector, write};
+use crate::kit::{
+    Check, Dump, FOLDER, Outcome, Scratch, WT, call, counter, fd, pattern, quiet, same, same_bytes, small, vector,
+    write,
+};
 use linux_raw_sys::general as abi;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
@@ -142,10 +145,12 @@ fn statfs(word: usize) -> Result<u64, String> {
     Ok(path.word(out + word * 8))
 }
 
-fn block_size() -> Result<u64, String> {
+/// Bytes of a block of the disk.
+pub fn block_size() -> Result<u64, String> {
     statfs(1)
 }
 
+/// Blocks that are free, those for root alone included.
 pub fn free_blocks() -> Result<u64, String> {
     statfs(3)
 }
