@@ -52,6 +52,7 @@ mod table;
 mod time;
 
 pub use args::{FromRegister, UserAddr};
+pub use stat::split_device;
 pub use table::{TABLE_LEN, describe};
 
 use crate::mm::AddressSpace;

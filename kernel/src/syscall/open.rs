@@ -20,7 +20,9 @@ pub fn openat(context: &mut SyscallContext<'_>, dirfd: i32, path: UserAddr, flag
     let path = PathArg::read(context, dirfd, path)?;
     let open_flags = OpenFlags::from_bits_truncate(flags);
     let file = context.vfs()?.open(path.site(context), &path.path, open_flags, mode as u16 & 0o7777)?;
-    let fd = context.process().install(file, flags & abi::O_CLOEXEC != 0)?;
+    let process = context.process();
+    let fd = process.install(file, flags & abi::O_CLOEXEC != 0)?;
+    process.files.set_path(fd, path.absolute(context));
     Ok(u64::from(fd))
 }
 

@@ -142,7 +142,7 @@ impl From<&Stat> for AbiStatx {
 }
 
 /// Major and minor of a device number: the reverse of [`vfs::makedev`].
-fn split_device(dev: u64) -> (u32, u32) {
+pub fn split_device(dev: u64) -> (u32, u32) {
     let major = (dev >> 8 & 0xfff) | (dev >> 32 & 0xffff_f000);
     let minor = (dev & 0xff) | (dev >> 12 & 0xffff_ff00);
     (major as u32, minor as u32)
