@@ -11,7 +11,7 @@ mod latency;
 
 use crate::build::{self, Flavour};
 use crate::qemu::{Disk, End, Machine, Outcome};
-use crate::{console, digests, image, symbols};
+use crate::{console, digests, image, interrupts, symbols};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -131,10 +131,11 @@ pub fn judge(kernel: &Path, outcome: &Outcome) -> Result<i32> {
     }
 }
 
-/// Checks the disk, and its files if the benchmark told their digests.
+/// Checks the disk, its files if the benchmark told their digests, and what it told of interrupts.
 fn check(disk: &Path, outcome: &Outcome) -> Result<()> {
     image::check(disk)?;
     let compared = digests::compare(disk, &outcome.console.lines)?;
+    interrupts::check(&outcome.console.lines)?;
     let files = if compared == 1 { "file has" } else { "files have" };
     let bytes = if compared > 0 { format!("; {compared} {files} the bytes the guest saw") } else { String::new() };
     println!("sluice: disk: e2fsck -fn is clean{bytes}");
