@@ -62,10 +62,13 @@ fn rules_about_requests_in_flight_hold_in_the_kernel_with_the_lab() -> Result<()
 #[test]
 fn prc_2_what_a_process_leaves_in_flight_arrives() -> Result<()> {
     const PAGE: usize = 4096;
-    let disk = disk(4096, 64)?;
-    disk.run_ok("/bin/rulecheck leave", 60)?;
     let expected: Vec<u8> = (0..64).flat_map(|i| [i + 1; PAGE]).collect();
-    ensure!(image::read_file(&disk.path, "/data/left")? == expected, "the file is not what was written");
+    for (init, status) in [("/bin/rulecheck leave", 0), ("/bin/rulecheck leave killed", 128 + 9)] {
+        let disk = disk(4096, 64)?;
+        assert_eq!(disk.run(init, 60)?.console.init_status(), Some(status));
+        image::check(&disk.path)?;
+        ensure!(image::read_file(&disk.path, "/data/left")? == expected, "{init}: the file is not what was written");
+    }
     Ok(())
 }
 

@@ -30,6 +30,8 @@ errnos! {
     EPERM
     /// "Interrupted system call".
     EINTR
+    /// "No such device or address".
+    ENXIO
     /// "Bad file descriptor".
     EBADF
     /// "Resource temporarily unavailable".

@@ -25,6 +25,9 @@ use fs::procfs::{Generate, ProcFs};
 use fs::vfs::Vfs;
 use linux_raw_sys::general as abi;
 
+/// Appends the text of a file of a process.
+type Show = fn(&Process, &mut String);
+
 /// Adds `self`, which leads every task to its own process.
 pub(super) fn add_self(proc: &ProcFs) -> Result<()> {
     proc.link("self", Box::new(|target| target.extend(current_pid().map_or(Vec::new(), |pid| pid.to_string().into()))))
@@ -38,7 +41,7 @@ fn current_pid() -> Option<u32> {
 /// Adds the folder of `process`, before it runs. Errors: `ENOMEM`, `ENOTDIR`.
 pub(super) fn add(proc: &ProcFs, vfs: &Arc<Vfs>, process: &Arc<Process>) -> Result<()> {
     let pid = process.pid;
-    let files: [(&str, fn(&Process, &mut String)); 5] =
+    let files: [(&str, Show); 5] =
         [("cmdline", cmdline), ("status", status), ("stat", stat), ("statm", statm), ("maps", maps)];
     for (name, show) in files {
         proc.file(&format!("{pid}/{name}"), of(process, show))?;
@@ -56,7 +59,7 @@ pub(super) fn add(proc: &ProcFs, vfs: &Arc<Vfs>, process: &Arc<Process>) -> Resu
 }
 
 /// The text that `show` makes of the process, while there is one.
-fn of(process: &Arc<Process>, show: fn(&Process, &mut String)) -> Generate {
+fn of(process: &Arc<Process>, show: Show) -> Generate {
     let weak: Weak<Process> = Arc::downgrade(process);
     Box::new(move |text| weak.upgrade().iter().for_each(|process| show(process, text)))
 }

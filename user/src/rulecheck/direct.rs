@@ -12,6 +12,7 @@ pub const CHECKS: &[Check] = &[
     ("BUF-1 R15 who sees the size sees the bytes", size_and_data),
     ("BUF-4 a buffered write after a write-through wins", buffered_after),
     ("BUF-7 advice to drop the cache loses nothing", advice),
+    ("BUF-8 written ranges are data, unwritten ones are holes", data_and_holes),
     ("BUF-9 a vector is one request", vectors),
 ];
 
@@ -153,6 +154,27 @@ fn advice() -> Outcome {
     }
     aio.reap(16)?;
     file.expect(&[3; 16 * PAGE])
+}
+
+/// In a preallocated file: at once after io_submit, when the extent may still be UNWRITTEN, and after the event.
+fn data_and_holes() -> Outcome {
+    let (file, aio) = (Scratch::new("seek", &[])?, Aio::new(1)?);
+    same("fallocate", sys::fallocate(file.fd(), false, 8 * PAGE as u64), Ok(()))?;
+    let seek = |from: usize, whence: u32| {
+        let args = [file.fd() as u64, from as u64, whence.into(), 0, 0, 0];
+        sys::raw(linux_raw_sys::general::__NR_lseek, args)
+    };
+    let (data, hole) = (linux_raw_sys::general::SEEK_DATA, linux_raw_sys::general::SEEK_HOLE);
+    same("no data", seek(0, data), Err(sys::ENXIO))?;
+    same("io_submit", aio.submit(&[Iocb::write(&file.file, page_of(1), PAGE, 3 * PAGE as u64, WT)]), Ok(1))?;
+    let found = |when: &str| {
+        same(when, seek(0, data), Ok(3 * PAGE as u64))?;
+        same(when, seek(3 * PAGE, hole), Ok(4 * PAGE as u64))?;
+        same(when, seek(4 * PAGE, data), Err(sys::ENXIO))
+    };
+    found("submitted")?;
+    aio.reap(1)?;
+    found("finished")
 }
 
 fn vectors() -> Outcome {

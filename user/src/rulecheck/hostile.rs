@@ -27,6 +27,12 @@ fn one(file: &impl AsRawFd, address: u64, flags: u32) -> Outcome {
         raw(abi::__NR_lseek, [number, 0, abi::SEEK_SET.into(), 0, 0, 0]).map_err(crate::kit::call("lseek"))?;
         same("at the position", raw(call, [number, address, len, 0, 0, 0]), Err(EFAULT))?;
     }
+    for call in [abi::__NR_readv, abi::__NR_writev] {
+        let iov = crate::kit::small();
+        iov.set_words(0, &[address, len]);
+        same("vector at the position", raw(call, [number, iov.addr(0), 1, 0, 0, 0]), Err(EFAULT))?;
+        same("vector that is nowhere", raw(call, [number, address, 1, 0, 0, 0]), Err(EFAULT))?;
+    }
     for call in [abi::__NR_pread64, abi::__NR_pwrite64] {
         same("at 0", raw(call, [number, address, len, 0, 0, 0]), Err(EFAULT))?;
     }

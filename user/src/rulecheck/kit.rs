@@ -170,6 +170,7 @@ pub struct Dump {
     statx: Vec<u8>,
     position: u64,
     figures: Vec<String>,
+    content: Vec<u8>,
 }
 
 impl Dump {
@@ -184,7 +185,14 @@ impl Dump {
         let mut figures = lines("/proc/sluice/gauges", |_| true)?;
         figures.extend(lines("/proc/sluice/counters", |name| COUNTERS.contains(&name))?);
         figures.extend(lines("/proc/meminfo", |name| ["Cached:", "Dirty:", "Writeback:"].contains(&name))?);
-        Ok(Dump { statx: out.get(0, 256), position, figures })
+        Ok(Dump { statx: out.get(0, 256), position, figures, content: Vec::new() })
+    }
+    /// With the first pages of the file as `reader` shows them. They must be cached already.
+    pub fn with_content(mut self, reader: &File) -> Result<Dump, String> {
+        self.content = vec![0; 2 * PAGE];
+        let n = sys::pread(reader.as_raw_fd(), &mut self.content, 0).map_err(call("pread64"))?;
+        self.content.truncate(n);
+        Ok(self)
     }
     /// What is different from `self` now.
     pub fn expect_same(&self, after: &Dump) -> Outcome {
@@ -193,7 +201,8 @@ impl Dump {
             return Err(format!("the inode changed: byte {at:?} of its statx"));
         }
         same("position", after.position, self.position)?;
-        self.figures.iter().zip(&after.figures).try_for_each(|(before, after)| same("figure", after, before))
+        self.figures.iter().zip(&after.figures).try_for_each(|(before, after)| same("figure", after, before))?;
+        same_bytes("content", &after.content, &self.content)
     }
 }
 

@@ -3,7 +3,7 @@
 //!   rulecheck                 all checks
 //!   rulecheck --only PART     only the checks of a part, or with PART at the start of their name
 //!   rulecheck --list          the names
-//!   rulecheck leave           submits write-throughs and ends without waiting for them (PRC-2)
+//!   rulecheck leave [killed]  submits write-throughs and ends, or is killed, without waiting for them (PRC-2)
 //!
 //! | part | rules |
 //! |---|---|
@@ -20,6 +20,7 @@
 //! | `hostile` | wild pointers at every pointer argument |
 //! | `lab` | what needs a request held in flight; only in a kernel with the lab |
 //! | `selves` | `/proc/self` |
+//! | `unprivileged` | what needs a process that is not root's; the last part, since it never is again |
 //!
 //! A check is a line: its name, which starts with its rule, then `ok` or what was seen. The last line is `N passed, N failed`.
 //! Exit status: 0 if all passed; 1 if not; 2 for a wrong call.
@@ -39,6 +40,7 @@ mod selves;
 mod short;
 mod submit;
 mod truncate;
+mod unprivileged;
 mod vectors;
 
 use kit::Check;
@@ -46,7 +48,7 @@ use std::process::ExitCode;
 
 type Part = (&'static str, &'static [Check]);
 
-const PARTS: [Part; 15] = [
+const PARTS: [Part; 16] = [
     ("flags", flags::CHECKS),
     ("vectors", vectors::CHECKS),
     ("before", before::CHECKS),
@@ -62,6 +64,7 @@ const PARTS: [Part; 15] = [
     ("hostile", hostile::CHECKS),
     ("lab", lab::CHECKS),
     ("selves", selves::CHECKS),
+    ("unprivileged", unprivileged::CHECKS),
 ];
 
 fn main() -> ExitCode {
@@ -74,9 +77,10 @@ fn main() -> ExitCode {
             PARTS.iter().for_each(|(part, checks)| checks.iter().for_each(|(name, _)| println!("{part:10}{name}")));
             ExitCode::SUCCESS
         }
-        ["leave"] => process::leave(),
+        ["leave"] => process::leave(false),
+        ["leave", "killed"] => process::leave(true),
         _ => {
-            eprintln!("usage: rulecheck [--list | --only PART | leave]");
+            eprintln!("usage: rulecheck [--list | --only PART | leave [killed]]");
             ExitCode::from(2)
         }
     }

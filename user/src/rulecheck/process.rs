@@ -61,7 +61,7 @@ fn names() -> Outcome {
     submit(&aio, &file.file)?;
     std::fs::rename(&file.path, &moved).map_err(crate::kit::text)?;
     std::fs::hard_link(&moved, &linked).map_err(crate::kit::text)?;
-    std::fs::set_permissions(&moved, std::fs::Permissions::from_mode(0)).map_err(crate::kit::text)?;
+    std::fs::set_permissions(&moved, std::fs::Permissions::from_mode(0o0)).map_err(crate::kit::text)?;
     std::fs::remove_file(&moved).map_err(crate::kit::text)?;
     expect_sixteen(&aio)?;
     std::fs::rename(&linked, &file.path).map_err(crate::kit::text)?;
@@ -125,8 +125,9 @@ fn count() -> Outcome {
     same("size", file.size(), 5033)
 }
 
-/// PRC-2: 64 writes on their way, and the end of the process. Who looks at the disk finds 64 pages in `/data/left`.
-pub fn leave() -> ExitCode {
+/// PRC-2: 64 writes on their way, and the end of the process, by SIGKILL if `killed`. Who looks at the disk finds 64 pages in
+/// `/data/left`.
+pub fn leave(killed: bool) -> ExitCode {
     let left = || -> Outcome {
         let path = format!("{FOLDER}/left");
         let file = std::fs::File::create(&path).map_err(crate::kit::text)?;
@@ -135,6 +136,10 @@ pub fn leave() -> ExitCode {
         same("io_submit", aio.submit(&(0..64).map(at).collect::<Vec<_>>()), Ok(64))
     };
     match left() {
+        Ok(()) if killed => {
+            let _ = raw(abi::__NR_kill, [std::process::id().into(), abi::SIGKILL.into(), 0, 0, 0, 0]);
+            ExitCode::FAILURE
+        }
         Ok(()) => ExitCode::SUCCESS,
         Err(text) => {
             println!("{text}");
