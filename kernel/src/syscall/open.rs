@@ -5,16 +5,6 @@ use base::Result;
 use fs::vfs::{OpenFlags, fput};
 use linux_raw_sys::general as abi;
 
-/// `open`. Errors: as open(2).
-pub fn open(context: &mut SyscallContext<'_>, path: UserAddr, flags: u32, mode: u32) -> Result<u64> {
-    openat(context, abi::AT_FDCWD, path, flags, mode)
-}
-
-/// `creat`. Errors: as open(2).
-pub fn creat(context: &mut SyscallContext<'_>, path: UserAddr, mode: u32) -> Result<u64> {
-    openat(context, abi::AT_FDCWD, path, abi::O_CREAT | abi::O_WRONLY | abi::O_TRUNC, mode)
-}
-
 /// `openat`. Errors: as open(2).
 pub fn openat(context: &mut SyscallContext<'_>, dirfd: i32, path: UserAddr, flags: u32, mode: u32) -> Result<u64> {
     let path = PathArg::read(context, dirfd, path)?;

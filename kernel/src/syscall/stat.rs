@@ -187,16 +187,6 @@ fn put(context: &SyscallContext<'_>, stat: &Stat, out: UserAddr) -> Result<u64> 
     context.mm().write(out, &AbiStat::from(stat)).map(|()| 0)
 }
 
-/// `stat`. Errors: as stat(2).
-pub fn stat(context: &mut SyscallContext<'_>, path: UserAddr, out: UserAddr) -> Result<u64> {
-    newfstatat(context, abi::AT_FDCWD, path, out, 0)
-}
-
-/// `lstat`. Errors: as stat(2).
-pub fn lstat(context: &mut SyscallContext<'_>, path: UserAddr, out: UserAddr) -> Result<u64> {
-    newfstatat(context, abi::AT_FDCWD, path, out, abi::AT_SYMLINK_NOFOLLOW)
-}
-
 /// `fstat`. Errors: `EBADF`, `EFAULT`.
 pub fn fstat(context: &mut SyscallContext<'_>, fd: u32, out: UserAddr) -> Result<u64> {
     put(context, &stat_file(&context.file(fd)?), out)
