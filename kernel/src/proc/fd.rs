@@ -36,7 +36,7 @@ pub(super) struct FdDirectory(Weak<Process>);
 impl FdDirectory {
     /// Its inode.
     pub(super) fn inode(sb: &Arc<SuperBlock>, ino: u64, process: Weak<Process>) -> Arc<Inode> {
-        let made = inode(sb, ino, FileType::Directory, 0o500, Box::new(FdDirectory(process)));
+        let made = inode(sb, ino, FileType::Directory, 0o555, Box::new(FdDirectory(process)));
         sb.inodes().insert_new(&made);
         made
     }
@@ -54,7 +54,7 @@ impl InodeOps for FdDirectory {
         let number = core::str::from_utf8(name).ok().and_then(|name| name.parse::<u32>().ok()).ok_or(Errno::ENOENT)?;
         process.files.get(number).map_err(|_| Errno::ENOENT)?;
         let link = Box::new(FdLink { process: self.0.clone(), number });
-        Ok(inode(&dir.sb, FIRST_INO + u64::from(number), FileType::Symlink, 0o700, link))
+        Ok(inode(&dir.sb, FIRST_INO + u64::from(number), FileType::Symlink, 0o777, link))
     }
     fn caches_names(&self) -> bool {
         false
