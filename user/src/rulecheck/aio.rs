@@ -108,9 +108,11 @@ impl Aio {
         let word = |at: usize| self.events.word(i * EVENT + at * 8);
         Event { data: word(0), obj: word(1), res: word(2) as i64, res2: word(3) as i64 }
     }
-    /// Waits for `n` events.
+    /// Waits for `n` events; an event that is lost ends the wait after a while.
     pub fn reap(&self, n: usize) -> Result<Vec<Event>, String> {
-        self.events(n as i64, n as i64, None).map_err(call("io_getevents"))
+        let events = self.events(n as i64, n as i64, Some(20_000_000_000)).map_err(call("io_getevents"))?;
+        same("events that came", events.len(), n)?;
+        Ok(events)
     }
     /// Submits one request and returns the result of its event.
     pub fn run(&self, iocb: Iocb) -> Result<i64, String> {

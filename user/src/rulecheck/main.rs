@@ -3,7 +3,8 @@
 //!   rulecheck                 all checks
 //!   rulecheck --only PART     only the checks of a part, or with PART at the start of their name
 //!   rulecheck --list          the names
-//!   rulecheck leave [killed]  submits write-throughs and ends, or is killed, without waiting for them (PRC-2)
+//!   rulecheck leave           submits write-throughs and ends without waiting for them (PRC-2)
+//!   rulecheck leave killed    the same, and is killed
 //!
 //! | part | rules |
 //! |---|---|
