@@ -6,24 +6,9 @@ SHELL := /bin/bash
 XTASK := cargo run --quiet --package xtask --
 # Variables such as DISK=my.img reach it by the environment. None is exported here: an empty one would count as given.
 
-# What has to be there: the toolchain named in rust-toolchain.toml with its targets, QEMU, and e2fsprogs.
-PACKAGES := qemu-system-x86 e2fsprogs
-TOOLS := qemu-system-x86_64 mke2fs e2fsck debugfs
-
 .PHONY: setup
 setup:
-	@command -v rustup >/dev/null || { echo "sluice: rustup is missing: see https://rustup.rs"; exit 1; }
-	@command -v cc >/dev/null || { echo "sluice: a C compiler is missing; type: apt-get install gcc"; exit 1; }
-	@rustup target list --installed 2>/dev/null | grep -q x86_64-unknown-none \
-	  && rustup target list --installed 2>/dev/null | grep -q x86_64-unknown-linux-musl \
-	  && rustup component list --installed 2>/dev/null | grep -q clippy \
-	  || rustup toolchain install
-	@missing=; for t in $(TOOLS); do PATH=$$PATH:/usr/sbin:/sbin command -v $$t >/dev/null || missing=1; done; \
-	if [ -n "$$missing" ]; then \
-	  if [ "$$(id -u)" = 0 ]; then sudo=; elif sudo -n true 2>/dev/null; then sudo=sudo; else \
-	    echo "sluice: packages are missing; type: sudo apt-get install -y $(PACKAGES)"; exit 1; fi; \
-	  $$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq $(PACKAGES); \
-	fi
+	@sh xtask/setup.sh
 
 .PHONY: run test kernel demo count numbers museum clean help
 run: setup ## boot and run /bin/bench on a fresh disk; DISK=my.img INIT="/bin/prog arg" for your own; JSON=rows.json keeps the rows

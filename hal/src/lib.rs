@@ -40,6 +40,7 @@ pub use host::{irq, mem, mmio, sync, thread, time, user};
 
 mod crc32c;
 mod dma;
+mod user_abi;
 
 pub mod cell;
 mod ktest;

@@ -3,12 +3,13 @@
 //! machine ─ scheduler ─ disks ─ root file system ─ tree (/dev, /proc, /tmp) ─ first program ─ unmount ─ power off
 use crate::console::SerialConsole;
 use crate::files::Console;
-use crate::process::System;
+use crate::process::{Process, System};
 use crate::{cmdline, init, proc, tree};
 use alloc::string::String;
 use alloc::vec::Vec;
 use base::sync::Arc;
 use fs::page_cache::{CacheLimits, PageCache};
+use fs::procfs::ProcFs;
 use fs::vfs::{OpenFlags, Site, Vfs};
 use hal::bare::{self, BootInfo};
 use hal::{mem, time};
@@ -46,10 +47,10 @@ fn run() -> Result<(), ()> {
     let vfs = tree::mount(&cache)?;
     let system = System::new();
     system.set_vfs(vfs.clone());
-    proc::register(&vfs, &system, &cache)?;
+    let proc = proc::register(&vfs, &cache)?;
     let console: Arc<dyn Console> = SerialConsole::start();
     tree::add_console(&vfs, &console);
-    let result = first_program(&system, &vfs, console);
+    let result = first_program(&system, &vfs, &proc, console);
     drop(system);
     let unmounted = vfs.unmount_all();
     match unmounted {
@@ -68,7 +69,7 @@ fn start_flusher(cache: &Arc<PageCache>) {
 }
 
 /// Runs what the command line names (`init=/path -- arguments`) and leaves the record that the runner looks for.
-fn first_program(system: &Arc<System>, vfs: &Arc<Vfs>, console: Arc<dyn Console>) -> Result<(), ()> {
+fn first_program(system: &Arc<System>, vfs: &Arc<Vfs>, proc: &ProcFs, console: Arc<dyn Console>) -> Result<(), ()> {
     let path = cmdline::value("init").unwrap_or_else(|| String::from("/bin/init"));
     let root = vfs.root();
     let site = Site { cwd: &root, caller: &fs::caller::KernelCaller };
@@ -78,7 +79,8 @@ fn first_program(system: &Arc<System>, vfs: &Arc<Vfs>, console: Arc<dyn Console>
     let mut argv: Vec<Vec<u8>> = alloc::vec![path.clone().into_bytes()];
     argv.extend(cmdline::program_arguments());
     info!("first program: {path}");
-    let status = init::run_program(system, file, path.as_bytes(), argv, console)
+    let announce = |process: &Arc<Process>| proc::add_process(proc, vfs, process);
+    let status = init::run_program(system, file, path.as_bytes(), argv, console, announce)
         .map_err(|error| error!("init={path}: {error}"))?;
     hal::bare::console::write_fmt(format_args!("sluice: init exited with status {status}\n"));
     Ok(())

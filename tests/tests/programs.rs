@@ -1,15 +1,16 @@
 //! Programs of ring 3 on disks made by mke2fs, judged by e2fsck and debugfs.
 use anyhow::Result;
 use tests::TestDisk;
-use xtask::digests;
 use xtask::image::{self, Spec};
 use xtask::qemu::End;
+use xtask::{digests, interrupts};
 
 #[test]
 fn the_benchmark_writes_every_way_and_the_disk_has_the_bytes() -> Result<()> {
     let disk = TestDisk::new(&Spec::default(), &["bench"])?;
     let outcome = disk.run_ok("/bin/bench --ops 3", 120)?;
     assert!(digests::compare(&disk.path, &outcome.console.lines)? >= 2);
+    assert!(interrupts::check(&outcome.console.lines)?, "the benchmark says nothing of interrupts");
     Ok(())
 }
 

@@ -19,19 +19,42 @@ pub use abi::{O_CREAT, O_DIRECT, O_DSYNC, O_RDWR, O_TRUNC, RWF_DSYNC};
 /// An error number, positive.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Errno(pub i32);
-/// "Operation not supported".
-pub const EOPNOTSUPP: Errno = Errno(linux_raw_sys::errno::EOPNOTSUPP as i32);
-/// "No such system call".
-pub const ENOSYS: Errno = Errno(linux_raw_sys::errno::ENOSYS as i32);
-/// "Invalid argument".
-pub const EINVAL: Errno = Errno(linux_raw_sys::errno::EINVAL as i32);
 
-/// "No such device": the file cannot be mapped so.
-pub const ENODEV: Errno = Errno(linux_raw_sys::errno::ENODEV as i32);
-/// "Permission denied".
-pub const EACCES: Errno = Errno(linux_raw_sys::errno::EACCES as i32);
-/// "Bad address".
-pub const EFAULT: Errno = Errno(linux_raw_sys::errno::EFAULT as i32);
+macro_rules! errnos {
+    ($($(#[doc = $doc:literal])* $name:ident)*) => {
+        $($(#[doc = $doc])* pub const $name: Errno = Errno(linux_raw_sys::errno::$name as i32);)*
+    };
+}
+errnos! {
+    /// "Operation not permitted".
+    EPERM
+    /// "Interrupted system call".
+    EINTR
+    /// "No such device or address".
+    ENXIO
+    /// "Bad file descriptor".
+    EBADF
+    /// "Resource temporarily unavailable".
+    EAGAIN
+    /// "Permission denied".
+    EACCES
+    /// "Bad address".
+    EFAULT
+    /// "No such device": the file cannot be mapped so.
+    ENODEV
+    /// "Invalid argument".
+    EINVAL
+    /// "File too large".
+    EFBIG
+    /// "No space left on device".
+    ENOSPC
+    /// "Illegal seek".
+    ESPIPE
+    /// "No such system call".
+    ENOSYS
+    /// "Operation not supported".
+    EOPNOTSUPP
+}
 
 /// The result of a call.
 pub type Result<T> = std::result::Result<T, Errno>;
@@ -63,6 +86,13 @@ pub fn getppid() -> usize {
 pub fn open(path: &CStr, flags: u32) -> Result<Fd> {
     // SAFETY: the path is a C string that lives for the call.
     unsafe { call(abi::__NR_open, [path.as_ptr() as usize, flags as usize, 0o644, 0, 0, 0]) }.map(|fd| fd as Fd)
+}
+
+/// A descriptor that a call has just made, as a file that closes it.
+pub fn own(fd: Fd) -> std::fs::File {
+    use std::os::fd::FromRawFd;
+    // SAFETY: the caller got the number from a call that makes descriptors, and gives it away here.
+    unsafe { std::fs::File::from_raw_fd(fd) }
 }
 
 /// `close`
@@ -130,6 +160,12 @@ pub fn fdatasync(fd: Fd) -> Result<()> {
     unsafe { call(abi::__NR_fdatasync, [fd as usize, 0, 0, 0, 0, 0]) }.map(drop)
 }
 
+/// `sync`
+pub fn sync() {
+    // SAFETY: no memory; it never fails.
+    let _ = unsafe { call(abi::__NR_sync, [0; 6]) };
+}
+
 /// `ftruncate`
 pub fn ftruncate(fd: Fd, size: u64) -> Result<()> {
     // SAFETY: no memory.
@@ -167,6 +203,111 @@ pub fn count_stop() {
 #[repr(C, align(4096))]
 #[derive(Clone)]
 pub struct PageBuffer(pub [u8; PAGE]);
+
+/// A system call by number, for programs that try every argument there is.
+///
+/// The caller's promise, which the types cannot keep: an address, here or inside what is handed over, is one of a
+/// [`Memory`], or one at which the process has nothing. The kernel then changes nothing that Rust knows of.
+pub fn raw(number: u32, args: [u64; 6]) -> Result<u64> {
+    // SAFETY: what the kernel writes lies in a `Memory`, which is only touched by volatile copies.
+    unsafe { call(number, args.map(|arg| arg as usize)) }.map(|value| value as u64)
+}
+
+static SIGNALS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+
+/// Handles signal `number` by counting it; calls that it interrupts are not started again.
+pub fn count_signal(number: i32) {
+    extern "C" fn handler(_: i32) {
+        SIGNALS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+    unsafe extern "C" {
+        fn signal(number: i32, handler: extern "C" fn(i32)) -> usize;
+        fn siginterrupt(number: i32, on: i32) -> i32;
+    }
+    // SAFETY: functions of the C library every program is linked with; the handler only adds to an atomic.
+    unsafe {
+        signal(number, handler);
+        siginterrupt(number, 1);
+    }
+}
+
+/// How many signals were counted.
+pub fn signals_counted() -> u64 {
+    SIGNALS.load(std::sync::atomic::Ordering::Relaxed)
+}
+
+/// Memory that the kernel may read and write at any time. It is never given back, since requests in flight may use it, and
+/// the page behind it cannot be touched.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory {
+    at: usize,
+    len: usize,
+}
+
+impl Memory {
+    /// `len` bytes of zeros, rounded up to pages: they end where the page that cannot be touched starts.
+    pub fn new(len: usize) -> Memory {
+        let len = len.next_multiple_of(PAGE);
+        let (rw, flags) = (abi::PROT_READ | abi::PROT_WRITE, abi::MAP_PRIVATE | abi::MAP_ANONYMOUS);
+        // SAFETY: a mapping at an address that the kernel chooses covers nothing that is in use.
+        let at = unsafe { call(abi::__NR_mmap, [0, len + PAGE, rw as usize, flags as usize, usize::MAX, 0]) };
+        let memory = Memory { at: at.expect("memory for a few pages"), len };
+        memory.protect(len, PAGE, abi::PROT_NONE);
+        memory
+    }
+    /// What the kernel has mapped into the process: an aio ring. The caller's promise is that of [`raw`].
+    pub fn of_kernel(at: u64, len: usize) -> Memory {
+        Memory { at: at as usize, len }
+    }
+    fn protect(self, offset: usize, len: usize, prot: u32) {
+        // SAFETY: the range is this mapping's, and Rust has no references to it.
+        unsafe { call(abi::__NR_mprotect, [self.at + offset, len, prot as usize, 0, 0, 0]) }.expect("own pages");
+    }
+    /// Takes the right to write away, also from the kernel.
+    pub fn read_only(self) -> Memory {
+        self.protect(0, self.len, abi::PROT_READ);
+        self
+    }
+    /// Bytes.
+    pub fn len(self) -> usize {
+        self.len
+    }
+    /// Whether there is nothing; never.
+    pub fn is_empty(self) -> bool {
+        self.len == 0
+    }
+    /// The address of the byte at `offset`; at the length, of what cannot be touched.
+    pub fn addr(self, offset: usize) -> u64 {
+        assert!(offset <= self.len);
+        (self.at + offset) as u64
+    }
+    /// The address of the page that cannot be touched.
+    pub fn end(self) -> u64 {
+        self.addr(self.len)
+    }
+    /// Stores `bytes` at `offset`.
+    pub fn set(self, offset: usize, bytes: &[u8]) {
+        assert!(offset + bytes.len() <= self.len);
+        for (i, byte) in bytes.iter().enumerate() {
+            // SAFETY: inside the mapping; volatile, since the kernel may look at any time.
+            unsafe { ((self.at + offset + i) as *mut u8).write_volatile(*byte) }
+        }
+    }
+    /// Loads `len` bytes from `offset` on.
+    pub fn get(self, offset: usize, len: usize) -> Vec<u8> {
+        assert!(offset + len <= self.len);
+        // SAFETY: inside the mapping; volatile, since the kernel may change the bytes at any time.
+        (0..len).map(|i| unsafe { ((self.at + offset + i) as *const u8).read_volatile() }).collect()
+    }
+    /// Stores words, one after the other.
+    pub fn set_words(self, offset: usize, words: &[u64]) {
+        words.iter().enumerate().for_each(|(i, word)| self.set(offset + i * 8, &word.to_ne_bytes()));
+    }
+    /// Loads the word at `offset`.
+    pub fn word(self, offset: usize) -> u64 {
+        u64::from_ne_bytes(self.get(offset, 8).try_into().expect("eight bytes"))
+    }
+}
 
 /// How a file is mapped.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

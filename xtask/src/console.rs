@@ -90,6 +90,19 @@ impl Console {
         self.lines.push(line);
     }
 
+    /// Why the kernel stopped of its own accord, without a panic: what it has logged as errors.
+    pub fn refusal(&self) -> Option<String> {
+        if self.lines.iter().any(|line| line.starts_with("PANIC")) {
+            return None;
+        }
+        let message = |line: &String| {
+            let (_, logged) = line.split_once("] ERROR ")?;
+            logged.split_once(": ").map(|(_, message)| message.to_owned())
+        };
+        let errors: Vec<String> = self.lines.iter().filter_map(message).collect();
+        (!errors.is_empty()).then(|| errors.join("; "))
+    }
+
     /// The exit status of the first program, if the kernel told one.
     pub fn init_status(&self) -> Option<i32> {
         self.lines.iter().rev().find_map(|l| l.trim().strip_prefix(EXIT_RECORD)?.trim().parse().ok())
@@ -119,6 +132,14 @@ mod tests {
         let (_, console) = pieces(&[b"ab", b"c\r", b"\nde", b"f\n\r\n", b"sluice: init exited with status 3"]);
         assert_eq!(console.lines, ["abc", "def", "", "sluice: init exited with status 3"]);
         assert_eq!(console.init_status(), Some(3));
+    }
+
+    #[test]
+    fn errors_without_a_panic_are_a_refusal() {
+        let log: &[u8] = b"[ 0.1] ERROR fs::x: ext4 vda: no\n[ 0.2] INFO a: b\n[ 0.3] ERROR k: cannot mount\n";
+        assert_eq!(pieces(&[log]).1.refusal().as_deref(), Some("ext4 vda: no; cannot mount"));
+        assert_eq!(pieces(&[log, b"PANIC at 5 ns: why\n"]).1.refusal(), None);
+        assert_eq!(pieces(&[b"[ 0.2] INFO a: b\n"]).1.refusal(), None);
     }
 
     #[test]

@@ -46,6 +46,19 @@ pub fn make(path: &Path, spec: &Spec, folder: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Changes an image by commands of debugfs, one after the other.
+pub fn edit(path: &Path, commands: &[String]) -> Result<()> {
+    let script = tempfile::NamedTempFile::new()?;
+    std::fs::write(script.path(), commands.join("\n"))?;
+    let out = output(tool("debugfs").arg("-w").arg("-f").arg(script.path()).arg(path))?;
+    // Its first line on the error stream names the version; its status is 0 whatever happened.
+    let errors = String::from_utf8_lossy(&out.stderr).into_owned();
+    if !out.status.success() || errors.lines().count() > 1 {
+        bail!("debugfs -w {}: {}", path.display(), errors.trim());
+    }
+    Ok(())
+}
+
 /// Checks an image without changing it. `Err` carries what e2fsck found.
 pub fn check(path: &Path) -> Result<()> {
     let out = output(tool("e2fsck").arg("-fn").arg(path))?;

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`build`], [`progress`] | cargo for the kernel and the ring-3 programs |
 //! | [`image`], [`digests`] | disk images by e2fsprogs, and whether the bytes of their files are those the guest saw |
+//! | [`interrupts`] | whether interrupts left the heap alone |
 //! | [`nbd`] | a disk with a fixed latency |
 //! | [`qemu`], [`console`] | a virtual machine, its time limit, what it prints |
 //! | [`symbols`] | names for the addresses of a panic |
@@ -16,6 +17,7 @@ pub mod count;
 pub mod demo;
 pub mod digests;
 pub mod image;
+pub mod interrupts;
 pub mod law;
 pub mod linux;
 pub mod museum;

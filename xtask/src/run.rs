@@ -11,10 +11,11 @@ mod latency;
 
 use crate::build::{self, Flavour};
 use crate::qemu::{Disk, End, Machine, Outcome};
-use crate::{console, digests, image, symbols};
-use anyhow::{Context, Result, bail};
+use crate::{console, digests, image, interrupts, symbols};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
-use std::path::{Path, PathBuf};
+use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// The program that runs where none is named.
@@ -25,13 +26,13 @@ const BENCH: &str = "/bin/bench";
 pub struct Options {
     /// Somebody's own raw ext4 image instead of a fresh one. It is copied first, unless WRITE=1
     #[arg(long, env = "DISK")]
-    disk: Option<PathBuf>,
+    disk: Option<OsString>,
     /// The program to run with its arguments
     #[arg(long, env = "INIT", default_value = "", hide_default_value = true)]
     init: String,
     /// Write the rows of the benchmark to this file as JSON
     #[arg(long, env = "JSON")]
-    json: Option<PathBuf>,
+    json: Option<OsString>,
     /// Memory in MiB
     #[arg(long, env = "MEM", default_value = "256")]
     mem: String,
@@ -61,7 +62,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     let outcome = machine.run(&mut console::standard_output())?;
     let status = judge(&kernel, &outcome)?;
     check(&disk.path, &outcome)?;
-    if let Some(json) = &options.json {
+    if let Some(json) = options.json() {
         let rows = image::read_file(&disk.path, options.rows_path(disk.has_data))?;
         std::fs::write(json, rows).with_context(|| format!("JSON={}", json.display()))?;
         println!("sluice: rows: {}", json.display());
@@ -71,6 +72,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         return Ok(ExitCode::from(u8::try_from(status).unwrap_or(1)));
     }
     if options.is_whole_benchmark() {
+        ensure!(interrupts::check(&outcome.console.lines)?, "the benchmark said nothing of interrupts");
         latency::run(options, &kernel, &programs, work.path())?;
     }
     println!("sluice: OK");
@@ -80,7 +82,17 @@ pub fn run(options: &Options) -> Result<ExitCode> {
 impl Options {
     /// Nothing was chosen: everything is told.
     fn is_whole_benchmark(&self) -> bool {
-        self.disk.is_none() && self.init.trim().is_empty() && self.only.is_none()
+        self.disk().is_none() && self.init.trim().is_empty() && self.only.is_none()
+    }
+
+    /// Somebody's own disk. A variable that is there and empty names none.
+    fn disk(&self) -> Option<&Path> {
+        self.disk.as_deref().filter(|disk| !disk.is_empty()).map(Path::new)
+    }
+
+    /// Where the rows go.
+    fn json(&self) -> Option<&Path> {
+        self.json.as_deref().filter(|json| !json.is_empty()).map(Path::new)
     }
 
     /// The program and its arguments.
@@ -96,7 +108,7 @@ impl Options {
         if let Some(only) = self.only.as_ref().filter(|only| !only.trim().is_empty()) {
             init += &format!(" --only {}", only.trim());
         }
-        if self.json.is_some() {
+        if self.json().is_some() {
             init += &format!(" --json {}", self.rows_path(has_data));
         }
         init
@@ -124,17 +136,21 @@ pub fn judge(kernel: &Path, outcome: &Outcome) -> Result<i32> {
             for line in symbols::resolve(kernel, &outcome.console.lines) {
                 println!("{line}");
             }
-            bail!("the kernel panicked")
+            match outcome.console.refusal() {
+                Some(why) => bail!("the kernel gave up: {why}"),
+                None => bail!("the kernel panicked"),
+            }
         }
         End::TimeOut => bail!("no end after {} seconds (LIMIT=seconds raises the limit)", outcome.took.as_secs()),
         End::Qemu(status) => bail!("QEMU ended with status {status}"),
     }
 }
 
-/// Checks the disk, and its files if the benchmark told their digests.
+/// Checks the disk, its files if the benchmark told their digests, and what it told of interrupts.
 fn check(disk: &Path, outcome: &Outcome) -> Result<()> {
     image::check(disk)?;
     let compared = digests::compare(disk, &outcome.console.lines)?;
+    interrupts::check(&outcome.console.lines)?;
     let files = if compared == 1 { "file has" } else { "files have" };
     let bytes = if compared > 0 { format!("; {compared} {files} the bytes the guest saw") } else { String::new() };
     println!("sluice: disk: e2fsck -fn is clean{bytes}");
@@ -155,6 +171,9 @@ mod tests {
         assert_eq!(own.init(true), "/bin/true a");
         assert_eq!(Options::default().init(true), "/bin/bench");
         assert!(Options::default().is_whole_benchmark());
+        let empty = Options { disk: Some("".into()), json: Some("".into()), ..Options::default() };
+        assert!(empty.is_whole_benchmark());
+        assert_eq!(empty.init(true), "/bin/bench");
     }
 
     #[test]

@@ -23,8 +23,9 @@ use crate::page_cache::FolioGuard;
 use crate::vfs::Inode;
 use alloc::boxed::Box;
 use base::block::{Bio, BioOp, BlockDevice, Limits, Plug, Segment};
+use base::stats::Counter;
 use base::sync::Arc;
-use base::{Errno, PAGE_SIZE, Result, sched, trace};
+use base::{Errno, PAGE_SIZE, Result, sched, stats, trace};
 
 const PS: u64 = PAGE_SIZE as u64;
 
@@ -46,6 +47,7 @@ pub fn writethrough_write(
     base::anchor!("S-5", inode.ino);
     let ctx =
         context(kiocb, iomap).inspect_err(|_| base::mistake!("R43", inode.drain.raise(DrainKind::Writethrough)))?;
+    stats::count(Counter::WtStarted);
     base::anchor!("S-6", inode.ino);
     // A synchronous request too: it lets go of the inode lock before its I/O has ended.
     let raised = if kiocb.is_sync() { base::guard!("R10", true) } else { base::guard!("R01", true) };

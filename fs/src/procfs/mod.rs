@@ -61,7 +61,8 @@ impl ProcFs {
         self.add(path, 0o777, Body::Link(target))
     }
 
-    fn add(&self, path: &str, mode: u16, body: Body) -> Result<()> {
+    /// Registers an inode of the caller's own, for names that come and go: `make` gets the super block and a free number.
+    pub fn inode(&self, path: &str, make: impl FnOnce(&Arc<SuperBlock>, u64) -> Arc<Inode>) -> Result<()> {
         let (way, name) = path.rsplit_once('/').unwrap_or(("", path));
         if name.is_empty() {
             return Err(Errno::EINVAL);
@@ -70,9 +71,13 @@ impl ProcFs {
         for component in way.split('/').filter(|c| !c.is_empty()) {
             dir = self.subdirectory(&dir, component)?;
         }
-        let inode = node::make(&self.root.sb, self.next_ino.fetch_add(1, Ordering::Relaxed), mode, body);
+        let inode = make(&self.root.sb, self.next_ino.fetch_add(1, Ordering::Relaxed));
         Directory::of(&dir)?.insert(name, inode);
         Ok(())
+    }
+
+    fn add(&self, path: &str, mode: u16, body: Body) -> Result<()> {
+        self.inode(path, |sb, ino| node::make(sb, ino, mode, body))
     }
 
     fn subdirectory(&self, dir: &Arc<Inode>, name: &str) -> Result<Arc<Inode>> {

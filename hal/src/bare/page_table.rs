@@ -5,20 +5,11 @@ use super::percpu::this_cpu;
 use super::sync::SpinLock;
 use super::tables::{self, ENTRIES, Entry, ROOT_LEVEL};
 use super::thread::with_current;
-use super::user::USER_END;
 use super::{frames, irq};
 use crate::PAGE_SIZE;
+use crate::user_abi::{Prot, USER_END};
 use alloc::sync::Arc;
 use x86_64::structures::paging::PageTableFlags as Flags;
-
-/// What user mode may do with a page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names say it")]
-pub struct Prot {
-    pub read: bool,
-    pub write: bool,
-    pub exec: bool,
-}
 
 /// What is mapped at a user address.
 pub struct Mapped {

@@ -7,22 +7,11 @@
 //! Copies stop at the first byte that is not mapped for the access, exactly as the exception table makes them do on hardware.
 use super::mem::Page;
 use crate::PAGE_SIZE;
+pub use crate::user_abi::{Prot, Trap, USER_END, UserRegs};
 use std::boxed::Box;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque, btree_map};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-/// The first address above user memory: one page below 2^47, so that no system call can return to a non-canonical address.
-pub const USER_END: u64 = 0x7fff_ffff_f000;
-
-/// What user code may do with a page.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[allow(missing_docs)]
-pub struct Prot {
-    pub read: bool,
-    pub write: bool,
-    pub exec: bool,
-}
 
 /// What is mapped at a user address.
 pub struct Mapped {
@@ -170,44 +159,6 @@ impl Page {
         self.read_into(offset, &mut bounce);
         copy_to_user(user_addr, &bounce)
     }
-}
-
-/// The general registers of user code.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[allow(missing_docs)]
-pub struct UserRegs {
-    pub rax: u64,
-    pub rbx: u64,
-    pub rcx: u64,
-    pub rdx: u64,
-    pub rsi: u64,
-    pub rdi: u64,
-    pub rbp: u64,
-    pub rsp: u64,
-    pub r8: u64,
-    pub r9: u64,
-    pub r10: u64,
-    pub r11: u64,
-    pub r12: u64,
-    pub r13: u64,
-    pub r14: u64,
-    pub r15: u64,
-    pub rip: u64,
-    pub rflags: u64,
-}
-
-/// Why user code stopped.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[allow(missing_docs)]
-pub enum Trap {
-    /// The `syscall` instruction.
-    Syscall,
-    /// An access that the page table does not allow.
-    PageFault { addr: u64, write: bool, exec: bool, present: bool },
-    /// Any other CPU exception.
-    Exception { vector: u8, error: u64 },
-    /// A timer or device interrupt, handled already.
-    Interrupt,
 }
 
 /// One step of a scripted program: changes the registers and says how it traps.

@@ -28,6 +28,9 @@ const FLAG_RESFD: u32 = 1;
 /// `priority` is valid.
 const FLAG_IOPRIO: u32 = 2;
 
+/// The opcode of a request that does nothing.
+const NOOP: u16 = 6;
+
 /// What an iocb asks for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[allow(missing_docs)]
@@ -39,12 +42,15 @@ pub enum Opcode {
 }
 
 impl Iocb {
-    /// Checks what can be checked without looking at files (AIO-3, AIO-14). Errors: `EINVAL`.
+    /// Checks the fields that every iocb has (AIO-3): the first of all checks. Errors: `EINVAL`.
+    pub fn check_fields(&self) -> Result<()> {
+        let known = self.flags & !(FLAG_RESFD | FLAG_IOPRIO) == 0;
+        if self.reserved2 == 0 && known && i64::try_from(self.nbytes).is_ok() { Ok(()) } else { Err(Errno::EINVAL) }
+    }
+    /// What it asks for, and the fields that belong to that (AIO-3, AIO-14, SYN-7): the last check before the flags of the
+    /// request. Errors: `EINVAL`.
     pub fn opcode(&self) -> Result<Opcode> {
-        if self.reserved2 != 0 || self.flags & !(FLAG_RESFD | FLAG_IOPRIO) != 0 {
-            return Err(Errno::EINVAL);
-        }
-        if i64::try_from(self.nbytes).is_err() || self.offset < 0 && self.moves_data() {
+        if self.offset < 0 && self.moves_data() {
             return Err(Errno::EINVAL);
         }
         if self.flags & FLAG_IOPRIO != 0 && !valid_priority(self.priority as u16) {
@@ -58,9 +64,13 @@ impl Iocb {
             2 | 3 if self.buf != 0 || self.offset != 0 || self.nbytes != 0 || self.rw_flags != 0 => Err(Errno::EINVAL),
             2 => Ok(Opcode::Sync { data_only: false }),
             3 => Ok(Opcode::Sync { data_only: true }),
-            6 => Ok(Opcode::Noop),
+            NOOP => Ok(Opcode::Noop),
             _ => Err(Errno::EINVAL),
         }
+    }
+    /// Whether it works on a file: the descriptor is looked at before the opcode is.
+    pub fn needs_file(&self) -> bool {
+        self.opcode != NOOP
     }
     /// The descriptor of the eventfd to signal.
     pub fn eventfd(&self) -> Option<u32> {
@@ -92,10 +102,11 @@ mod tests {
     fn bad_iocbs_are_refused() {
         let good = Iocb { opcode: 1, nbytes: 512, ..Iocb::default() };
         assert_eq!(good.opcode(), Ok(Opcode::Write { vectored: false }));
+        assert_eq!(good.check_fields(), Ok(()));
+        for iocb in [Iocb { reserved2: 1, ..good }, Iocb { flags: 4, ..good }, Iocb { nbytes: u64::MAX, ..good }] {
+            assert_eq!(iocb.check_fields(), Err(Errno::EINVAL), "{iocb:?}");
+        }
         let bad = [
-            Iocb { reserved2: 1, ..good },
-            Iocb { flags: 4, ..good },
-            Iocb { nbytes: u64::MAX, ..good },
             Iocb { offset: -1, ..good },
             Iocb { opcode: 4, ..good },
             Iocb { opcode: 5, ..good },

@@ -5,19 +5,19 @@ use super::request::Request;
 use crate::files::EventFd;
 use crate::mm::{UserSink, UserSource};
 use crate::process::Thread;
-use base::Result;
 use base::sync::Arc;
+use base::{Errno, Result};
 use fs::kiocb::{Completion, IoFlags, Kiocb, Outcome};
 use fs::vfs::{self, File, SyncKind};
 
 impl AioContext {
     /// Submits the iocb at `addr` of the active address space. Ok: exactly one event will come, or is there already. Errors:
-    /// validation failed, no event comes (FLAG-3, AIO-3). Task context; may sleep, but not for the request's own device write.
+    /// validation failed, in the order of AIO-3, and no event comes (FLAG-3). Task context; may sleep, but not for the request's own device write.
     pub fn submit(&self, thread: &Thread, addr: u64) -> Result<()> {
         let mm = &thread.process.mm;
         let iocb: Iocb = mm.read(addr)?;
-        let opcode = iocb.opcode()?;
-        let file = if opcode == Opcode::Noop { None } else { Some(thread.process.files.get(iocb.fd)?) };
+        iocb.check_fields()?;
+        let file = if iocb.needs_file() { Some(thread.process.files.get(iocb.fd)?) } else { None };
         let eventfd = match iocb.eventfd() {
             Some(fd) => Some(EventFd::check(thread.process.files.get(fd)?)?),
             None => None,
@@ -25,13 +25,8 @@ impl AioContext {
         self.completions.reserve()?;
         let request = self.request();
         request.start(iocb.data, addr, eventfd);
-        let submitted = mm.write(addr + KEY_OFFSET, &0u32).and_then(|()| match (opcode, file) {
-            (Opcode::Read { vectored }, Some(file)) => read(thread, &request, &file, &iocb, vectored),
-            (Opcode::Write { vectored }, Some(file)) => write(thread, &request, &file, &iocb, vectored),
-            (Opcode::Sync { data_only }, Some(file)) => Ok(sync(thread, &request, file, data_only)),
-            (_, None) | (Opcode::Noop, _) => Ok(Some(Ok(0))),
-        });
-        match submitted {
+        let stored = addr.checked_add(KEY_OFFSET).ok_or(Errno::EFAULT).and_then(|key| mm.write(key, &0u32));
+        match stored.and_then(|()| start_opcode(thread, &request, file, &iocb)) {
             Ok(Some(result)) => request.finish(result),
             Ok(None) => {}
             Err(e) => {
@@ -40,6 +35,16 @@ impl AioContext {
             }
         }
         Ok(())
+    }
+}
+
+/// Does what the iocb asks for, or leaves it in flight. Errors: validation failed (FLAG-3).
+fn start_opcode(thread: &Thread, request: &Arc<Request>, file: Option<Arc<File>>, iocb: &Iocb) -> Result<Submitted> {
+    match (iocb.opcode()?, file) {
+        (Opcode::Read { vectored }, Some(file)) => read(thread, request, &file, iocb, vectored),
+        (Opcode::Write { vectored }, Some(file)) => write(thread, request, &file, iocb, vectored),
+        (Opcode::Sync { data_only }, Some(file)) => Ok(sync(thread, request, file, data_only)),
+        (_, None) | (Opcode::Noop, _) => Ok(Some(Ok(0))),
     }
 }
 

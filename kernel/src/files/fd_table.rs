@@ -5,7 +5,7 @@
 use alloc::vec::Vec;
 use base::sync::{Arc, SpinLock};
 use base::{Errno, Result};
-use fs::vfs::File;
+use fs::vfs::{File, Inode};
 
 /// The most descriptors a process may ever have, whatever its limit says.
 const HARD_LIMIT: usize = 1 << 16;
@@ -13,6 +13,8 @@ const HARD_LIMIT: usize = 1 << 16;
 struct Slot {
     file: Arc<File>,
     close_on_exec: bool,
+    /// The path by which the file was opened, for `/proc`.
+    path: Option<Vec<u8>>,
 }
 
 #[derive(Default)]
@@ -51,7 +53,7 @@ impl FdTable {
         if fd >= limit {
             return Err(Errno::EMFILE);
         }
-        table.put(fd, Slot { file, close_on_exec })?;
+        table.put(fd, Slot { file, close_on_exec, path: None })?;
         if from == table.first_free {
             table.first_free = fd + 1;
         }
@@ -65,7 +67,7 @@ impl FdTable {
         if fd as u64 >= limit || fd >= HARD_LIMIT {
             return Err(Errno::EBADF);
         }
-        self.0.lock().put(fd, Slot { file, close_on_exec })
+        self.0.lock().put(fd, Slot { file, close_on_exec, path: None })
     }
 
     /// Takes `fd` out of the table and returns its file, for the caller to let go. Errors: `EBADF`.
@@ -88,6 +90,23 @@ impl FdTable {
         let slot = table.slots.get_mut(fd as usize).and_then(Option::as_mut).ok_or(Errno::EBADF)?;
         slot.close_on_exec = on;
         Ok(())
+    }
+
+    /// Notes the path by which `fd` was opened. One that was closed meanwhile has none.
+    pub fn set_path(&self, fd: u32, path: Vec<u8>) {
+        if let Some(Some(slot)) = self.0.lock().slots.get_mut(fd as usize) {
+            slot.path = Some(path);
+        }
+    }
+    /// The path by which `fd` was opened; a later rename does not show.
+    pub fn path(&self, fd: u32) -> Option<Vec<u8>> {
+        self.0.lock().slots.get(fd as usize)?.as_ref()?.path.clone()
+    }
+    /// A path by which a descriptor of `inode` was opened.
+    pub fn path_of(&self, inode: &Arc<Inode>) -> Option<Vec<u8>> {
+        let table = self.0.lock();
+        let same = |slot: &&Slot| slot.file.inode.as_ref().is_some_and(|i| Arc::ptr_eq(i, inode));
+        table.slots.iter().flatten().filter(same).find_map(|slot| slot.path.clone())
     }
 
     /// The open descriptors at this moment, for `/proc/self/fd`.

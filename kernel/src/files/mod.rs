@@ -19,8 +19,23 @@ pub use fd_table::FdTable;
 pub use kernel_io::{read_at, read_page_at};
 pub use pipe::Pipe;
 
+use alloc::format;
+use alloc::string::String;
 use base::{Errno, Result};
 use fs::io::{IoSink, IoSource};
+use fs::vfs::File;
+
+/// What stands in the place of a path for a file that has none.
+pub fn kind_name(file: &File, number: u32) -> String {
+    let is = |find: fn(&dyn core::any::Any) -> bool| file.ops().as_any().is_some_and(find);
+    if is(|ops| ops.is::<Pipe>()) {
+        format!("pipe:[{number}]")
+    } else if is(|ops| ops.is::<EventFd>()) {
+        "anon_inode:[eventfd]".into()
+    } else {
+        "anon_inode:[unknown]".into()
+    }
+}
 
 /// Takes exactly `dst.len()` bytes, faulting them in. Nothing is locked. Errors: `EFAULT`.
 fn copy_in(src: &mut dyn IoSource, dst: &mut [u8]) -> Result<()> {

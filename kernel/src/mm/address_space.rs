@@ -4,6 +4,7 @@ use super::resident::Resident;
 use super::vma::{Vma, VmaTree};
 use base::Result;
 use base::sync::{Arc, Mutex, MutexGuard, Rank};
+use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering};
 use fs::io::PinAccount;
 
@@ -68,6 +69,12 @@ impl AddressSpace {
     /// Calls `f` for each area in order of address, for `/proc/self/maps`. `f` must not touch user memory.
     pub fn for_each_area(&self, mut f: impl FnMut(&Vma)) {
         self.lock().vmas.iter().for_each(&mut f);
+    }
+
+    /// The heap: what `brk` has made.
+    pub fn heap(&self) -> Range<u64> {
+        let map = self.lock();
+        map.brk_start..map.brk
     }
 
     /// Where the search for room for mappings starts. The program loader sets it below the stack.

@@ -44,19 +44,20 @@ impl IoVecCursor {
         IoVecCursor::new(iov)
     }
 
+    /// Lengths first, all of them, then the addresses of what is left of the pieces after the cut (FLAG-7).
     fn new(mut iov: SmallVec<[IoVec; 4]>) -> Result<IoVecCursor> {
         let mut total = 0u64;
-        for piece in &mut iov {
+        for piece in &iov {
             total = total.checked_add(piece.len).filter(|&t| i64::try_from(t).is_ok()).ok_or(Errno::EINVAL)?;
-            let inside = piece.base.checked_add(piece.len).is_some_and(|end| end <= USER_END);
-            if !inside && piece.len > 0 {
-                return Err(Errno::EFAULT);
-            }
         }
         let mut room = MAX_RW_COUNT as u64;
         for piece in &mut iov {
             piece.len = piece.len.min(room);
             room -= piece.len;
+            let inside = piece.base.checked_add(piece.len).is_some_and(|end| end <= USER_END);
+            if !inside && piece.len > 0 {
+                return Err(Errno::EFAULT);
+            }
         }
         let remaining = total.min(MAX_RW_COUNT as u64) as usize;
         Ok(IoVecCursor { iov, index: 0, offset: 0, remaining })
@@ -189,7 +190,9 @@ mod tests {
 
     #[test]
     fn lengths_are_checked_and_cut() {
-        assert!(matches!(cursor(&[(0, i64::MAX as u64), (0, 1)]), Err(Errno::EFAULT) | Err(Errno::EINVAL)));
+        assert_eq!(cursor(&[(0, i64::MAX as u64), (0, 1)]).unwrap_err(), Errno::EINVAL);
+        assert_eq!(cursor(&[(u64::MAX, 1), (0x1000, u64::MAX)]).unwrap_err(), Errno::EINVAL, "lengths come first");
+        assert_eq!(cursor(&[(0x1000, i64::MAX as u64)]).unwrap().remaining(), MAX_RW_COUNT, "addresses after the cut");
         assert_eq!(cursor(&[(0x1000, u64::MAX)]).unwrap_err(), Errno::EINVAL);
         assert_eq!(cursor(&[(USER_END - 1, 2)]).unwrap_err(), Errno::EFAULT);
         let c = cursor(&[(0x1000, MAX_RW_COUNT as u64 - 1), (0x9000, 100)]).unwrap();

@@ -9,10 +9,13 @@
 //! | `sluice/durability` | what the device of each mount promises (DUR-3), and flushes and commits so far |
 //! | `meminfo` | memory and page cache |
 //! | `mounts` | what is mounted where |
+//! | `self`, `PID/` | the processes: see `process` and `fd` |
+mod fd;
 #[cfg(feature = "lab")]
 pub mod lab;
+mod process;
 
-use crate::process::System;
+use crate::process::Process;
 use crate::tree::mount_on;
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -31,7 +34,7 @@ use log::error;
 const DEV_PROCFS: u64 = 4;
 
 /// Fills `/proc` and mounts it. Failures are told.
-pub fn register(vfs: &Arc<Vfs>, _system: &Arc<System>, cache: &Arc<PageCache>) -> Result<(), ()> {
+pub fn register(vfs: &Arc<Vfs>, cache: &Arc<PageCache>) -> Result<ProcFs, ()> {
     let proc = ProcFs::new(DEV_PROCFS);
     let filled = proc
         .file("sluice/counters", Box::new(counters))
@@ -51,12 +54,18 @@ pub fn register(vfs: &Arc<Vfs>, _system: &Arc<System>, cache: &Arc<PageCache>) -
         .and_then(|()| {
             let vfs = Arc::downgrade(vfs);
             proc.file("mounts", Box::new(move |text| vfs.upgrade().iter().for_each(|vfs| mounts(vfs, text))))
-        });
+        })
+        .and_then(|()| process::add_self(&proc));
     #[cfg(feature = "lab")]
     let filled = filled.and_then(|()| lab::register(&proc));
     filled.map_err(|error| error!("/proc: {error}"))?;
     mount_on(vfs, "/proc", b"proc", Ok(proc.root()));
-    Ok(())
+    Ok(proc)
+}
+
+/// Adds the folder of a process, before it runs. Errors: `ENOTDIR`.
+pub fn add_process(proc: &ProcFs, vfs: &Arc<Vfs>, process: &Arc<Process>) -> base::Result<()> {
+    process::add(proc, vfs, process)
 }
 
 /// A name and a number a line. Formatting into a string does not fail.

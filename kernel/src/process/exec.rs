@@ -2,7 +2,7 @@
 use super::elf::{HEAD_LEN, Image, Segment};
 use super::run::run_thread;
 use super::signal::SigSet;
-use super::{ExitStatus, Process, System, Thread, stack};
+use super::{ExitStatus, Process, ProgramFile, System, Thread, stack};
 use crate::mm::{AddressSpace, Backing, MapRequest, PAGE, Placement, page_ceil, page_floor};
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -14,7 +14,7 @@ use hal::user::{Prot, USER_END, UserContext};
 use linux_raw_sys::{auxvec as aux, general as abi};
 
 /// The highest address of a stack.
-const STACK_TOP: u64 = USER_END - PAGE;
+pub const STACK_TOP: u64 = USER_END - PAGE;
 /// The most a stack may grow, whatever its limit says.
 const STACK_MAX: u64 = 64 << 20;
 /// Never mapped, below the stack: an overflow faults instead of running into a mapping.
@@ -33,13 +33,22 @@ pub struct Program {
 }
 
 /// Makes a process for `program` whose descriptors 0, 1 and 2 are `stdio`, and starts it. A file that is no program ends the
-/// process with code 126 and a line on the log. Errors: `ENOMEM`. Task context.
-pub fn start_program(system: &Arc<System>, program: Program, stdio: &Arc<File>) -> Result<Arc<Process>> {
+/// process with code 126 and a line on the log. `announce` sees the process before it runs. Errors: `ENOMEM`, those of `announce`.
+/// Task context.
+pub fn start_program(
+    system: &Arc<System>,
+    program: Program,
+    stdio: &Arc<File>,
+    announce: impl FnOnce(&Arc<Process>) -> Result<()>,
+) -> Result<Arc<Process>> {
     let process = Process::new(system, 0)?;
     for _ in 0..3 {
-        process.install(stdio.clone(), false)?;
+        let fd = process.install(stdio.clone(), false)?;
+        process.files.set_path(fd, b"/dev/console".to_vec());
     }
     *process.command.lock() = program.argv.clone();
+    *process.program.lock() = ProgramFile::new(&program.path, &program.file);
+    announce(&process)?;
     let thread = Thread::new(&process, process.pid, SigSet::default());
     process.add_thread(&thread)?;
     let data = thread.clone();

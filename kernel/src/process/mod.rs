@@ -46,9 +46,9 @@ mod thread;
 
 pub use credentials::Credentials;
 pub use delivery::sigreturn;
-pub use exec::{Program, start_program};
+pub use exec::{Program, STACK_TOP, start_program};
 pub use futex::{FutexKey, FutexTable, MATCH_ANY as FUTEX_MATCH_ANY};
-pub use process::{ExitStatus, Process};
+pub use process::{ExitStatus, Process, ProgramFile};
 pub use rlimit::{Limits, RLimit};
 pub use run::{CloneThread, clone_thread, exit_thread_now, run_thread};
 pub use signal::{Action, SigSet, Signal, SignalActions};

@@ -29,6 +29,25 @@ impl ExitStatus {
     }
 }
 
+/// The file a process was started from. It keeps no reference: the file may be unlinked and unmounted.
+#[derive(Clone, Debug, Default)]
+pub struct ProgramFile {
+    /// The path by which it was opened.
+    pub path: Vec<u8>,
+    /// Device and number of its inode.
+    pub dev: u64,
+    /// See `dev`.
+    pub ino: u64,
+}
+
+impl ProgramFile {
+    /// That of `file`, opened by `path`.
+    pub fn new(path: &[u8], file: &File) -> ProgramFile {
+        let (dev, ino) = file.inode.as_ref().map_or((0, 0), |inode| (inode.sb.dev, inode.ino));
+        ProgramFile { path: path.to_vec(), dev, ino }
+    }
+}
+
 /// A running program.
 pub struct Process {
     /// The process id; also the thread id of its first thread.
@@ -52,8 +71,10 @@ pub struct Process {
     pub limits: SpinLock<Limits>,
     /// What it does about signals.
     pub actions: SpinLock<SignalActions>,
-    /// Path and arguments of the program, for `/proc`.
+    /// The arguments, for `/proc`.
     pub command: SpinLock<Vec<Vec<u8>>>,
+    /// The program, for `/proc`.
+    pub program: SpinLock<ProgramFile>,
     /// Mode bits that a newly created file does not get.
     umask: AtomicU64,
     /// Signals for whichever thread does not block them.
@@ -85,6 +106,7 @@ impl Process {
             limits: SpinLock::new(Limits::default()),
             actions: SpinLock::new(SignalActions::default()),
             command: SpinLock::new(Vec::new()),
+            program: SpinLock::new(ProgramFile::default()),
             umask: AtomicU64::new(0o022),
             pending: AtomicU64::new(0),
             state: SpinLock::new(State { threads: Vec::new(), dying: None, ended: None }),

@@ -32,16 +32,6 @@ impl Caller for RealIds {
     }
 }
 
-/// `access`. Errors: as access(2).
-pub fn access(context: &mut SyscallContext<'_>, path: UserAddr, mode: u32) -> Result<u64> {
-    faccessat2(context, abi::AT_FDCWD, path, mode, 0)
-}
-
-/// `faccessat`. Errors: as access(2).
-pub fn faccessat(context: &mut SyscallContext<'_>, dirfd: i32, path: UserAddr, mode: u32) -> Result<u64> {
-    faccessat2(context, dirfd, path, mode, 0)
-}
-
 /// `faccessat2`. The walk itself is judged by the effective ids. Errors: as access(2).
 pub fn faccessat2(context: &mut SyscallContext<'_>, dirfd: i32, path: UserAddr, mode: u32, flags: u32) -> Result<u64> {
     only(mode, abi::R_OK | abi::W_OK | abi::X_OK)?;

@@ -3,34 +3,32 @@
 /// An address that user code gave: nothing is known of it.
 pub type UserAddr = u64;
 
-/// A type that a handler may take as an argument. As in the ABI, narrow arguments are the low bits of their register.
-pub trait FromRegister {
-    /// The argument in `register`.
-    fn from_register(register: u64) -> Self;
-}
+/// The content of an argument register. It becomes whatever a handler takes; as in the ABI, a narrow argument is the low bits.
+#[derive(Clone, Copy, Debug)]
+pub struct Register(pub u64);
 
-impl FromRegister for u64 {
-    fn from_register(register: u64) -> u64 {
-        register
+impl From<Register> for u64 {
+    fn from(register: Register) -> u64 {
+        register.0
     }
 }
-impl FromRegister for i64 {
-    fn from_register(register: u64) -> i64 {
-        register as i64
+impl From<Register> for i64 {
+    fn from(register: Register) -> i64 {
+        register.0 as i64
     }
 }
-impl FromRegister for usize {
-    fn from_register(register: u64) -> usize {
-        register as usize
+impl From<Register> for usize {
+    fn from(register: Register) -> usize {
+        register.0 as usize
     }
 }
-impl FromRegister for u32 {
-    fn from_register(register: u64) -> u32 {
-        register as u32
+impl From<Register> for u32 {
+    fn from(register: Register) -> u32 {
+        register.0 as u32
     }
 }
-impl FromRegister for i32 {
-    fn from_register(register: u64) -> i32 {
-        register as i32
+impl From<Register> for i32 {
+    fn from(register: Register) -> i32 {
+        register.0 as i32
     }
 }

@@ -8,11 +8,6 @@ use linux_raw_sys::general as abi;
 
 const CWD: i32 = abi::AT_FDCWD;
 
-/// `chmod`. Errors: as chmod(2).
-pub fn chmod(context: &mut SyscallContext<'_>, path: UserAddr, mode: u32) -> Result<u64> {
-    fchmodat(context, CWD, path, mode)
-}
-
 /// `fchmodat`. Errors: as chmod(2).
 pub fn fchmodat(context: &mut SyscallContext<'_>, dirfd: i32, path: UserAddr, mode: u32) -> Result<u64> {
     let inode = context.find(dirfd, path, 0)?;
@@ -22,16 +17,6 @@ pub fn fchmodat(context: &mut SyscallContext<'_>, dirfd: i32, path: UserAddr, mo
 /// `fchmod`. Errors: as chmod(2); `EINVAL` for a file without an inode.
 pub fn fchmod(context: &mut SyscallContext<'_>, fd: u32, mode: u32) -> Result<u64> {
     vfs::chmod(&context.inode(fd)?, mode as u16, context.caller()).map(|()| 0)
-}
-
-/// `chown`. Errors: as chown(2).
-pub fn chown(context: &mut SyscallContext<'_>, path: UserAddr, uid: u32, gid: u32) -> Result<u64> {
-    fchownat(context, CWD, path, uid, gid, 0)
-}
-
-/// `lchown`. Errors: as chown(2).
-pub fn lchown(context: &mut SyscallContext<'_>, path: UserAddr, uid: u32, gid: u32) -> Result<u64> {
-    fchownat(context, CWD, path, uid, gid, abi::AT_SYMLINK_NOFOLLOW)
 }
 
 /// `fchownat`. Errors: as chown(2).

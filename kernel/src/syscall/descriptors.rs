@@ -14,7 +14,17 @@ pub fn dup(context: &mut SyscallContext<'_>, fd: u32) -> Result<u64> {
 fn duplicate(context: &SyscallContext<'_>, fd: u32, close_on_exec: bool, lowest: u32) -> Result<u64> {
     let process = context.process();
     let limit = process.soft_limit(abi::RLIMIT_NOFILE);
-    process.files.insert(context.file(fd)?, close_on_exec, lowest, limit).map(u64::from)
+    let new = process.files.insert(context.file(fd)?, close_on_exec, lowest, limit)?;
+    keep_path(context, fd, new);
+    Ok(u64::from(new))
+}
+
+/// The path of the old descriptor is that of the new one, for `/proc`.
+fn keep_path(context: &SyscallContext<'_>, old: u32, new: u32) {
+    let files = &context.process().files;
+    if let Some(path) = files.path(old) {
+        files.set_path(new, path);
+    }
 }
 
 /// `dup2`: of a descriptor onto itself it does nothing. Errors: `EBADF`.
@@ -35,6 +45,7 @@ pub fn dup3(context: &mut SyscallContext<'_>, old: u32, new: u32, flags: u32) ->
     let limit = process.soft_limit(abi::RLIMIT_NOFILE);
     let before = process.files.replace(new, context.file(old)?, flags != 0, limit)?;
     before.into_iter().for_each(fput);
+    keep_path(context, old, new);
     Ok(u64::from(new))
 }
 

@@ -51,7 +51,8 @@ mod sync;
 mod table;
 mod time;
 
-pub use args::{FromRegister, UserAddr};
+pub use args::{Register, UserAddr};
+pub use stat::split_device;
 pub use table::{TABLE_LEN, describe};
 
 use crate::mm::AddressSpace;
@@ -74,9 +75,9 @@ pub struct SyscallContext<'a> {
 impl<'a> SyscallContext<'a> {
     /// The argument registers in order.
     #[inline]
-    fn arguments(&self) -> [u64; 6] {
+    fn arguments(&self) -> [Register; 6] {
         let regs = &self.user.regs;
-        [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9]
+        [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9].map(Register)
     }
     /// The calling process.
     pub fn process(&self) -> &'a Process {

@@ -5,23 +5,11 @@ use base::{Errno, Result};
 use fs::vfs::FileType;
 use linux_raw_sys::general as abi;
 
-const CWD: i32 = abi::AT_FDCWD;
-
-/// `mkdir`. Errors: as mkdir(2).
-pub fn mkdir(context: &mut SyscallContext<'_>, path: UserAddr, mode: u32) -> Result<u64> {
-    mkdirat(context, CWD, path, mode)
-}
-
 /// `mkdirat`. Errors: as mkdir(2).
 pub fn mkdirat(context: &mut SyscallContext<'_>, dirfd: i32, path: UserAddr, mode: u32) -> Result<u64> {
     let path = PathArg::read(context, dirfd, path)?;
     context.vfs()?.mkdir(path.site(context), &path.path, mode as u16)?;
     Ok(0)
-}
-
-/// `mknod`. Errors: as mknod(2).
-pub fn mknod(context: &mut SyscallContext<'_>, path: UserAddr, mode: u32, dev: u64) -> Result<u64> {
-    mknodat(context, CWD, path, mode, dev)
 }
 
 /// `mknodat`. Errors: as mknod(2).
@@ -30,16 +18,6 @@ pub fn mknodat(context: &mut SyscallContext<'_>, dirfd: i32, path: UserAddr, mod
     let path = PathArg::read(context, dirfd, path)?;
     context.vfs()?.mknod(path.site(context), &path.path, kind, mode as u16 & 0o7777, dev)?;
     Ok(0)
-}
-
-/// `unlink`. Errors: as unlink(2).
-pub fn unlink(context: &mut SyscallContext<'_>, path: UserAddr) -> Result<u64> {
-    unlinkat(context, CWD, path, 0)
-}
-
-/// `rmdir`. Errors: as rmdir(2).
-pub fn rmdir(context: &mut SyscallContext<'_>, path: UserAddr) -> Result<u64> {
-    unlinkat(context, CWD, path, abi::AT_REMOVEDIR)
 }
 
 /// `unlinkat`. Errors: as unlink(2) and rmdir(2).
@@ -52,22 +30,6 @@ pub fn unlinkat(context: &mut SyscallContext<'_>, dirfd: i32, path: UserAddr, fl
         _ => context.vfs()?.rmdir(site, &path.path)?,
     }
     Ok(0)
-}
-
-/// `rename`. Errors: as rename(2).
-pub fn rename(context: &mut SyscallContext<'_>, old: UserAddr, new: UserAddr) -> Result<u64> {
-    renameat2(context, CWD, old, CWD, new, 0)
-}
-
-/// `renameat`. Errors: as rename(2).
-pub fn renameat(
-    context: &mut SyscallContext<'_>,
-    old_fd: i32,
-    old: UserAddr,
-    new_fd: i32,
-    new: UserAddr,
-) -> Result<u64> {
-    renameat2(context, old_fd, old, new_fd, new, 0)
 }
 
 /// `renameat2`: `RENAME_NOREPLACE`. Errors: as rename(2); `EINVAL` for the other flags.
@@ -87,11 +49,6 @@ pub fn renameat2(
     Ok(0)
 }
 
-/// `link`. Errors: as link(2).
-pub fn link(context: &mut SyscallContext<'_>, old: UserAddr, new: UserAddr) -> Result<u64> {
-    linkat(context, CWD, old, CWD, new, 0)
-}
-
 /// `linkat`. Errors: as link(2).
 pub fn linkat(
     context: &mut SyscallContext<'_>,
@@ -109,22 +66,12 @@ pub fn linkat(
     Ok(0)
 }
 
-/// `symlink`. Errors: as symlink(2).
-pub fn symlink(context: &mut SyscallContext<'_>, target: UserAddr, path: UserAddr) -> Result<u64> {
-    symlinkat(context, target, CWD, path)
-}
-
 /// `symlinkat`. Errors: as symlink(2).
 pub fn symlinkat(context: &mut SyscallContext<'_>, target: UserAddr, dirfd: i32, path: UserAddr) -> Result<u64> {
     let target = context.mm().read_cstr(target, abi::PATH_MAX as usize)?;
     let path = PathArg::read(context, dirfd, path)?;
     context.vfs()?.symlink(path.site(context), &target, &path.path)?;
     Ok(0)
-}
-
-/// `readlink`. Errors: as readlink(2).
-pub fn readlink(context: &mut SyscallContext<'_>, path: UserAddr, out: UserAddr, len: u32) -> Result<u64> {
-    readlinkat(context, CWD, path, out, len)
 }
 
 /// `readlinkat`; an empty path names a link opened with `O_PATH`. Errors: as readlink(2).
@@ -138,7 +85,9 @@ pub fn readlinkat(
     if len == 0 || len > i32::MAX as u32 {
         return Err(Errno::EINVAL);
     }
-    let inode = context.find(dirfd, path, abi::AT_SYMLINK_NOFOLLOW | abi::AT_EMPTY_PATH)?;
+    // Other than stat's, a null path is no empty one.
+    let empty = if path == 0 { 0 } else { abi::AT_EMPTY_PATH };
+    let inode = context.find(dirfd, path, abi::AT_SYMLINK_NOFOLLOW | empty)?;
     if inode.kind != FileType::Symlink {
         return Err(Errno::EINVAL);
     }

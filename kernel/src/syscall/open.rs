@@ -5,22 +5,14 @@ use base::Result;
 use fs::vfs::{OpenFlags, fput};
 use linux_raw_sys::general as abi;
 
-/// `open`. Errors: as open(2).
-pub fn open(context: &mut SyscallContext<'_>, path: UserAddr, flags: u32, mode: u32) -> Result<u64> {
-    openat(context, abi::AT_FDCWD, path, flags, mode)
-}
-
-/// `creat`. Errors: as open(2).
-pub fn creat(context: &mut SyscallContext<'_>, path: UserAddr, mode: u32) -> Result<u64> {
-    openat(context, abi::AT_FDCWD, path, abi::O_CREAT | abi::O_WRONLY | abi::O_TRUNC, mode)
-}
-
 /// `openat`. Errors: as open(2).
 pub fn openat(context: &mut SyscallContext<'_>, dirfd: i32, path: UserAddr, flags: u32, mode: u32) -> Result<u64> {
     let path = PathArg::read(context, dirfd, path)?;
     let open_flags = OpenFlags::from_bits_truncate(flags);
     let file = context.vfs()?.open(path.site(context), &path.path, open_flags, mode as u16 & 0o7777)?;
-    let fd = context.process().install(file, flags & abi::O_CLOEXEC != 0)?;
+    let process = context.process();
+    let fd = process.install(file, flags & abi::O_CLOEXEC != 0)?;
+    process.files.set_path(fd, path.absolute(context));
     Ok(u64::from(fd))
 }
 

@@ -21,6 +21,15 @@ impl PathArg {
         let start = if path.first() == Some(&b'/') { context.vfs()?.root() } else { context.directory(dirfd)? };
         Ok(PathArg { path, start })
     }
+    /// The path from the root, as far as it can be told: for `/proc`.
+    pub(super) fn absolute(self, context: &SyscallContext<'_>) -> Vec<u8> {
+        if self.path.first() == Some(&b'/') {
+            return self.path;
+        }
+        let start = context.vfs().and_then(|vfs| vfs.path_of(&self.start)).unwrap_or_default();
+        let slash: &[u8] = if start.last() == Some(&b'/') { b"" } else { b"/" };
+        [&start, slash, &self.path].concat()
+    }
     /// The place and the caller, for the VFS.
     pub(super) fn site<'a>(&'a self, context: &'a SyscallContext<'_>) -> Site<'a> {
         Site { cwd: &self.start, caller: context.caller() }

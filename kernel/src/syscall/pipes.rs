@@ -6,11 +6,6 @@ use base::Result;
 use fs::vfs::{OpenFlags, fput};
 use linux_raw_sys::general as abi;
 
-/// `pipe`. Errors: as pipe(2).
-pub fn pipe(context: &mut SyscallContext<'_>, out: UserAddr) -> Result<u64> {
-    pipe2(context, out, 0)
-}
-
 /// `pipe2`. Errors: as pipe(2).
 pub fn pipe2(context: &mut SyscallContext<'_>, out: UserAddr, flags: u32) -> Result<u64> {
     only(flags, abi::O_CLOEXEC | abi::O_NONBLOCK)?;
@@ -29,11 +24,6 @@ pub fn pipe2(context: &mut SyscallContext<'_>, out: UserAddr, flags: u32) -> Res
         process.files.remove(read_fd).map(fput)?;
     }
     installed.map(|()| 0)
-}
-
-/// `eventfd`. Errors: as eventfd(2).
-pub fn eventfd(context: &mut SyscallContext<'_>, initial: u32) -> Result<u64> {
-    eventfd2(context, initial, 0)
 }
 
 /// `eventfd2`. Errors: as eventfd(2).

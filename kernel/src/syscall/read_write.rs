@@ -7,6 +7,9 @@
 //! | `readv`, `writev` | the file's | iovecs | none |
 //! | `preadv`, `pwritev` | given | iovecs | none |
 //! | `preadv2`, `pwritev2` | given, or the file's with -1 (FLAG-6) | iovecs | `RWF_*` |
+//!
+//! Which spelling has which position and flags stands in the table. Errors are found in this order: position, descriptor, vector,
+//! flags.
 use super::{SyscallContext, UserAddr};
 use crate::mm::{UserSink, UserSource};
 use crate::process::Signal;
@@ -21,118 +24,65 @@ const RWF_NOSIGNAL: u32 = fs::kiocb::IoFlags::NOSIGNAL.bits();
 
 /// Where a call reads or writes.
 #[derive(Clone, Copy)]
-enum Position {
+pub enum Position {
+    /// At the file position, which moves.
     Current,
-    At(u64),
+    /// At this offset. Below 0: `EINVAL`.
+    At(i64),
+    /// The same, but -1 stands for the file position.
+    AtOrCurrent(i64),
 }
 
-/// An explicit position. Errors: `EINVAL` below 0.
-fn at(offset: i64) -> Result<Position> {
-    u64::try_from(offset).map(Position::At).map_err(|_| Errno::EINVAL)
+impl Position {
+    /// The offset; `None` for the file position. Errors: `EINVAL`.
+    fn offset(self) -> Result<Option<u64>> {
+        match self {
+            Position::Current | Position::AtOrCurrent(-1) => Ok(None),
+            Position::At(offset) | Position::AtOrCurrent(offset) => {
+                u64::try_from(offset).map(Some).map_err(|_| Errno::EINVAL)
+            }
+        }
+    }
 }
 
-/// The position of preadv2 and pwritev2. Errors: `EINVAL` for a negative one other than -1.
-fn at_or_current(offset: i64) -> Result<Position> {
-    if offset == -1 { Ok(Position::Current) } else { at(offset) }
+/// What a call moves its bytes from or to.
+#[derive(Clone, Copy)]
+pub enum Buffers {
+    /// One buffer: its address and length.
+    One(UserAddr, u64),
+    /// A vector: the address of its iovecs, and how many there are.
+    Vector(UserAddr, u64),
 }
 
-fn read_from(
-    context: &SyscallContext<'_>,
-    fd: u32,
-    position: Position,
-    mut sink: UserSink<'_>,
-    rwf: u32,
-) -> Result<u64> {
-    let file = context.file(fd)?;
-    let count = match position {
-        Position::Current => vfs::read_current(&file, rwf, &mut sink, context.caller())?,
-        Position::At(pos) => vfs::read_at(&file, pos, rwf, &mut sink, context.caller())?,
+/// The reading calls. Errors: as read(2), pread(2), preadv2(2).
+pub fn read(context: &mut SyscallContext<'_>, fd: u32, buffers: Buffers, position: Position, rwf: u32) -> Result<u64> {
+    let (offset, file) = (position.offset()?, context.file(fd)?);
+    let mut sink = match buffers {
+        Buffers::One(addr, len) => UserSink::single(context.mm(), addr, len)?,
+        Buffers::Vector(iov, count) => UserSink::import(context.mm(), iov, count)?,
+    };
+    let count = match offset {
+        None => vfs::read_current(&file, rwf, &mut sink, context.caller())?,
+        Some(pos) => vfs::read_at(&file, pos, rwf, &mut sink, context.caller())?,
     };
     Ok(count as u64)
 }
 
-fn write_to(
-    context: &SyscallContext<'_>,
-    fd: u32,
-    position: Position,
-    mut source: UserSource<'_>,
-    rwf: u32,
-) -> Result<u64> {
-    let file = context.file(fd)?;
-    let written = match position {
-        Position::Current => vfs::write_current(&file, rwf, &mut source, context.caller()),
-        Position::At(pos) => vfs::write_at(&file, pos, rwf, &mut source, context.caller()),
+/// The writing calls; `RWF_WRITETHROUGH` comes in here (FLAG-1). Errors: as write(2), pwrite(2), pwritev2(2), and those of FLAG-5.
+pub fn write(context: &mut SyscallContext<'_>, fd: u32, buffers: Buffers, position: Position, rwf: u32) -> Result<u64> {
+    let (offset, file) = (position.offset()?, context.file(fd)?);
+    let mut source = match buffers {
+        Buffers::One(addr, len) => UserSource::single(context.mm(), addr, len)?,
+        Buffers::Vector(iov, count) => UserSource::import(context.mm(), iov, count)?,
+    };
+    let written = match offset {
+        None => vfs::write_current(&file, rwf, &mut source, context.caller()),
+        Some(pos) => vfs::write_at(&file, pos, rwf, &mut source, context.caller()),
     };
     if written == Err(Errno::EPIPE) && rwf & RWF_NOSIGNAL == 0 {
         context.thread.send_signal(Signal::SIGPIPE);
     }
     written.map(|count| count as u64)
-}
-
-/// `read`. Errors: as read(2).
-pub fn read(context: &mut SyscallContext<'_>, fd: u32, buffer: UserAddr, len: u64) -> Result<u64> {
-    read_from(context, fd, Position::Current, UserSink::single(context.mm(), buffer, len)?, 0)
-}
-
-/// `write`. Errors: as write(2).
-pub fn write(context: &mut SyscallContext<'_>, fd: u32, buffer: UserAddr, len: u64) -> Result<u64> {
-    write_to(context, fd, Position::Current, UserSource::single(context.mm(), buffer, len)?, 0)
-}
-
-/// `pread64`. Errors: as pread(2).
-pub fn pread64(context: &mut SyscallContext<'_>, fd: u32, buffer: UserAddr, len: u64, offset: i64) -> Result<u64> {
-    read_from(context, fd, at(offset)?, UserSink::single(context.mm(), buffer, len)?, 0)
-}
-
-/// `pwrite64`. Errors: as pwrite(2).
-pub fn pwrite64(context: &mut SyscallContext<'_>, fd: u32, buffer: UserAddr, len: u64, offset: i64) -> Result<u64> {
-    write_to(context, fd, at(offset)?, UserSource::single(context.mm(), buffer, len)?, 0)
-}
-
-/// `readv`. Errors: as readv(2).
-pub fn readv(context: &mut SyscallContext<'_>, fd: u32, iov: UserAddr, count: u64) -> Result<u64> {
-    read_from(context, fd, Position::Current, UserSink::import(context.mm(), iov, count)?, 0)
-}
-
-/// `writev`. Errors: as writev(2).
-pub fn writev(context: &mut SyscallContext<'_>, fd: u32, iov: UserAddr, count: u64) -> Result<u64> {
-    write_to(context, fd, Position::Current, UserSource::import(context.mm(), iov, count)?, 0)
-}
-
-/// `preadv`. Errors: as preadv(2).
-pub fn preadv(context: &mut SyscallContext<'_>, fd: u32, iov: UserAddr, count: u64, offset: i64) -> Result<u64> {
-    read_from(context, fd, at(offset)?, UserSink::import(context.mm(), iov, count)?, 0)
-}
-
-/// `pwritev`. Errors: as pwritev(2).
-pub fn pwritev(context: &mut SyscallContext<'_>, fd: u32, iov: UserAddr, count: u64, offset: i64) -> Result<u64> {
-    write_to(context, fd, at(offset)?, UserSource::import(context.mm(), iov, count)?, 0)
-}
-
-/// `preadv2`. The upper half of the offset is not used on 64 bits. Errors: as preadv2(2).
-pub fn preadv2(
-    context: &mut SyscallContext<'_>,
-    fd: u32,
-    iov: UserAddr,
-    count: u64,
-    offset: i64,
-    _high: u64,
-    flags: u32,
-) -> Result<u64> {
-    read_from(context, fd, at_or_current(offset)?, UserSink::import(context.mm(), iov, count)?, flags)
-}
-
-/// `pwritev2`: where `RWF_WRITETHROUGH` comes in (FLAG-1). Errors: as pwritev2(2), and those of FLAG-5.
-pub fn pwritev2(
-    context: &mut SyscallContext<'_>,
-    fd: u32,
-    iov: UserAddr,
-    count: u64,
-    offset: i64,
-    _high: u64,
-    flags: u32,
-) -> Result<u64> {
-    write_to(context, fd, at_or_current(offset)?, UserSource::import(context.mm(), iov, count)?, flags)
 }
 
 /// Bytes that sendfile moves at a time.

@@ -142,7 +142,7 @@ impl From<&Stat> for AbiStatx {
 }
 
 /// Major and minor of a device number: the reverse of [`vfs::makedev`].
-fn split_device(dev: u64) -> (u32, u32) {
+pub fn split_device(dev: u64) -> (u32, u32) {
     let major = (dev >> 8 & 0xfff) | (dev >> 32 & 0xffff_f000);
     let minor = (dev & 0xff) | (dev >> 12 & 0xffff_ff00);
     (major as u32, minor as u32)
@@ -185,16 +185,6 @@ fn stat_file(file: &Arc<File>) -> Stat {
 
 fn put(context: &SyscallContext<'_>, stat: &Stat, out: UserAddr) -> Result<u64> {
     context.mm().write(out, &AbiStat::from(stat)).map(|()| 0)
-}
-
-/// `stat`. Errors: as stat(2).
-pub fn stat(context: &mut SyscallContext<'_>, path: UserAddr, out: UserAddr) -> Result<u64> {
-    newfstatat(context, abi::AT_FDCWD, path, out, 0)
-}
-
-/// `lstat`. Errors: as stat(2).
-pub fn lstat(context: &mut SyscallContext<'_>, path: UserAddr, out: UserAddr) -> Result<u64> {
-    newfstatat(context, abi::AT_FDCWD, path, out, abi::AT_SYMLINK_NOFOLLOW)
 }
 
 /// `fstat`. Errors: `EBADF`, `EFAULT`.

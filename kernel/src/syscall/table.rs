@@ -1,13 +1,18 @@
 //! The table of system calls. One line a call: number, name, handler with the names of its arguments, and what it supports.
 //!
-//! The types of the arguments are those of the handler: see [`super::FromRegister`]. The document `docs/SYSCALLS.md` is made from
+//! The types of the arguments are those of the handler: see [`Register`](super::Register). A call that is another one with some
+//! arguments fixed says so behind `with`: what the handler gets instead of the registers in their order. The document `docs/SYSCALLS.md` is made from
 //! this table by [`describe`]. File calls have their handlers beside the others in this folder.
-use super::{FromRegister, Handler, to_register};
+use super::read_write::{Buffers, Position};
+use super::{Handler, to_register};
 use super::{
     access, aio, attrs, cwd, descriptors, futex, getdents, identity, limits, memory, misc, mounts, names, open, pipes,
     poll, process, read_write, seek, signals, stat, statfs, sync, time,
 };
 use core::fmt::{self, Write};
+use linux_raw_sys::general as abi;
+
+const CWD: i32 = abi::AT_FDCWD;
 
 /// Numbers below this one have a place in the table.
 pub const TABLE_LEN: usize = 512;
@@ -20,15 +25,22 @@ struct Entry {
     doc: &'static str,
 }
 
+/// The call of a handler: with the registers in their order, or with what stands behind `with`.
+macro_rules! handle {
+    ($context:ident $handler:path [$($arg:ident),*]) => { $handler($context, $($arg.into()),*) };
+    ($context:ident $handler:path [$($arg:ident),*] $($passed:expr),*) => { $handler($context, $($passed.into()),*) };
+}
+
 macro_rules! calls {
-    ($($number:literal $name:ident => $handler:path [$($arg:ident),*] $doc:literal;)*) => {
+    ($($number:literal $name:ident => $handler:path [$($arg:ident),*] $(with ($($passed:expr),*))? $doc:literal;)*) => {
         static ENTRIES: &[Entry] = &[$(Entry {
             number: $number,
             name: stringify!($name),
             arguments: &[$(stringify!($arg)),*],
             handler: |context| {
+                #[allow(unused_variables, reason = "the upper half of an offset means nothing on 64 bits")]
                 let [$($arg,)* ..] = context.arguments();
-                to_register($handler(context, $(FromRegister::from_register($arg)),*))
+                to_register(handle!(context $handler [$($arg),*] $($($passed),*)?))
             },
             doc: $doc,
         },)*];
@@ -36,13 +48,13 @@ macro_rules! calls {
 }
 
 calls! {
-    0 read => read_write::read [fd, buffer, len] "Complete.";
-    1 write => read_write::write [fd, buffer, len] "Complete.";
-    2 open => open::open [path, flags, mode] "As openat.";
+    0 read => read_write::read [fd, buffer, len] with (fd, Buffers::One(buffer.into(), len.into()), Position::Current, 0u32) "Complete.";
+    1 write => read_write::write [fd, buffer, len] with (fd, Buffers::One(buffer.into(), len.into()), Position::Current, 0u32) "Complete.";
+    2 open => open::openat [path, flags, mode] with (CWD, path, flags, mode) "As openat.";
     3 close => open::close [fd] "Complete.";
-    4 stat => stat::stat [path, out] "Complete.";
+    4 stat => stat::newfstatat [path, out] with (CWD, path, out, 0u32) "Complete.";
     5 fstat => stat::fstat [fd, out] "Complete.";
-    6 lstat => stat::lstat [path, out] "Complete.";
+    6 lstat => stat::newfstatat [path, out] with (CWD, path, out, abi::AT_SYMLINK_NOFOLLOW) "Complete.";
     7 poll => poll::poll [fds, count, timeout] "`POLLIN`, `POLLOUT`, `POLLHUP`. A wait looks again every 5 ms.";
     8 lseek => seek::lseek [fd, offset, whence] "Complete, `SEEK_DATA` and `SEEK_HOLE` included.";
     9 mmap => memory::mmap [addr, len, prot, flags, fd, offset] "Private and shared anonymous memory, private files, shared files for reading. Shared writable files: `ENODEV`. No huge pages.";
@@ -53,12 +65,12 @@ calls! {
     14 rt_sigprocmask => signals::rt_sigprocmask [how, set, old, size] "Complete.";
     15 rt_sigreturn => signals::rt_sigreturn [] "Complete; FPU state of the frame included.";
     16 ioctl => descriptors::ioctl [fd, command, arg] "`FIONBIO`, `FIOCLEX`, `FIONCLEX`, `FIFREEZE`, `FITHAW`, and what the file itself knows. Others: `ENOTTY`.";
-    17 pread64 => read_write::pread64 [fd, buffer, len, offset] "Complete.";
-    18 pwrite64 => read_write::pwrite64 [fd, buffer, len, offset] "Complete.";
-    19 readv => read_write::readv [fd, iov, count] "Complete.";
-    20 writev => read_write::writev [fd, iov, count] "Complete.";
-    21 access => access::access [path, mode] "Complete.";
-    22 pipe => pipes::pipe [out] "As pipe2.";
+    17 pread64 => read_write::read [fd, buffer, len, offset] with (fd, Buffers::One(buffer.into(), len.into()), Position::At(offset.into()), 0u32) "Complete.";
+    18 pwrite64 => read_write::write [fd, buffer, len, offset] with (fd, Buffers::One(buffer.into(), len.into()), Position::At(offset.into()), 0u32) "Complete.";
+    19 readv => read_write::read [fd, iov, count] with (fd, Buffers::Vector(iov.into(), count.into()), Position::Current, 0u32) "Complete.";
+    20 writev => read_write::write [fd, iov, count] with (fd, Buffers::Vector(iov.into(), count.into()), Position::Current, 0u32) "Complete.";
+    21 access => access::faccessat2 [path, mode] with (CWD, path, mode, 0u32) "Complete.";
+    22 pipe => pipes::pipe2 [out] with (out, 0u32) "As pipe2.";
     24 sched_yield => misc::sched_yield [] "Complete.";
     25 mremap => memory::mremap [] "`ENOSYS`: callers allocate and copy.";
     26 msync => memory::msync [addr, len, flags] "Checks its arguments: there are no shared writable file mappings to write back.";
@@ -85,19 +97,19 @@ calls! {
     79 getcwd => cwd::getcwd [out, len] "Complete.";
     80 chdir => cwd::chdir [path] "Complete.";
     81 fchdir => cwd::fchdir [fd] "Complete.";
-    82 rename => names::rename [old, new] "Complete.";
-    83 mkdir => names::mkdir [path, mode] "Complete.";
-    84 rmdir => names::rmdir [path] "Complete.";
-    85 creat => open::creat [path, mode] "Complete.";
-    86 link => names::link [old, new] "Complete.";
-    87 unlink => names::unlink [path] "Complete.";
-    88 symlink => names::symlink [target, path] "Complete.";
-    89 readlink => names::readlink [path, out, len] "Complete.";
-    90 chmod => attrs::chmod [path, mode] "Complete.";
+    82 rename => names::renameat2 [old, new] with (CWD, old, CWD, new, 0u32) "Complete.";
+    83 mkdir => names::mkdirat [path, mode] with (CWD, path, mode) "Complete.";
+    84 rmdir => names::unlinkat [path] with (CWD, path, abi::AT_REMOVEDIR) "Complete.";
+    85 creat => open::openat [path, mode] with (CWD, path, abi::O_CREAT | abi::O_WRONLY | abi::O_TRUNC, mode) "Complete.";
+    86 link => names::linkat [old, new] with (CWD, old, CWD, new, 0u32) "Complete.";
+    87 unlink => names::unlinkat [path] with (CWD, path, 0u32) "Complete.";
+    88 symlink => names::symlinkat [target, path] with (target, CWD, path) "Complete.";
+    89 readlink => names::readlinkat [path, out, len] with (CWD, path, out, len) "Complete.";
+    90 chmod => attrs::fchmodat [path, mode] with (CWD, path, mode) "Complete.";
     91 fchmod => attrs::fchmod [fd, mode] "Complete.";
-    92 chown => attrs::chown [path, uid, gid] "Complete.";
+    92 chown => attrs::fchownat [path, uid, gid] with (CWD, path, uid, gid, 0u32) "Complete.";
     93 fchown => attrs::fchown [fd, uid, gid] "Complete.";
-    94 lchown => attrs::lchown [path, uid, gid] "Complete.";
+    94 lchown => attrs::fchownat [path, uid, gid] with (CWD, path, uid, gid, abi::AT_SYMLINK_NOFOLLOW) "Complete.";
     95 umask => identity::umask [mask] "Complete.";
     96 gettimeofday => time::gettimeofday [tv, tz] "The time zone is UTC.";
     97 getrlimit => limits::getrlimit [resource, limit] "Complete.";
@@ -119,7 +131,7 @@ calls! {
     127 rt_sigpending => signals::rt_sigpending [set, size] "Complete.";
     130 rt_sigsuspend => signals::rt_sigsuspend [set, size] "Complete.";
     131 sigaltstack => signals::sigaltstack [new, old] "Complete.";
-    133 mknod => names::mknod [path, mode, dev] "Nodes of every kind; fifos and sockets cannot be opened.";
+    133 mknod => names::mknodat [path, mode, dev] with (CWD, path, mode, dev) "Nodes of every kind; fifos and sockets cannot be opened.";
     137 statfs => statfs::statfs [path, out] "Complete.";
     138 fstatfs => statfs::fstatfs [fd, out] "Complete.";
     157 prctl => misc::prctl [option, a, b] "`PR_SET_NAME`, `PR_GET_NAME`, `PR_SET_PDEATHSIG` (stored nowhere), `PR_GET_DUMPABLE`. Others: `EINVAL`.";
@@ -153,31 +165,31 @@ calls! {
     260 fchownat => attrs::fchownat [dirfd, path, uid, gid, flags] "Complete.";
     262 newfstatat => stat::newfstatat [dirfd, path, out, flags] "Complete.";
     263 unlinkat => names::unlinkat [dirfd, path, flags] "Complete.";
-    264 renameat => names::renameat [old_fd, old, new_fd, new] "Complete.";
+    264 renameat => names::renameat2 [old_fd, old, new_fd, new] with (old_fd, old, new_fd, new, 0u32) "Complete.";
     265 linkat => names::linkat [old_fd, old, new_fd, new, flags] "Complete.";
     266 symlinkat => names::symlinkat [target, dirfd, path] "Complete.";
     267 readlinkat => names::readlinkat [dirfd, path, out, len] "Complete.";
     268 fchmodat => attrs::fchmodat [dirfd, path, mode] "Complete.";
-    269 faccessat => access::faccessat [dirfd, path, mode] "Complete.";
+    269 faccessat => access::faccessat2 [dirfd, path, mode] with (dirfd, path, mode, 0u32) "Complete.";
     271 ppoll => poll::ppoll [fds, count, timeout, mask] "As poll; with a signal mask: `ENOSYS`.";
     273 set_robust_list => misc::set_robust_list [head, len] "Stored; not walked at a thread's end.";
     277 sync_file_range => sync::sync_file_range [fd, offset, len, flags] "Waits by fdatasync of the whole file.";
     280 utimensat => attrs::utimensat [dirfd, path, times, flags] "Complete.";
-    284 eventfd => pipes::eventfd [initial] "Complete.";
+    284 eventfd => pipes::eventfd2 [initial] with (initial, 0u32) "Complete.";
     285 fallocate => sync::fallocate [fd, mode, offset, len] "Mode 0 and `FALLOC_FL_KEEP_SIZE`. Others: `EOPNOTSUPP`.";
     290 eventfd2 => pipes::eventfd2 [initial, flags] "Complete.";
     292 dup3 => descriptors::dup3 [old, new, flags] "Complete.";
     293 pipe2 => pipes::pipe2 [out, flags] "`O_CLOEXEC`, `O_NONBLOCK`.";
-    295 preadv => read_write::preadv [fd, iov, count, offset] "Complete.";
-    296 pwritev => read_write::pwritev [fd, iov, count, offset] "Complete.";
+    295 preadv => read_write::read [fd, iov, count, offset] with (fd, Buffers::Vector(iov.into(), count.into()), Position::At(offset.into()), 0u32) "Complete.";
+    296 pwritev => read_write::write [fd, iov, count, offset] with (fd, Buffers::Vector(iov.into(), count.into()), Position::At(offset.into()), 0u32) "Complete.";
     302 prlimit64 => limits::prlimit64 [pid, resource, new, old] "Complete for the own process.";
     306 syncfs => sync::syncfs [fd] "Complete.";
     316 renameat2 => names::renameat2 [old_fd, old, new_fd, new, flags] "`RENAME_NOREPLACE`.";
     318 getrandom => misc::getrandom [buffer, len, flags] "Complete.";
     324 membarrier => misc::not_there [] "`ENOSYS`.";
     326 copy_file_range => misc::not_there [] "`ENOSYS`: callers read and write.";
-    327 preadv2 => read_write::preadv2 [fd, iov, count, offset, high, flags] "`RWF_HIPRI` has no effect; `RWF_NOWAIT` where the file has it. `RWF_WRITETHROUGH`: `EOPNOTSUPP`.";
-    328 pwritev2 => read_write::pwritev2 [fd, iov, count, offset, high, flags] "`RWF_WRITETHROUGH`, `DSYNC`, `SYNC`, `APPEND`, `NOAPPEND`, `HIPRI`, `NOSIGNAL`; `ATOMIC`, `DONTCACHE`: `EOPNOTSUPP`.";
+    327 preadv2 => read_write::read [fd, iov, count, offset, high, flags] with (fd, Buffers::Vector(iov.into(), count.into()), Position::AtOrCurrent(offset.into()), flags) "`RWF_HIPRI` has no effect; `RWF_NOWAIT` where the file has it. `RWF_WRITETHROUGH`: `EOPNOTSUPP`.";
+    328 pwritev2 => read_write::write [fd, iov, count, offset, high, flags] with (fd, Buffers::Vector(iov.into(), count.into()), Position::AtOrCurrent(offset.into()), flags) "`RWF_WRITETHROUGH`, `DSYNC`, `SYNC`, `APPEND`, `NOAPPEND`, `HIPRI`, `NOSIGNAL`; `ATOMIC`, `DONTCACHE`: `EOPNOTSUPP`.";
     332 statx => stat::statx [dirfd, path, flags, mask, out] "Basic fields, birth time, three attributes.";
     333 io_pgetevents => aio::io_pgetevents [context, min, max, events, timeout, sig] "Complete.";
     334 rseq => misc::not_there [] "`ENOSYS`: callers do without.";

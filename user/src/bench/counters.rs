@@ -21,6 +21,16 @@ pub fn read() -> Option<Snapshot> {
     Some(parse(&text))
 }
 
+/// Allocations and frees in interrupt context since the boot; `None` on a kernel without the figures. Both must be 0.
+pub fn in_interrupts() -> Option<(u64, u64)> {
+    in_interrupts_of(&std::fs::read_to_string("/proc/sluice/counters").ok()?)
+}
+
+fn in_interrupts_of(text: &str) -> Option<(u64, u64)> {
+    let figure = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+    Some((figure("irq_allocs ")?, figure("irq_frees ")?))
+}
+
 fn parse(text: &str) -> Snapshot {
     let mut snapshot = Snapshot::default();
     for line in text.lines() {
@@ -36,6 +46,12 @@ fn parse(text: &str) -> Snapshot {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn interrupts_are_told_where_they_are_counted() {
+        assert_eq!(super::in_interrupts_of("bios 7\nirq_allocs 1\nirq_frees 2\n"), Some((1, 2)));
+        assert_eq!(super::in_interrupts_of("bios 7\nirq_allocs 1\n"), None);
+    }
+
     #[test]
     fn known_counters_are_found_whatever_else_is_there() {
         let snapshot = super::parse("bios 7\nnew_thing 3\nflushes 2\nbroken\n");

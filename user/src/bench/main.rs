@@ -56,5 +56,9 @@ fn run(args: &Args, rows: &[rows::Row]) -> Result<(), String> {
     if let Some(path) = &args.json {
         std::fs::write(path, report::json(&results)).map_err(|e| format!("{}: {e}", path.display()))?;
     }
-    place.tell_digests()
+    place.tell_digests()?;
+    if let Some((allocations, frees)) = counters::in_interrupts() {
+        println!("bench: interrupts: {allocations} allocations, {frees} frees");
+    }
+    Ok(())
 }

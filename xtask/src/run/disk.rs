@@ -17,12 +17,12 @@ pub(super) fn look_at(options: &Options) -> Result<()> {
     if !program.starts_with('/') {
         bail!("INIT={program}: the path of a program on the disk starts with a slash");
     }
-    if options.json.is_some() && !options.init.trim().is_empty() {
+    if options.json().is_some() && !options.init.trim().is_empty() {
         bail!("JSON: the rows are those of the benchmark; with INIT there are none");
     }
-    let Some(disk) = &options.disk else { return Ok(()) };
+    let Some(disk) = options.disk() else { return Ok(()) };
     if !disk.is_file() {
-        bail!("DISK={}: no such file", disk.display());
+        bail!("DISK={}: {}", disk.display(), if disk.exists() { "not a file" } else { "no such file" });
     }
     if !image::is_ext(disk)? {
         bail!("DISK={}: there is no ext4 file system in it", disk.display());
@@ -35,7 +35,7 @@ pub(super) fn look_at(options: &Options) -> Result<()> {
 
 /// The disk to boot with: a fresh one with the programs on it, or somebody's own or a copy of it.
 pub(super) fn prepare(options: &Options, programs: &Path, work: &Path) -> Result<Prepared> {
-    let Some(own) = &options.disk else {
+    let Some(own) = options.disk() else {
         let path = fresh(programs, work)?;
         let program = program(options);
         if !image::has_file(&path, program)? {
@@ -46,7 +46,7 @@ pub(super) fn prepare(options: &Options, programs: &Path, work: &Path) -> Result
     let has_data = image::has_file(own, "/data")?;
     if options.write == "1" {
         println!("sluice: disk: {}", own.display());
-        return Ok(Prepared { path: own.clone(), has_data });
+        return Ok(Prepared { path: own.to_owned(), has_data });
     }
     let path = work.join("disk.img");
     std::fs::copy(own, &path).with_context(|| format!("cannot copy {}", own.display()))?;
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     fn error(disk: Option<PathBuf>, init: &str) -> String {
-        let options = Options { disk, init: init.into(), ..Options::default() };
+        let options = Options { disk: disk.map(Into::into), init: init.into(), ..Options::default() };
         look_at(&options).map_or_else(|e| format!("{e:#}"), |()| "fine".into())
     }
 
@@ -84,6 +84,8 @@ mod tests {
         image::root_folder(&root, &[]).unwrap();
         std::fs::write(root.join("bin/prog"), b"x").unwrap();
         assert_eq!(error(Some(path.clone()), ""), format!("DISK={}: no such file", path.display()));
+        assert_eq!(error(Some(root.clone()), ""), format!("DISK={}: not a file", root.display()));
+        assert_eq!(error(Some("".into()), ""), "fine", "an empty variable names no disk");
         std::fs::write(&path, [0; 8192]).unwrap();
         assert_eq!(
             error(Some(path.clone()), ""),

@@ -2,11 +2,11 @@
 //! `io_submit`, because the device has answered before the call returns; here it shows who waits there and who does not.
 use super::{Options, disk, judge};
 use crate::console::nowhere;
-use crate::image;
 use crate::linux::Linux;
 use crate::nbd;
 use crate::qemu::Disk;
 use crate::table::Figures;
+use crate::{image, interrupts};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::path::Path;
@@ -31,6 +31,7 @@ pub(super) fn run(options: &Options, kernel: &Path, programs: &Path, work: &Path
         bail!("the benchmark failed on the slow device");
     }
     image::check(&image)?;
+    interrupts::check(&outcome.console.lines)?;
     let rows = serde_json::from_slice(&image::read_file(&image, ROWS_PATH)?).context("the rows are no JSON")?;
     println!("{}\n", table(&rows));
     Ok(())
