@@ -88,6 +88,11 @@ impl Owed {
         let ino = self.inode.ino;
         trace::record(Kind::WtFinish, ino, self.pos);
         let mut result = self.outcome(error);
+        let ticket = iomap_of(&self.inode).shared_flush().ticket();
+        if !matches!(self.kind, IoKind::DirectRead(_)) {
+            // Before F2: an fsync that has waited for writeback must learn that a flush is owed (DUR-11, R51).
+            self.inode.written.note(ticket);
+        }
         let in_order = base::guard!("R12", true);
         if !in_order {
             result = self.end_writeback(result); // What once made zeros readable between this line and the next.
@@ -104,10 +109,6 @@ impl Owed {
         let stale = self.drop_cached();
         base::anchor!("F4", ino);
         drop(self.drain.take());
-        let ticket = iomap_of(&self.inode).shared_flush().ticket();
-        if !matches!(self.kind, IoKind::DirectRead(_)) {
-            self.inode.written.note(ticket);
-        }
         Finished {
             owes: self.sync.filter(|_| result.is_ok_and(|n| n > 0)),
             stale,
