@@ -27,7 +27,7 @@ impl Shape {
     /// Without a journal.
     pub const PLAIN: Shape = Shape { block_size: 4096, mib: 16, journal: false };
     /// Hardly any free space.
-    pub const TIGHT: Shape = Shape { block_size: 1024, mib: 2, journal: true };
+    pub const TIGHT: Shape = Shape { block_size: 1024, mib: 4, journal: true };
 }
 
 /// A fresh file system of that shape. Each shape is made once.
