@@ -68,9 +68,11 @@ pub fn scratch() -> &'static Path {
     if memory.is_dir() { memory } else { Path::new("/tmp") }
 }
 
-/// A program of e2fsprogs, also where the path has no `sbin`.
+/// A program of e2fsprogs, also where the path has no `sbin`. Found first and named in full: to look for it in a changed path, the
+/// child would have to be a copy of this process, which has much memory.
 pub fn e2fsprogs(name: &str) -> Command {
-    let mut command = Command::new(name);
-    command.env("PATH", format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default()));
-    command
+    let path = std::env::var("PATH").unwrap_or_default();
+    let folders = path.split(':').chain(["/usr/sbin", "/sbin"]);
+    let found = folders.map(|folder| Path::new(folder).join(name)).find(|program| program.is_file());
+    Command::new(found.unwrap_or_else(|| name.into()))
 }
