@@ -50,6 +50,7 @@ pub fn direct_read(inode: &Arc<Inode>, kiocb: &mut Kiocb<'_>, sink: &mut dyn IoS
         pos,
         // The device reads whole blocks; what lies behind the end of the file is not the caller's.
         len: (sent.min(size - pos)) as usize,
+        written_end: 0,
         stopped,
         kind: IoKind::DirectRead(frames),
         convert: false,
@@ -125,6 +126,7 @@ fn overwrite(
     let owed = Owed {
         pos,
         len: sent as usize,
+        written_end: pos + sent,
         stopped,
         kind: IoKind::DirectWrite(frames),
         convert: unwritten,
@@ -157,6 +159,7 @@ fn extend(
     let owed = Owed {
         pos,
         len: transfer.sent as usize,
+        written_end: pos + transfer.sent,
         stopped,
         kind: IoKind::DirectWrite(frames),
         convert: false,

@@ -59,12 +59,16 @@ pub fn writethrough_write(
     let stopped = submission.run(pos, len, &|| kiocb.caller.fatal_signal_pending()).err();
     let Submission { ctx, folios, copied, unwritten, metadata_pending, .. } = submission;
     drop(plug);
+    // The last block goes to the device whole, and what others have dirtied in it is clean from then on (SUB-2, WT-7): d_size has to
+    // cover that too, because nobody else will raise it. The inode lock keeps i_size.
+    let written_end = (pos + copied as u64).next_multiple_of(u64::from(iomap.block_size())).min(inode.size());
     let owed = Owed {
         pos,
         len: copied,
+        written_end,
         stopped,
         kind: IoKind::Writethrough(folios),
-        convert: unwritten || pos + copied as u64 > iomap.disk_size(),
+        convert: unwritten || written_end > iomap.disk_size(),
         sync: sync_kind(kiocb.flags),
         metadata_pending,
         drain,
