@@ -60,7 +60,7 @@ pub fn run(plan: &Plan, progress: &(dyn Fn() + Sync)) -> Result<Outcome> {
     let rows = cases.workloads.iter().map(|w| Row { workload: w.name, runs: 0, counts: Counts::default() });
     let outcome = Mutex::new(Outcome { rows: rows.collect(), told: Vec::new() });
     let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let workers = std::thread::available_parallelism().map_or(2, |n| n.get());
+    let workers = std::thread::available_parallelism().map_or(2, |n| n.get() + 1);
     let watch = Watch::default();
     std::thread::scope(|scope| {
         let work = || -> Result<()> {

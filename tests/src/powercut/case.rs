@@ -144,9 +144,11 @@ impl Played {
             for at in [places.get(i), others.get(i)].into_iter().flatten() {
                 if queues.len() < 2 * budget {
                     let mut choices = states.cut(*at).choices(rng, torn, 6);
-                    let plain = choices.len().min(2);
-                    rng.shuffle(&mut choices[plain..]);
-                    choices.reverse();
+                    // All or nothing often comes first; else each place would show no more than that.
+                    let plain = rng.below(4).min(choices.len() - 1);
+                    let first = choices.swap_remove(if plain > 1 { rng.below(choices.len()) } else { plain });
+                    rng.shuffle(&mut choices);
+                    choices.push(first);
                     queues.push((*at, choices));
                 }
             }

@@ -35,7 +35,7 @@ const ALL: &[Shape] = &[Shape::USUAL, Shape::SMALL_BLOCKS, Shape::USUAL, Shape::
 const JOURNALLED: &[Shape] = &[Shape::USUAL, Shape::SMALL_BLOCKS];
 
 /// All of them.
-pub static WORKLOADS: [Workload; 11] = [
+pub static WORKLOADS: [Workload; 12] = [
     Workload { name: "ways", shapes: ALL, share: 4, play: writes::ways },
     Workload { name: "append", shapes: ALL, share: 4, play: writes::append },
     Workload { name: "overlap", shapes: ALL, share: 4, play: writes::overlap },
@@ -45,6 +45,7 @@ pub static WORKLOADS: [Workload; 11] = [
     Workload { name: "names", shapes: JOURNALLED, share: 4, play: tree::names },
     Workload { name: "directories", shapes: JOURNALLED, share: 4, play: tree::directories },
     Workload { name: "full", shapes: &[Shape::TIGHT], share: 4, play: space::full },
+    Workload { name: "reuse", shapes: &[Shape::TIGHT], share: 4, play: space::reuse },
     Workload { name: "mix", shapes: ALL, share: 4, play: tree::mix },
     Workload { name: "pairs", shapes: JOURNALLED, share: 1, play: pairs::pair },
 ];

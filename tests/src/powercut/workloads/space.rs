@@ -37,3 +37,41 @@ pub fn full(stage: &Stage, rng: &mut Rng) {
     }
     stage.end();
 }
+
+/// Blocks of directories and of extent trees become file data, and the other way round, while the log still has copies of them.
+pub fn reuse(stage: &Stage, rng: &mut Rng) {
+    let block = u64::from(stage.shape.block_size);
+    stage.create("/ballast", 0);
+    let ballast = stage.player.free_blocks().saturating_sub(40);
+    stage.write(0, 0, ballast * block, How::Buffered);
+    stage.ready();
+    let mut file = 1;
+    for round in 0..6 {
+        let dir = format!("/d{round}");
+        let _ = stage.play(Op::Mkdir { path: dir.clone() });
+        let names: Vec<String> = (0..12).map(|n| format!("{dir}/{n}{}", "x".repeat(200))).collect();
+        for path in &names {
+            stage.create(path, file);
+            let _ = stage.play(Op::Close { file });
+            file += 1;
+        }
+        let _ = stage.play(Op::Commit);
+        names.into_iter().for_each(|path| _ = stage.play(Op::Unlink { path }));
+        let _ = stage.play(Op::Rmdir { path: dir });
+        let _ = stage.play(Op::Commit);
+        let path = format!("/f{round}");
+        stage.create(&path, file);
+        // All that is free, so that the blocks of the directory are among it.
+        stage.write(file, 0, 36 * block, *rng.pick(&[How::ThroughDsync, How::AioDsync, How::Dsync]));
+        let _ = stage.play(Op::Settle);
+        if rng.chance(50) {
+            // In place, without a commit: recovery must leave it alone.
+            stage.write(file, 0, 30 * block, How::ThroughDsync);
+        }
+        let _ = stage.play(Op::Unlink { path });
+        let _ = stage.play(Op::Close { file });
+        let _ = stage.play(Op::Commit);
+        file += 1;
+    }
+    stage.end();
+}
