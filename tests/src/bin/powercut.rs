@@ -5,6 +5,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::process::ExitCode;
 use std::time::Instant;
 use tests::powercut::campaign::{self, Plan};
+use tests::powercut::case::Case;
+use tests::powercut::keep;
+use tests::powercut::workloads::WORKLOADS;
 use xtask::table::{Figures, grouped};
 
 #[derive(Parser)]
@@ -43,6 +46,8 @@ fn main() -> Result<ExitCode> {
     outcome.told.iter().for_each(|words| println!("{words}"));
     println!("{table}");
     println!("seed {}, {:.0} s", plan.seed, start.elapsed().as_secs_f64());
+    let case = Case::new(&WORKLOADS[0], plan.seed, 0);
+    println!("one cut as a picture: {}", keep::picture(case)?.display());
     let violations = outcome.sum(|c| c.violations);
     println!("{} states, {violations} violations", outcome.sum(|c| c.states));
     Ok(if violations == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -129,28 +129,28 @@ impl Played {
         Ok((counts, violations))
     }
 
-    /// The states to look at: round after round over all places, flush boundaries first.
+    /// The states to look at: round after round over all places. Of four, one is right after a flush, and at two several writes may be
+    /// lost, of which one may vouch for another.
     fn plan(&self, states: &States<'_>, budget: usize, rng: &mut Rng) -> Vec<(usize, Choice)> {
         let mut places = states.places();
         rng.shuffle(&mut places);
-        places.sort_by_key(|&at| !states.is_flush_boundary(at));
-        let boundaries = places.iter().filter(|&&at| states.is_flush_boundary(at)).count();
-        // Half of the cuts at flush boundaries, if there are that many.
-        let others = places.split_off(boundaries);
-        let torn = self.case.shape.journal;
+        let (flushed, others): (Vec<_>, Vec<_>) = places.into_iter().partition(|&at| states.is_flush_boundary(at));
+        let (several, few): (Vec<_>, Vec<_>) = others.into_iter().partition(|&at| states.cut(at).volatile.len() > 1);
+        let (mut flushed, mut several, mut few) = (flushed.into_iter(), several.into_iter(), few.into_iter());
         let mut queues: Vec<(usize, Vec<Choice>)> = Vec::new();
-        let longest = places.len().max(others.len());
-        for i in 0..longest {
-            for at in [places.get(i), others.get(i)].into_iter().flatten() {
-                if queues.len() < 2 * budget {
-                    let mut choices = states.cut(*at).choices(rng, torn, 6);
-                    // All or nothing often comes first; else each place would show no more than that.
-                    let plain = rng.below(4).min(choices.len() - 1);
-                    let first = choices.swap_remove(if plain > 1 { rng.below(choices.len()) } else { plain });
-                    rng.shuffle(&mut choices);
-                    choices.push(first);
-                    queues.push((*at, choices));
-                }
+        while queues.len() < 2 * budget {
+            let four = [several.next(), flushed.next(), several.next(), few.next()];
+            if four.iter().all(Option::is_none) {
+                break;
+            }
+            for at in four.into_iter().flatten() {
+                let mut choices = states.cut(at).choices(rng, self.case.shape.journal, 6);
+                // All or nothing often comes first; else each place would show no more than that.
+                let plain = rng.below(4).min(choices.len() - 1);
+                let first = choices.swap_remove(if plain > 1 { rng.below(choices.len()) } else { plain });
+                rng.shuffle(&mut choices);
+                choices.push(first);
+                queues.push((at, choices));
             }
         }
         let mut plan = Vec::new();

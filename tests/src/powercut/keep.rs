@@ -1,7 +1,8 @@
 //! A failure for later: the state as an image, and in words what was done, what was promised and what was found.
 use super::case::{Case, Played, Violation};
 use super::record::{Event, Mark, Request};
-use super::states::States;
+use super::states::{Choice, States};
+use super::timeline;
 use anyhow::{Context, Result};
 use base::block::BioOp;
 use std::fmt::Write;
@@ -25,7 +26,21 @@ pub fn keep(played: &Played, violation: &Violation) -> Result<String> {
     std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     std::fs::write(folder.join("state.img"), violation.state.to_vec())?;
     std::fs::write(folder.join("told.txt"), tell(played, violation)?)?;
+    std::fs::write(folder.join("timeline.html"), timeline::page(played, violation.at, violation.choice))?;
     Ok(format!("{name}: {}\n  kept at {}; again: {}", violation.why, folder.display(), command(case)))
+}
+
+/// Writes one cut of a healthy run as a picture, `timeline.html`: in the middle of what the workload does, with some writes lost.
+pub fn picture(case: Case) -> Result<PathBuf> {
+    let played = case.play()?;
+    let states = States::new(&played.base, &played.record);
+    let places = states.places();
+    let cuts = places.iter().map(|&at| states.cut(at)).filter(|cut| cut.volatile.len() >= 4);
+    let at = cuts.map(|cut| cut.at).nth(places.len() / 8).or(places.last().copied()).context("the run has no events")?;
+    let path = folder().join("timeline.html");
+    std::fs::create_dir_all(folder())?;
+    std::fs::write(&path, timeline::page(&played, at, Choice::Set(0b0101_0110)))?;
+    Ok(path)
 }
 
 fn tell(played: &Played, violation: &Violation) -> Result<String> {

@@ -42,5 +42,5 @@ pub mod record;
 pub mod rng;
 pub mod states;
 pub mod store;
-// pub mod timeline;
+pub mod timeline;
 pub mod workloads;

@@ -141,7 +141,7 @@ impl<'a> States<'a> {
                     match rng.below(5) {
                         _ if torn => write_some(&mut store, request.at, &bytes, SECTOR, &mut rng),
                         0 | 1 => store.write(request.at, &bytes),
-                        2 => write_some(&mut store, request.at, &bytes, BLOCK, &mut rng),
+                        2 | 3 => write_some(&mut store, request.at, &bytes, BLOCK, &mut rng),
                         _ => {}
                     }
                     continue;
