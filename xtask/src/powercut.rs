@@ -42,9 +42,9 @@ pub fn check() -> Result<()> {
 /// The program, built with optimisations and with all assertions on. It hears nothing of the environment's options.
 fn program() -> Result<Command> {
     let mut cargo = build::cargo();
-    cargo.args(["build", "--package", "tests", "--bin", "powercut", "--profile", "powercut"]);
+    cargo.args(["build", "--package", "tests", "--bin", "powercut", "--profile", "cut"]);
     progress::build(&mut cargo, "what cuts the power")?;
-    let mut program = Command::new(build::target().join("powercut/powercut"));
+    let mut program = Command::new(build::target().join("cut/powercut"));
     ["STATES", "SEED", "ONLY", "RUN"].iter().for_each(|name| _ = program.env_remove(name));
     Ok(program)
 }

@@ -171,6 +171,25 @@ fn r51_fdatasync_between_writeback_and_outcome() {
     stage.end([file]);
 }
 
+/// DUR-5 without a journal: what an inode points to is durable before the inode is. A device may keep the later of two writes and lose
+/// the earlier one, so their order alone is worth nothing.
+#[test]
+fn dur5_a_flush_stands_between_blocks_of_extents_and_inodes() {
+    let stage = Stage::new(4096);
+    let file = stage.create("f");
+    // The fifth extent does not fit into the inode: the tree gets its first block.
+    for i in 0..5 {
+        assert_eq!(sync_wt(&file, 2 * i * BLOCK as u64, &[1; BLOCK]), Ok(BLOCK));
+    }
+    let before = stage.gate.log().len();
+    fsync(&file).expect("fsync");
+    let ops: Vec<BioOp> = stage.gate.log()[before..].iter().map(|r| r.op).collect();
+    let groups: Vec<&[BioOp]> = ops.split(|op| *op == BioOp::Flush).filter(|writes| !writes.is_empty()).collect();
+    assert_eq!(groups.len(), 2, "blocks, then inodes: {ops:?}");
+    assert_eq!(ops.last(), Some(&BioOp::Flush));
+    stage.end([file]);
+}
+
 /// Zero allocations and frees in interrupts (LOCK-10) are counted in the booted kernel; here the contexts are.
 #[test]
 fn every_context_that_starts_finishes() {

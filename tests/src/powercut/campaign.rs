@@ -88,7 +88,9 @@ pub fn run(plan: &Plan, progress: &(dyn Fn() + Sync)) -> Result<Outcome> {
             std::thread::sleep(Duration::from_millis(10));
             watch.check();
         }
-        threads.into_iter().try_for_each(|thread| thread.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a worker died"))))
+        threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a worker died"))))
     })?;
     Ok(outcome.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
@@ -179,7 +181,8 @@ mod tests {
         let plan = Plan { states: 1, seed: 1, only: None, run: None };
         let cases = Cases::new(&plan).unwrap();
         let all = WORKLOADS.len() - 1 + PAIRS_PER_ROUND;
-        let seen: BTreeSet<_> = (0..2 * all).map(|n| cases.get(n).map(|c| (c.workload.name, c.number)).unwrap()).collect();
+        let seen: BTreeSet<_> =
+            (0..2 * all).map(|n| cases.get(n).map(|c| (c.workload.name, c.number)).unwrap()).collect();
         assert_eq!(seen.len(), 2 * all);
         assert!(seen.contains(&("pairs", 2 * PAIRS_PER_ROUND as u64 - 1)) && seen.contains(&("mix", 1)));
     }

@@ -80,11 +80,11 @@ impl Case {
         let manner = Manner {
             order: Some(self.rng("order")),
             max_segments: *rng.pick(&[2, 8, 64]),
-            ..Manner::plain()
+            fail_write: self.workload.fails.then(|| 30 + rng.below(60)),
         };
         let disk = CutDisk::new(base.clone(), manner);
-        let player = Player::new(disk.clone())
-            .map_err(|error| anyhow!("{}: the mount fails: {error}", self.workload.name))?;
+        let player =
+            Player::new(disk.clone()).map_err(|error| anyhow!("{}: the mount fails: {error}", self.workload.name))?;
         let stage = Stage { player: player.clone(), disk: disk.clone(), shape: self.shape, number: self.number };
         (self.workload.play)(&stage, &mut rng);
         let record = disk.take_recording();
@@ -183,10 +183,13 @@ impl Played {
         let whole = !matches!(choice, Choice::Torn(_));
         if nth % 8 == 3 && whole {
             let verdict = checker.check_repaired(state, &seen, shape)?;
-            return Ok((1, match verdict {
-                Ok(()) => checker.check(state, &seen, shape)?,
-                Err(why) => Err(format!("recovered by e2fsck: {why}")),
-            }));
+            return Ok((
+                1,
+                match verdict {
+                    Ok(()) => checker.check(state, &seen, shape)?,
+                    Err(why) => Err(format!("recovered by e2fsck: {why}")),
+                },
+            ));
         }
         if nth % 10 == 5 {
             return checker.check_recovery(state, &seen, shape, rng);

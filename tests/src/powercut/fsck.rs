@@ -98,6 +98,7 @@ fn is_harmless(line: &str) -> bool {
 }
 
 fn problems(text: &str) -> String {
-    let lines: Vec<&str> = text.lines().filter(|line| !is_harmless(line) && !line.starts_with("Fix?")).take(4).collect();
+    let lines: Vec<&str> =
+        text.lines().filter(|line| !is_harmless(line) && !line.starts_with("Fix?")).take(4).collect();
     lines.join(" / ")
 }

@@ -36,7 +36,8 @@ pub fn picture(case: Case) -> Result<PathBuf> {
     let states = States::new(&played.base, &played.record);
     let places = states.places();
     let cuts = places.iter().map(|&at| states.cut(at)).filter(|cut| cut.volatile.len() >= 4);
-    let at = cuts.map(|cut| cut.at).nth(places.len() / 8).or(places.last().copied()).context("the run has no events")?;
+    let at =
+        cuts.map(|cut| cut.at).nth(places.len() / 8).or(places.last().copied()).context("the run has no events")?;
     let path = folder().join("timeline.html");
     std::fs::create_dir_all(folder())?;
     std::fs::write(&path, timeline::page(&played, at, Choice::Set(0b0101_0110)))?;
@@ -65,7 +66,9 @@ fn tell(played: &Played, violation: &Violation) -> Result<String> {
                 let lost = volatile(n).map_or(String::new(), |i| format!(", may be lost ({i})"));
                 writeln!(text, "{at:6}   {}{lost}", words(&played.record.requests[n], n))?;
             }
-            Event::Completed(n, ok) => writeln!(text, "{at:6}   request {n} completed{}", if ok { "" } else { " with an error" })?,
+            Event::Completed(n, ok) => {
+                writeln!(text, "{at:6}   request {n} completed{}", if ok { "" } else { " with an error" })?
+            }
         }
     }
     Ok(text)

@@ -61,23 +61,53 @@ impl How {
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[allow(missing_docs)]
 pub enum Op {
-    Create { path: String, file: FileId },
-    Mkdir { path: String },
-    Unlink { path: String },
-    Rmdir { path: String },
-    Rename { from: String, to: String },
-    Link { file: FileId, to: String },
-    Write { file: FileId, pos: u64, len: u64, how: How },
-    Truncate { file: FileId, size: u64 },
+    Create {
+        path: String,
+        file: FileId,
+    },
+    Mkdir {
+        path: String,
+    },
+    Unlink {
+        path: String,
+    },
+    Rmdir {
+        path: String,
+    },
+    Rename {
+        from: String,
+        to: String,
+    },
+    Link {
+        file: FileId,
+        to: String,
+    },
+    Write {
+        file: FileId,
+        pos: u64,
+        len: u64,
+        how: How,
+    },
+    Truncate {
+        file: FileId,
+        size: u64,
+    },
     /// fsync, or fdatasync.
-    Fsync { file: FileId, data_only: bool },
+    Fsync {
+        file: FileId,
+        data_only: bool,
+    },
     /// fsync of a directory.
-    SyncDir { path: String },
+    SyncDir {
+        path: String,
+    },
     /// sync, or the end of an unmount.
     Sync,
     Unmount,
     /// Lets go of the open file: unlinked ones lose their blocks.
-    Close { file: FileId },
+    Close {
+        file: FileId,
+    },
     /// The flusher writes back what is dirty.
     Flush,
     /// The committer commits what was changed.

@@ -212,8 +212,7 @@ mod tests {
     #[test]
     fn a_flush_keeps_what_had_completed_before_it_was_submitted_and_nothing_else() {
         use Event::{Completed, Started, Submitted};
-        let requests =
-            vec![request(BioOp::Write, 0, 1), request(BioOp::Write, BLOCK, 2), request(BioOp::Flush, 0, 0)];
+        let requests = vec![request(BioOp::Write, 0, 1), request(BioOp::Write, BLOCK, 2), request(BioOp::Flush, 0, 0)];
         let events = vec![
             Event::Ready,
             Submitted(0),

@@ -21,8 +21,17 @@ pub fn page(played: &Played, at: usize, choice: Choice) -> String {
     let mut html = String::from(HEAD);
     let case = &played.case;
     let told = |html: &mut String| -> std::fmt::Result {
-        writeln!(html, "<h1>A power cut: workload {}, seed {}, run {}</h1>", case.workload.name, case.seed, case.number)?;
-        writeln!(html, "<p>{} of {} writes that may be lost are there ({choice:?}).</p>", picture.kept(), picture.cut.volatile.len())?;
+        writeln!(
+            html,
+            "<h1>A power cut: workload {}, seed {}, run {}</h1>",
+            case.workload.name, case.seed, case.number
+        )?;
+        writeln!(
+            html,
+            "<p>{} of {} writes that may be lost are there ({choice:?}).</p>",
+            picture.kept(),
+            picture.cut.volatile.len()
+        )?;
         html.push_str(LEGEND);
         picture.rows(html)?;
         html.push_str("</body></html>\n");
@@ -59,7 +68,11 @@ impl Picture<'_> {
 
     fn kept(&self) -> String {
         let fates: Vec<Option<bool>> = (0..self.cut.volatile.len()).map(|i| self.survives(i)).collect();
-        if fates.contains(&None) { "some".into() } else { fates.iter().filter(|f| **f == Some(true)).count().to_string() }
+        if fates.contains(&None) {
+            "some".into()
+        } else {
+            fates.iter().filter(|f| **f == Some(true)).count().to_string()
+        }
     }
 
     fn rows(&self, html: &mut String) -> std::fmt::Result {

@@ -27,6 +27,8 @@ pub struct Workload {
     pub shapes: &'static [Shape],
     /// States of one run, as a share of the usual number.
     pub share: usize,
+    /// Whether one of the writes to the disk fails.
+    pub fails: bool,
     /// Plays it.
     pub play: fn(&Stage, &mut Rng),
 }
@@ -34,20 +36,26 @@ pub struct Workload {
 const ALL: &[Shape] = &[Shape::USUAL, Shape::SMALL_BLOCKS, Shape::USUAL, Shape::PLAIN];
 const JOURNALLED: &[Shape] = &[Shape::USUAL, Shape::SMALL_BLOCKS];
 
+/// A workload without errors.
+const fn workload(name: &'static str, shapes: &'static [Shape], share: usize, play: fn(&Stage, &mut Rng)) -> Workload {
+    Workload { name, shapes, share, fails: false, play }
+}
+
 /// All of them.
-pub static WORKLOADS: [Workload; 12] = [
-    Workload { name: "ways", shapes: ALL, share: 4, play: writes::ways },
-    Workload { name: "append", shapes: ALL, share: 4, play: writes::append },
-    Workload { name: "overlap", shapes: ALL, share: 4, play: writes::overlap },
-    Workload { name: "truncate", shapes: ALL, share: 4, play: writes::truncate },
-    Workload { name: "fragments", shapes: &[Shape::SMALL_BLOCKS, Shape::USUAL], share: 4, play: writes::fragments },
-    Workload { name: "rename", shapes: ALL, share: 4, play: tree::rename },
-    Workload { name: "names", shapes: JOURNALLED, share: 4, play: tree::names },
-    Workload { name: "directories", shapes: JOURNALLED, share: 4, play: tree::directories },
-    Workload { name: "full", shapes: &[Shape::TIGHT], share: 4, play: space::full },
-    Workload { name: "reuse", shapes: &[Shape::TIGHT], share: 4, play: space::reuse },
-    Workload { name: "mix", shapes: ALL, share: 4, play: tree::mix },
-    Workload { name: "pairs", shapes: JOURNALLED, share: 1, play: pairs::pair },
+pub static WORKLOADS: [Workload; 13] = [
+    workload("ways", ALL, 4, writes::ways),
+    workload("append", ALL, 4, writes::append),
+    workload("overlap", ALL, 4, writes::overlap),
+    workload("truncate", ALL, 4, writes::truncate),
+    workload("fragments", &[Shape::SMALL_BLOCKS, Shape::USUAL], 4, writes::fragments),
+    workload("rename", ALL, 4, tree::rename),
+    workload("names", JOURNALLED, 4, tree::names),
+    workload("directories", JOURNALLED, 4, tree::directories),
+    workload("full", &[Shape::TIGHT], 4, space::full),
+    workload("reuse", &[Shape::TIGHT], 4, space::reuse),
+    workload("mix", ALL, 4, tree::mix),
+    Workload { fails: true, ..workload("errors", JOURNALLED, 4, tree::mix) },
+    workload("pairs", JOURNALLED, 1, pairs::pair),
 ];
 
 /// Where a workload is played.

@@ -96,7 +96,9 @@ impl Tree {
                 let at = rng.below(self.dirs.len());
                 let from = self.dirs[at].clone();
                 let to = self.path(rng, "m");
-                if !to.starts_with(&format!("{from}/")) && stage.play(Op::Rename { from: from.clone(), to: to.clone() }).is_ok() {
+                if !to.starts_with(&format!("{from}/"))
+                    && stage.play(Op::Rename { from: from.clone(), to: to.clone() }).is_ok()
+                {
                     let below = format!("{from}/");
                     let moved = |path: &mut String| {
                         if *path == from || path.starts_with(&below) {

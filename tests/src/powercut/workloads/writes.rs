@@ -7,7 +7,11 @@ use crate::powercut::rng::Rng;
 fn range(rng: &mut Rng, longest_blocks: usize, room_blocks: usize, block: u64) -> (u64, u64) {
     let pos = rng.below(room_blocks) as u64 * block;
     let len = (1 + rng.below(longest_blocks)) as u64 * block;
-    if rng.chance(60) { (pos, len) } else { (pos + rng.below(block as usize) as u64, 1 + rng.below(len as usize) as u64) }
+    if rng.chance(60) {
+        (pos, len)
+    } else {
+        (pos + rng.below(block as usize) as u64, 1 + rng.below(len as usize) as u64)
+    }
 }
 
 /// Every way to write, with fsync and fdatasync between, over holes, unwritten blocks and written ones.
