@@ -91,7 +91,7 @@ impl Owed {
         trace::record(Kind::WtFinish, ino, self.pos);
         let mut result = self.outcome(error);
         let ticket = iomap_of(&self.inode).shared_flush().ticket();
-        if !matches!(self.kind, IoKind::DirectRead(_)) && base::guard!("R51", true) {
+        if base::guard!("R51", !matches!(self.kind, IoKind::DirectRead(_))) {
             // Before F2: an fsync that has waited for writeback must learn that a flush is owed (DUR-11, R51).
             self.inode.written.note(ticket);
         }
