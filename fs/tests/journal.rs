@@ -308,3 +308,31 @@ fn cra3_freed_blocks_wait_for_the_commit_that_frees_them() {
     mounted.unmount();
     image.check();
 }
+
+#[test]
+fn size2_a_write_through_takes_the_dirty_tail_of_its_last_block_along() {
+    // The write-through sends the block that also holds the last bytes of the buffered write: they are clean after it, and fsync finds
+    // nothing dirty that would raise the size on the disk. With blocks that were unwritten before, and with mapped ones.
+    let image = Image::make("32M", BLOCK as u32, &[]);
+    let mounted = Mounted::new(&image);
+    for mapped in [false, true] {
+        let name = if mapped { "mapped" } else { "unwritten" };
+        if mapped {
+            fsync(&mounted.write(name, 0, &[b'o'; 6000]));
+        }
+        let file = mounted.write(name, 0, &[b'b'; 7000]);
+        let through = vfs::write_at(&file, 0, 0x200, &mut SliceSource::new(&[b't'; 4500]), &KernelCaller);
+        assert_eq!(through, Ok(4500));
+        fsync(&file);
+    }
+    let after = cut(&image);
+    mounted.unmount();
+    let mounted = Mounted::new(&after);
+    for name in ["unwritten", "mapped"] {
+        let found = mounted.read(name, 1 << 20);
+        assert_eq!(found.len(), 7000, "{name}");
+        assert!(found == [&[b't'; 4500][..], &[b'b'; 2500]].concat(), "{name}");
+    }
+    mounted.unmount();
+    after.check();
+}

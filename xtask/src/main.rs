@@ -2,7 +2,7 @@
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 use xtask::build::{self, Flavour};
-use xtask::{count, demo, museum, numbers, run, syscalls, test};
+use xtask::{count, demo, museum, numbers, powercut, run, syscalls, test};
 
 #[derive(Parser)]
 #[command(about = "Builds, boots and tests Sluice", version)]
@@ -27,6 +27,8 @@ enum Command {
     Museum(museum::Options),
     /// Boot time, smallest memory, sizes
     Numbers(numbers::Options),
+    /// The power cut in the middle of everything: nothing that was acknowledged is lost
+    Powercut(powercut::Options),
     /// Write docs/SYSCALLS.md from the kernel's table
     Syscalls,
 }
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         Command::Demo => demo::run(),
         Command::Museum(options) => museum::run(&options),
         Command::Numbers(options) => numbers::run(&options),
+        Command::Powercut(options) => powercut::run(&options),
         Command::Syscalls => syscalls::write().map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {
