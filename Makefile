@@ -25,7 +25,7 @@ numbers: setup ## boot time, smallest memory, sizes
 	@$(XTASK) numbers
 museum: setup ## each guard switched off in turn; the named test must then fail
 	@$(XTASK) museum
-powercut: setup ## the power cut in the middle of everything, 10,000 states; STATES=, SEED=, ONLY=workload, RUN=n
+powercut: setup ## the power cut in the middle of everything, 10,000 states, and 500 in QEMU; STATES=, BOOTED=, SEED=, ONLY=workload, RUN=n
 	@$(XTASK) powercut
 powercut-long: setup ## the same with 100,000 states
 	@$(XTASK) powercut --states 100000

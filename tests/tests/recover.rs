@@ -22,3 +22,12 @@ fn a_program_mounts_a_second_disk_again_and_again() -> Result<()> {
     image::check(&root.path)?;
     image::check(&second.path)
 }
+
+/// States of cut disks, recovered by the booted kernel: a few here, `make powercut` does hundreds.
+#[test]
+fn the_booted_kernel_recovers_what_a_cut_has_left() -> Result<()> {
+    let outcome = tests::powercut::booted::run(30, 1, &|| ())?;
+    assert_eq!(outcome.violations, [] as [String; 0]);
+    assert!(outcome.states >= 30);
+    Ok(())
+}

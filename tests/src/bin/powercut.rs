@@ -4,6 +4,7 @@ use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::process::ExitCode;
 use std::time::Instant;
+use tests::powercut::booted;
 use tests::powercut::campaign::{self, Plan};
 use tests::powercut::case::Case;
 use tests::powercut::keep;
@@ -16,6 +17,9 @@ struct Options {
     /// States to look at
     #[arg(long, env = "STATES", default_value_t = 10_000)]
     states: usize,
+    /// States to look at in the booted kernel as well
+    #[arg(long, env = "BOOTED", default_value_t = 0)]
+    booted: usize,
     /// The seed of all choices
     #[arg(long, env = "SEED", default_value_t = 1)]
     seed: u64,
@@ -25,6 +29,15 @@ struct Options {
     /// Only this run of it
     #[arg(long, env = "RUN", requires = "only")]
     run: Option<u64>,
+}
+
+/// One machine that recovers one state after the other.
+fn boot(count: usize, seed: u64) -> Result<booted::Outcome> {
+    let bar = ProgressBar::new(count as u64);
+    bar.set_style(ProgressStyle::with_template("{bar:40} {pos}/{len} states in QEMU, {per_sec}, {eta} left")?);
+    let outcome = booted::run(count, seed, &|| bar.inc(1));
+    bar.finish_and_clear();
+    outcome
 }
 
 fn main() -> Result<ExitCode> {
@@ -48,7 +61,14 @@ fn main() -> Result<ExitCode> {
     println!("seed {}, {:.0} s", plan.seed, start.elapsed().as_secs_f64());
     let case = Case::new(&WORKLOADS[0], plan.seed, 0);
     println!("one cut as a picture: {}", keep::picture(case)?.display());
-    let violations = outcome.sum(|c| c.violations);
-    println!("{} states, {violations} violations", outcome.sum(|c| c.states));
+    let (mut states, mut violations) = (outcome.sum(|c| c.states), outcome.sum(|c| c.violations));
+    if options.booted > 0 {
+        let more = boot(options.booted, plan.seed)?;
+        more.violations.iter().for_each(|words| println!("{words}"));
+        println!("recovered by the kernel in QEMU: {} states, {} violations", more.states, more.violations.len());
+        states += more.states;
+        violations += more.violations.len();
+    }
+    println!("{states} states, {violations} violations");
     Ok(if violations == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

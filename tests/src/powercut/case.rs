@@ -69,7 +69,7 @@ impl Case {
         Case { workload, shape: shapes[number as usize % shapes.len()], seed, number }
     }
 
-    fn rng(self, purpose: &str) -> Rng {
+    pub(super) fn rng(self, purpose: &str) -> Rng {
         Rng::new(self.seed, &format!("{} {} {purpose}", self.workload.name, self.number))
     }
 
@@ -131,7 +131,7 @@ impl Played {
 
     /// The states to look at: round after round over all places. Of four, one is right after a flush, and at two several writes may be
     /// lost, of which one may vouch for another.
-    fn plan(&self, states: &States<'_>, budget: usize, rng: &mut Rng) -> Vec<(usize, Choice)> {
+    pub(super) fn plan(&self, states: &States<'_>, budget: usize, rng: &mut Rng) -> Vec<(usize, Choice)> {
         let mut places = states.places();
         rng.shuffle(&mut places);
         let (flushed, others): (Vec<_>, Vec<_>) = places.into_iter().partition(|&at| states.is_flush_boundary(at));

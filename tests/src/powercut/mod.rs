@@ -19,6 +19,7 @@
 //! | `states` | what a cut may leave |
 //! | `oracle` | what may be found then |
 //! | `found`, `check` | finding it, and the verdict |
+//! | `server`, `booted` | the same states, recovered by the kernel in QEMU |
 //! | `case`, `campaign` | one run and its states; many, on all CPUs |
 //! | `keep`, `timeline` | a failure for later; one cut as a picture |
 //! | `rng` | numbers from a seed |
@@ -27,6 +28,7 @@
 //!
 //! The order of threads is the host's: a seed gives the same steps and the same choices, but requests may come in another order. So a
 //! state that fails is kept as an image. Metadata is not torn within blocks where there is no journal.
+pub mod booted;
 pub mod campaign;
 pub mod case;
 pub mod check;
@@ -40,6 +42,7 @@ pub mod oracle;
 pub mod player;
 pub mod record;
 pub mod rng;
+pub mod server;
 pub mod states;
 pub mod store;
 pub mod timeline;
