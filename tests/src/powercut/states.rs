@@ -94,7 +94,8 @@ impl<'a> States<'a> {
         let mut volatile: Vec<usize> = requests
             .filter(|&(number, request)| request.writes() && self.started[number].is_some_and(|start| start < at))
             .map(|(number, _)| number)
-            .filter(|&number| !matches!(self.completed[number], Some((end, true)) if end < stable_until))
+            // A write that failed is over with the next flush, too: it must not come back over a later one.
+            .filter(|&number| !matches!(self.completed[number], Some((end, _)) if end < stable_until))
             .collect();
         volatile.sort_by_key(|&number| self.rank(number, at));
         Cut { at, volatile, stable_until }
@@ -236,5 +237,19 @@ mod tests {
         assert_eq!((stable.to_vec()[0], stable.to_vec()[BLOCK]), (1, 0));
         assert_eq!(states.apply(&cut, &stable, Choice::Everything).to_vec()[BLOCK], 2);
         assert_eq!(states.cut(2).volatile, [0; 0], "nobody told the device yet");
+    }
+
+    #[test]
+    fn a_write_that_failed_does_not_come_back_after_a_flush() {
+        use Event::{Completed, Started, Submitted};
+        let requests = vec![request(BioOp::Write, 0, 1), request(BioOp::Flush, 0, 0)];
+        let mut events = vec![Event::Ready, Submitted(0), Started(0), Completed(0, false)];
+        let before = events.len();
+        events.extend([Submitted(1), Started(1), Completed(1, true)]);
+        let record = Recording { requests, events };
+        let base = Store::new(Arc::new(vec![0; BLOCK]));
+        let states = States::new(&base, &record);
+        assert_eq!(states.cut(before).volatile, [0], "it may have been written in part");
+        assert_eq!(states.cut(before + 3).volatile, [0; 0]);
     }
 }

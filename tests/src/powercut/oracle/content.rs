@@ -40,6 +40,11 @@ impl<'a> Content<'a> {
         Content { seen, changes: seen.begun().filter_map(change).collect(), block_size }
     }
 
+    /// Writes and truncates that had begun.
+    pub fn changes(&self) -> usize {
+        self.changes.len()
+    }
+
     /// Whether anything of the file is durable.
     pub fn has_durable(&self) -> bool {
         self.changes.iter().any(|change| change.durable)

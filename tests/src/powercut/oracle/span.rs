@@ -80,6 +80,15 @@ impl<'a> Seen<'a> {
         matches!(self.returned(step), Some(Ok(_)))
     }
 
+    /// Whether a step that commits had begun and not returned.
+    pub fn commit_in_flight(&self) -> bool {
+        self.begun().filter(|&step| self.returned(step).is_none()).any(|step| match self.op(step) {
+            Op::Fsync { .. } | Op::SyncDir { .. } | Op::Sync | Op::Unmount | Op::Commit => true,
+            Op::Write { how, .. } => how.durable(),
+            _ => false,
+        })
+    }
+
     /// Whether `a` was in the cache, and ordered, before `b` began (ORD-2, SYN-1).
     pub fn before(&self, a: usize, b: usize) -> bool {
         let span = &self.history.spans[a];
