@@ -125,6 +125,7 @@ impl Owed {
         if base::guard!("R51", !matches!(self.kind, IoKind::DirectRead(_))) {
             // Before F2: an fsync that has waited for writeback must learn that a flush is owed (DUR-11, R51).
             self.inode.written.note(ticket);
+            iomap_of(&self.inode).shared_flush().wrote(result.unwrap_or(0) as u64);
         }
         base::mistake!("R12", result = self.end_writeback(result));
         base::anchor!("F1", ino);
