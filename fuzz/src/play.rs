@@ -6,6 +6,7 @@ use fs::ext4::{self, MountOptions};
 use fs::io::{SliceSink, SliceSource};
 use fs::vfs::{self, FallocMode, File, Inode, OpenFlags, Site, SuperBlock, Vfs, Whence};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// More entries than any of the images holds.
 const MOST_ENTRIES: usize = 20_000;
@@ -25,10 +26,20 @@ impl Play {
         let vfs = Vfs::new(root.clone(), b"/dev/overlay", None)?;
         Ok(Play { sb, vfs, root })
     }
-    /// Unmounts it.
+    /// Unmounts it. Nothing may keep it in memory after that.
     pub fn unmount(self) -> Result<()> {
-        drop(self.root);
-        self.vfs.unmount_all()
+        let Play { sb, vfs, root } = self;
+        drop(root);
+        let result = vfs.unmount_all();
+        let left = Arc::downgrade(&sb);
+        drop((vfs, sb));
+        // A worker may hold it for a moment after its last work.
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while left.strong_count() > 0 {
+            assert!(Instant::now() < deadline, "a super block that nobody lets go of");
+            std::thread::yield_now();
+        }
+        result
     }
 
     fn site(&self) -> Site<'_> {
