@@ -189,8 +189,10 @@ impl Shared {
         *work.link().state.lock() = State::Running;
         stats::count(Counter::WorkItems);
         work.clone().run();
-        if let Some(queue) = work.link().end_run() {
-            queue.push(work);
+        // Before the end is counted: who waits for it may rely on what the item held.
+        match work.link().end_run() {
+            Some(queue) => queue.push(work),
+            None => drop(work),
         }
         self.end_one();
     }

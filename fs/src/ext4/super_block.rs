@@ -359,6 +359,11 @@ impl SuperOps for Ext4Super {
         data.and(metadata).and(self.fs.flush_device(written))
     }
 
+    fn settle(&self) {
+        self.fs.queues.completion.wait_idle();
+        self.fs.queues.sync.wait_idle();
+    }
+
     fn unmount(&self) -> Result<()> {
         self.stop_committer();
         if self.fs.has_errors() {

@@ -122,8 +122,8 @@ impl Vfs {
         result
     }
 
-    /// The orderly end of a super block: files gone, inodes written and let go, then the file system's own end. An error that leaves it
-    /// mounted leaves it as it was; one of a file system that takes no more changes says what was lost with it.
+    /// The orderly end of a super block: files gone, inodes written and let go, then the file system's own end. An error that may pass
+    /// leaves it mounted as it was; data or changes that are lost for good are told, and end it all the same.
     fn tear_down(&self, mount: &Mount) -> Result<()> {
         let sb = &mount.root.sb;
         sb.release.settle();
@@ -137,15 +137,19 @@ impl Vfs {
         }
         // After an error that has ended all changes no later try does better: the end comes all the same, and tells of it (SHD-1).
         let unless_given_up = |result: Result<()>| if sb.is_read_only() { Ok(result) } else { result.map(Ok) };
+        // Nobody is left to hear of earlier ones from fsync; of data that is lost from here on this call tells.
+        let before = sb.wb_err.sample();
+        let _ = sb.wb_err.report(&before);
         let synced = unless_given_up(sb.ops().sync())?;
         sb.drop_names(&mount.root);
+        sb.ops().settle();
         sb.release.settle();
         if busy(sb) {
             return Err(Errno::EBUSY);
         }
         let ended = unless_given_up(sb.ops().unmount())?;
         sb.shut_down();
-        synced.and(ended)
+        synced.and(ended).and(sb.wb_err.report(&before))
     }
 
     /// Makes the file system of `inode` read-only (RO-1) or writable again. Errors: `EBUSY` while somebody may write; those of
