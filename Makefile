@@ -10,7 +10,7 @@ XTASK := cargo run --quiet --package xtask --
 setup:
 	@sh xtask/setup.sh
 
-.PHONY: run test kernel demo count numbers museum clean help
+.PHONY: run test kernel demo count numbers museum fuzz clean help
 run: setup ## boot and run /bin/bench on a fresh disk; DISK=my.img INIT="/bin/prog arg" for your own; JSON=rows.json keeps the rows
 	@$(XTASK) run $(if $(SECONDS),--seconds $(SECONDS))
 test: setup ## all tests; closes with "N passed, N failed"
@@ -25,6 +25,8 @@ numbers: setup ## boot time, smallest memory, sizes
 	@$(XTASK) numbers
 museum: setup ## each guard switched off in turn; the named test must then fail
 	@$(XTASK) museum
+fuzz: setup ## search for images that break ext4: TARGET=mount, journal, directory or extents, else all; RUNS=1000000
+	@$(XTASK) fuzz
 clean: ## remove what was built
 	@cargo clean
 help: ## this list

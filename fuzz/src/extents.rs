@@ -1,6 +1,6 @@
 //! Extent trees of depth 0, 1 and 2.
 use super::disk::Overlay;
-use super::image::{Base, BLOCK, filled, fresh};
+use super::image::{BLOCK, Base, filled, fresh};
 use super::input::Input;
 use super::play::{self, Play};
 use fs::vfs::{File, OpenFlags, fput};

@@ -4,7 +4,7 @@ use crate::ledger::Ledger;
 use crate::stage::*;
 use crate::workload::run;
 use base::Errno;
-use base::block::{BlockDevice, BioOp, Durability, Filter, Gate, Limits, RamDisk, SubmittedBio};
+use base::block::{BioOp, BlockDevice, Durability, Filter, Gate, Limits, RamDisk, SubmittedBio};
 use fs::ext4::{self, Ext4Fs, MountOptions};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -47,7 +47,8 @@ fn a_disk_that_resets_is_used_again() {
         assert_eq!(fsync(file), Ok(()));
     }
     stage.gate.hold(Filter::any().op(BioOp::Write));
-    let events: Vec<_> = (0..6).map(|n| aio_wt(if n % 2 == 0 { &file } else { &other }, n * 4096, &[2; 4096])).collect();
+    let events: Vec<_> =
+        (0..6).map(|n| aio_wt(if n % 2 == 0 { &file } else { &other }, n * 4096, &[2; 4096])).collect();
     stage.gate.wait_held(6);
     stage.gate.clear_rules();
     for request in stage.gate.held() {
@@ -60,7 +61,10 @@ fn a_disk_that_resets_is_used_again() {
     }
     let mut ledger = Ledger::default();
     ledger.change("f", Some([vec![2; 4096], vec![0; 4096], vec![2; 4096], vec![0; 4096], vec![2; 4096]].concat()));
-    ledger.change("g", Some([vec![1; 4096], vec![2; 4096], vec![0; 4096], vec![2; 4096], vec![0; 4096], vec![2; 4096]].concat()));
+    ledger.change(
+        "g",
+        Some([vec![1; 4096], vec![2; 4096], vec![0; 4096], vec![2; 4096], vec![0; 4096], vec![2; 4096]].concat()),
+    );
     ledger.promise_all();
     let disk = stage.disk.clone();
     judge("a power cut after the reset", Kind::Journal, disk.durable_image(), false, &ledger);
@@ -111,7 +115,11 @@ fn a_disk_that_shrinks_gives_errors_only() {
             stage.gate.fail(Filter::any().sectors(left..u64::MAX), EIO);
             let outcome = run(stage, false);
             assert!(left > 64 || !outcome.heard.is_empty(), "{left} of {whole} sectors");
-            assert!(outcome.heard.iter().all(|(_, error)| matches!(*error, Errno::EIO | Errno::EROFS)), "{:?}", outcome.heard);
+            assert!(
+                outcome.heard.iter().all(|(_, error)| matches!(*error, Errno::EIO | Errno::EROFS)),
+                "{:?}",
+                outcome.heard
+            );
         }
     }
 }

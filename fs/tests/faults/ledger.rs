@@ -50,7 +50,12 @@ impl Ledger {
         for (name, history) in self.0.iter().filter(|(_, h)| !(only_promised && h.versions.contains(&None))) {
             let found = read(name);
             let wrong = history.wrong(&found);
-            assert!(wrong.is_none(), "{what}: {name}: {}, of {} versions", wrong.unwrap_or_default(), history.versions.len());
+            assert!(
+                wrong.is_none(),
+                "{what}: {name}: {}, of {} versions",
+                wrong.unwrap_or_default(),
+                history.versions.len()
+            );
         }
     }
 }

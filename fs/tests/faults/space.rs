@@ -21,7 +21,9 @@ const OPERATIONS: [(&str, fn(&Stage) -> Result<()>); 9] = [
     ("names", |stage| {
         let inode = stage.with_names(|vfs, site| vfs.lookup(site, b"filler", false))?;
         // Directory blocks, and the step from one block to an index.
-        (0..8).try_for_each(|n| stage.with_names(|vfs, site| vfs.link(&inode, site, format!("dir/{}", long_name(n)).as_bytes())))
+        (0..8).try_for_each(|n| {
+            stage.with_names(|vfs, site| vfs.link(&inode, site, format!("dir/{}", long_name(n)).as_bytes()))
+        })
     }),
     ("rename", |stage| {
         (0..4).try_for_each(|n| {
@@ -122,7 +124,8 @@ fn each_number_of_blocks(kind: Kind) {
             stage.sb.run_releases();
             stage.sb.ops().sync().unwrap_or_else(|error| panic!("{what}: {error}"));
             // A directory that has grown does not shrink.
-            let grown = stage.with_names(|vfs, site| vfs.lookup(site, b"dir", true)).expect("it is there").size() / 1024 - 1;
+            let grown =
+                stage.with_names(|vfs, site| vfs.lookup(site, b"dir", true)).expect("it is there").size() / 1024 - 1;
             assert_eq!(stage.free_blocks() + grown, left, "{what}: blocks");
             assert_eq!(stage.sb.ops().statfs().inodes_free, inodes, "{what}: inodes");
             // What came back can be had again, to the last block.

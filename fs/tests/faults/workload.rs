@@ -29,7 +29,9 @@ impl<'s> Workload<'s> {
     /// Makes a call for `file`.
     fn call<R>(&mut self, what: &'static str, file: &str, mut call: impl FnMut() -> Result<R>) -> Result<R> {
         let mut outcome = call();
-        if self.patient && let Some(error) = outcome.as_ref().err().copied() {
+        if self.patient
+            && let Some(error) = outcome.as_ref().err().copied()
+        {
             self.heard.push((what, error));
             outcome = call();
             assert!(outcome.is_ok(), "{what}: {error}, and then {:?}", outcome.err());
@@ -61,7 +63,14 @@ impl<'s> Workload<'s> {
     }
 
     /// Writes all of `bytes`, however short the counts are.
-    fn put(&mut self, what: &'static str, name: &str, pos: u64, bytes: &[u8], write: &dyn Fn(u64, &[u8]) -> Result<usize>) -> Result<()> {
+    fn put(
+        &mut self,
+        what: &'static str,
+        name: &str,
+        pos: u64,
+        bytes: &[u8],
+        write: &dyn Fn(u64, &[u8]) -> Result<usize>,
+    ) -> Result<()> {
         let mut content = self.ledger.now(name).unwrap_or_default();
         content.resize(content.len().max(pos as usize + bytes.len()), 0);
         content[pos as usize..][..bytes.len()].copy_from_slice(bytes);
@@ -84,7 +93,9 @@ impl<'s> Workload<'s> {
         let file = self.create("a")?;
         let other = self.stage.try_open("a", OpenFlags::empty());
         let result = self.buffered_to(&file);
-        if result == Err(Errno::EIO) && let Ok(other) = &other {
+        if result == Err(Errno::EIO)
+            && let Ok(other) = &other
+        {
             self.told_once("a", &file, other);
         }
         result
@@ -138,9 +149,8 @@ impl<'s> Workload<'s> {
         let (stage, content) = (self.stage, self.ledger.now("c"));
         self.ledger.change("a", content);
         self.ledger.change("c", None);
-        let result = self.call("rename", "c", || {
-            stage.with_names(|vfs, site| vfs.rename(site, b"c", site, b"a", false))
-        });
+        let result =
+            self.call("rename", "c", || stage.with_names(|vfs, site| vfs.rename(site, b"c", site, b"a", false)));
         if result.is_err() {
             self.ledger.taint("a");
         }
