@@ -257,6 +257,17 @@ mod tests {
     }
 
     #[test]
+    fn an_idle_queue_has_let_go_of_its_items() {
+        let (queue, runs) = (WorkQueue::new("work", 1).unwrap(), runs());
+        for round in 0..1000 {
+            let item = Item::new(round, &runs, true);
+            queue.queue(item.clone());
+            queue.wait_idle();
+            assert_eq!(Arc::strong_count(&item), 1);
+        }
+    }
+
+    #[test]
     fn items_run_in_order_and_i9_are_queued_once() {
         let (queue, runs) = (WorkQueue::new("work", 1).unwrap(), runs());
         let first = Item::new(1, &runs, false);

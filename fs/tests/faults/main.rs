@@ -8,6 +8,7 @@
 //! | `ledger` | what a file may hold after what was promised |
 //! | `workload` | the calls |
 //! | `requests` | `EIO` for each read, write and flush in turn |
+//! | `mount` | a recovery in which each request and each allocation fails |
 //! | `device` | disks that stop, reset, shrink, refuse writes |
 //! | `space` | a full disk, with each number of blocks left |
 //! | `memory` | each allocation fails in turn |
@@ -18,6 +19,7 @@ mod device;
 mod image;
 mod ledger;
 mod memory;
+mod mount;
 mod requests;
 mod space;
 #[path = "../races/stage.rs"]

@@ -1,5 +1,5 @@
 //! `EIO` for each read, each write and each flush of the workload in turn.
-use crate::image::{Kind, fresh};
+use crate::image::{Kind, fresh, judge};
 use crate::stage::*;
 use crate::workload::{Outcome, run};
 use base::Errno;
@@ -26,7 +26,7 @@ fn each(kind: Kind, op: BioOp, at_least: u64) {
         outcome.judge(&what, kind);
         if kind == Kind::Journal {
             let image = outcome.stage.disk.durable_image();
-            crate::image::judge(&format!("{what}, then a power cut"), kind, image, outcome.failed, &outcome.ledger);
+            judge(&format!("{what}, then a power cut"), kind, image, outcome.failed, &outcome.ledger);
         }
         n += 1;
     }

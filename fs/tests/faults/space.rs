@@ -13,8 +13,11 @@ fn long_name(n: usize) -> String {
     format!("{n:03}{}", "n".repeat(240))
 }
 
-/// What is done on the full disk, and undone. Each tells by its name.
-const OPERATIONS: [(&str, fn(&Stage) -> Result<()>); 9] = [
+/// A call, or a few, that need space.
+type Operation = fn(&Stage) -> Result<()>;
+
+/// What is done on the full disk, and undone.
+const OPERATIONS: [(&str, Operation); 9] = [
     ("create", |stage| stage.try_open("x", OpenFlags::CREAT | OpenFlags::EXCL).map(vfs::fput)),
     ("mkdir", |stage| stage.with_names(|vfs, site| vfs.mkdir(site, b"x", 0o755))),
     ("symlink", |stage| stage.with_names(|vfs, site| vfs.symlink(site, &[b'/'; 500], b"x"))),
