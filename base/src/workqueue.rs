@@ -189,8 +189,10 @@ impl Shared {
         *work.link().state.lock() = State::Running;
         stats::count(Counter::WorkItems);
         work.clone().run();
-        if let Some(queue) = work.link().end_run() {
-            queue.push(work);
+        // Before the end is counted: who waits for it may rely on what the item held.
+        match work.link().end_run() {
+            Some(queue) => queue.push(work),
+            None => drop(work),
         }
         self.end_one();
     }
@@ -252,6 +254,17 @@ mod tests {
     }
     fn runs() -> Arc<Mutex<Vec<u32>>> {
         Arc::new(Mutex::new(Rank::Leaf, Vec::new()))
+    }
+
+    #[test]
+    fn an_idle_queue_has_let_go_of_its_items() {
+        let (queue, runs) = (WorkQueue::new("work", 1).unwrap(), runs());
+        for round in 0..1000 {
+            let item = Item::new(round, &runs, true);
+            queue.queue(item.clone());
+            queue.wait_idle();
+            assert_eq!(Arc::strong_count(&item), 1);
+        }
     }
 
     #[test]

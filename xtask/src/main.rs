@@ -2,7 +2,7 @@
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 use xtask::build::{self, Flavour};
-use xtask::{count, demo, museum, numbers, powercut, run, syscalls, test};
+use xtask::{count, demo, fuzz, museum, numbers, powercut, run, syscalls, test};
 
 #[derive(Parser)]
 #[command(about = "Builds, boots and tests Sluice", version)]
@@ -25,6 +25,8 @@ enum Command {
     Demo,
     /// Each guard switched off in turn; the named test must then fail
     Museum(museum::Options),
+    /// Damaged images against ext4, driven by coverage
+    Fuzz(fuzz::Options),
     /// Boot time, smallest memory, sizes
     Numbers(numbers::Options),
     /// The power cut in the middle of everything: nothing that was acknowledged is lost
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         Command::Count(options) => count::run(&options),
         Command::Demo => demo::run(),
         Command::Museum(options) => museum::run(&options),
+        Command::Fuzz(options) => fuzz::run(&options),
         Command::Numbers(options) => numbers::run(&options),
         Command::Powercut(options) => powercut::run(&options),
         Command::Syscalls => syscalls::write().map(|()| ExitCode::SUCCESS),

@@ -231,20 +231,26 @@ pub(super) fn unpin(inode: &Arc<Inode>) {
 /// The inode `ino`, read if it is not in the inode cache. May sleep. Errors: `EUCLEAN` (not in use, damaged), `EIO`, `ENOMEM`,
 /// `EOPNOTSUPP` (encrypted, verity, inline data: FLAG-5).
 pub fn iget(sb: &Arc<SuperBlock>, ino: u32) -> Result<Arc<Inode>> {
-    let inode = get(sb, ino)?;
-    if inode.nlink() == 0 {
-        return Err(Ext4Inode::of(&inode).fs.corrupt("directory entry of a deleted inode", u64::from(ino)));
-    }
-    Ok(inode)
+    let fs = Ext4Fs::of(sb);
+    let deleted = || fs.corrupt("directory entry of a deleted inode", u64::from(ino));
+    // Refused before it is an inode in memory: as one without names it would have to be evicted.
+    let named = |image: &InodeImage| if image.links == 0 { Err(deleted()) } else { Ok(()) };
+    let inode = sb.inodes().get_or_load(u64::from(ino), || load(sb, fs, ino, named))?;
+    if inode.nlink() == 0 { Err(deleted()) } else { Ok(inode) }
 }
 
 /// As [`iget`], also for an inode without names: the orphan list leads to those.
 pub(super) fn get(sb: &Arc<SuperBlock>, ino: u32) -> Result<Arc<Inode>> {
     let fs = Ext4Fs::of(sb);
-    sb.inodes().get_or_load(u64::from(ino), || load(sb, fs, ino))
+    sb.inodes().get_or_load(u64::from(ino), || load(sb, fs, ino, |_| Ok(())))
 }
 
-fn load(sb: &Arc<SuperBlock>, fs: &Arc<Ext4Fs>, ino: u32) -> Result<Arc<Inode>> {
+fn load(
+    sb: &Arc<SuperBlock>,
+    fs: &Arc<Ext4Fs>,
+    ino: u32,
+    check: impl Fn(&InodeImage) -> Result<()>,
+) -> Result<Arc<Inode>> {
     let (block, slot) = fs.inode_slot(ino)?;
     let parsed = raw_inode::parse(&fs.geo, ino, block.read().get(slot).ok_or(Errno::EUCLEAN)?);
     let changed_in = block.changed_in();
@@ -254,6 +260,7 @@ fn load(sb: &Arc<SuperBlock>, fs: &Arc<Ext4Fs>, ino: u32) -> Result<Arc<Inode>> 
         return Err(Errno::EOPNOTSUPP);
     }
     check_map(fs, ino, &image)?;
+    check(&image)?;
     let inode = build(sb, fs, ino, &image, changed_in);
     // What was written to it before may still be volatile (DUR-11).
     inode.written.note(fs.flush.ticket());

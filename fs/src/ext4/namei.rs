@@ -8,7 +8,7 @@ use super::dir::{Dir, MAX_NAME};
 use super::features::RoCompat;
 use super::inode::{Ext4Inode, iget};
 use super::txn::{Credits, Handle};
-use super::{fsync, ialloc, orphan, rename, symlink};
+use super::{ROOT_INO, fsync, ialloc, orphan, rename, symlink};
 use crate::caller::Caller;
 use crate::vfs::{DirEntry, FileOps, FileType, Inode, InodeOps, SyncKind, Timespec};
 use base::sync::Arc;
@@ -42,7 +42,9 @@ impl InodeOps for DirInode {
             return Err(Errno::ENAMETOOLONG);
         }
         let found = Dir::new(dir).find(name)?.ok_or(Errno::ENOENT)?;
-        iget(&dir.sb, found.ino)
+        let inode = iget(&dir.sb, found.ino)?;
+        check_place(dir, &inode)?;
+        Ok(inode)
     }
     fn create(
         &self,
@@ -124,6 +126,16 @@ impl InodeOps for DirInode {
     fn dirty_inode(&self, inode: &Arc<Inode>) -> Result<()> {
         self.0.mark_attr_dirty(inode)
     }
+}
+
+/// A directory stands in one place. With a second one names could lead in a circle, in which the way up has no end. Errors: `EUCLEAN`.
+fn check_place(dir: &Arc<Inode>, found: &Arc<Inode>) -> Result<()> {
+    let elsewhere = |parent: &Arc<Inode>| !Arc::ptr_eq(parent, dir);
+    let twice = Ext4Inode::of(found).ino == ROOT_INO || found.parent().as_ref().is_some_and(elsewhere);
+    if found.kind == FileType::Directory && (twice || Arc::ptr_eq(found, dir)) {
+        return Err(Ext4Inode::of(dir).fs.corrupt("second entry of directory", found.ino));
+    }
+    Ok(())
 }
 
 impl DirInode {

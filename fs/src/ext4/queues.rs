@@ -37,6 +37,14 @@ impl LazyQueue {
         Ok(survivor)
     }
 
+    /// Sleeps until what was queued has run. Task context.
+    pub fn wait_idle(&self) {
+        let queue = self.queue.lock().clone();
+        if let Some(queue) = queue {
+            queue.wait_idle();
+        }
+    }
+
     /// Ends the queue at unmount: every request has ended, because each held its file (QUE-4).
     pub fn close(&self) {
         let queue = self.queue.lock().take();

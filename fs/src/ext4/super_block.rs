@@ -11,10 +11,10 @@ use super::journal::{self, Journal};
 use super::layout::{STATE_CLEAN, STATE_ERROR, SUPER_OFFSET, SUPER_SIZE, SuperBlockRaw};
 use super::meta::{MetaCache, Seal};
 use super::txn::{Credits, Handle};
-use super::{Ext4Fs, inode, meta_io, orphan};
+use super::{Ext4Fs, Ext4Inode, inode, meta_io, orphan};
 use crate::iomap;
 use crate::page_cache::PageCache;
-use crate::vfs::{DurabilityReport, StatFs, SuperBlock, SuperOps, Timespec};
+use crate::vfs::{DurabilityReport, Inode, StatFs, SuperBlock, SuperOps, Timespec, iput};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use base::block::{BlockDevice, Durability, SECTOR_SIZE};
@@ -329,6 +329,12 @@ impl Ext4Fs {
         result
     }
 
+    /// `EIO` if data or attributes are in memory alone. For a file system that takes no changes.
+    fn check_nothing_dirty(&self, sb: &SuperBlock) -> Result<()> {
+        let is_dirty = |inode: &Arc<Inode>| inode.mapping.nr_dirty() > 0 || Ext4Inode::of(inode).attr_dirty();
+        if sb.inodes().dirty().iter().any(is_dirty) { Err(Errno::EIO) } else { Ok(()) }
+    }
+
     /// Stores and commits everything that was changed in memory, but no data: the metadata part of sync, and what the committer does.
     pub(super) fn sync_metadata(&self, sb: &SuperBlock) -> Result<()> {
         let stored = self.write_dirty_inodes(sb);
@@ -384,15 +390,20 @@ impl SuperOps for Ext4Super {
     }
 
     fn sync(&self) -> Result<()> {
-        if self.fs.is_read_only() {
-            return self.fs.check_nothing_lost();
-        }
         let Some(sb) = self.fs.super_block() else { return Ok(()) };
+        if self.fs.is_read_only() {
+            return self.fs.check_nothing_lost().and(self.fs.check_nothing_dirty(&sb));
+        }
         let data = iomap::sync_data(&sb);
         let written = self.fs.flush.ticket();
         let metadata = self.fs.sync_metadata(&sb);
         // Where no commit was needed, what was written in place may still be volatile.
         data.and(metadata).and(self.fs.flush_device(written))
+    }
+
+    fn settle(&self) {
+        self.fs.queues.completion.wait_idle();
+        self.fs.queues.sync.wait_idle();
     }
 
     fn unmount(&self) -> Result<()> {
@@ -404,17 +415,12 @@ impl SuperOps for Ext4Super {
             return Ok(());
         }
         let Some(sb) = self.fs.super_block() else { return Ok(()) };
-        iomap::sync_data(&sb)?;
-        self.fs.write_dirty_inodes(&sb)?;
-        self.fs.queues.completion.close();
-        self.fs.queues.sync.close();
-        // First all else: the superblock may say that all is in order only when that has reached its place.
-        self.fs.commit_all()?;
-        self.fs.mark_unmounted()?;
-        // Inodes on the dirty list hold the super block, which holds the list.
-        sb.inodes().dirty().iter().for_each(inode::unpin);
-        self.fs.set_read_only(true);
-        Ok(())
+        let ended = self.end_in_order(&sb);
+        if ended.is_err() && self.fs.has_errors() {
+            // What was met on the way is the end of it too.
+            let _ = self.give_up();
+        }
+        ended
     }
 
     fn remount(&self, read_only: bool) -> Result<()> {
@@ -430,6 +436,21 @@ impl Ext4Super {
     /// The ext4 side of a super block. Panics for another file system's: a caller's bug.
     pub(super) fn of(sb: &SuperBlock) -> &Ext4Super {
         sb.ops().as_any().downcast_ref().expect("the super block of an ext4 carries an Ext4Super")
+    }
+
+    /// The end of a file system without errors. One that is met here may be passing (`ENOMEM`): all stays as it was.
+    fn end_in_order(&self, sb: &Arc<SuperBlock>) -> Result<()> {
+        iomap::sync_data(sb)?;
+        self.fs.write_dirty_inodes(sb)?;
+        self.fs.queues.completion.close();
+        self.fs.queues.sync.close();
+        // First all else: the superblock may say that all is in order only when that has reached its place.
+        self.fs.commit_all()?;
+        self.fs.mark_unmounted()?;
+        // Inodes on the dirty list hold the super block, which holds the list.
+        sb.inodes().dirty().iter().for_each(inode::unpin);
+        self.fs.set_read_only(true);
+        Ok(())
     }
 
     /// Starts the task that commits every so many seconds, so that a change without fsync is not lost for long. Errors: `ENOMEM`.
@@ -457,10 +478,14 @@ impl Ext4Super {
         self.fs.queues.sync.close();
         let result = if self.fs.has_journal() { self.fs.give_up_journal() } else { self.fs.commit_all() };
         self.fs.record_error();
-        if let Some(sb) = self.fs.super_block() {
-            sb.inodes().dirty().iter().for_each(inode::unpin);
+        let Some(sb) = self.fs.super_block() else { return result };
+        let lost = self.fs.check_nothing_dirty(&sb);
+        // What is still dirty will never be written. The list would keep it in memory, and with it the super block.
+        for inode in sb.inodes().dirty() {
+            drop(sb.inodes().clear_dirty(&inode));
+            iput(inode);
         }
-        result
+        result.and(lost)
     }
 
     fn remount_writable(&self) -> Result<()> {

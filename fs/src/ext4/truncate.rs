@@ -52,10 +52,12 @@ fn truncate_quiet(inode: &Arc<Inode>, own: &Ext4Inode, size: u64) -> Result<()> 
     }
     inode.set_size(size);
     base::anchor!("trunc.after_isize", inode.ino);
-    if size >= old {
+    // At the same size, what was allocated behind it goes (fallocate with KEEP_SIZE, or one that has met a full disk).
+    if size > old {
         return set_disk_size(inode, size);
     }
-    shrink(inode, size).inspect_err(|_| {
+    let tail = if size < old { zero_tail(inode, size) } else { Ok(()) };
+    tail.and_then(|()| shrink(inode, size)).inspect_err(|_| {
         // Where the smaller size did not come to the disk's inode, nothing was freed: the file keeps its size (SIZE-5).
         if own.disk_size() > size {
             inode.set_size(old);
@@ -71,14 +73,20 @@ fn set_disk_size(inode: &Arc<Inode>, size: u64) -> Result<()> {
     own.store(&mut handle, inode, &core, SyncKind::Data)
 }
 
+/// The part of the last block behind `size` becomes zero: on the device before the size is, or a later growth could show the old
+/// bytes after a cut (TRC-3).
+fn zero_tail(inode: &Arc<Inode>, size: u64) -> Result<()> {
+    let own = Ext4Inode::of(inode);
+    let block = u64::from(own.fs.geo.block_size);
+    if size.is_multiple_of(block) {
+        return Ok(());
+    }
+    iomap::zero_tail(inode, own, size)?;
+    iomap::write_and_wait(inode, size / block * block..size)
+}
+
 fn shrink(inode: &Arc<Inode>, size: u64) -> Result<()> {
     let own = Ext4Inode::of(inode);
-    if !size.is_multiple_of(u64::from(own.fs.geo.block_size)) {
-        iomap::zero_tail(inode, own, size)?;
-        // On the device before the size is, or a later growth could show the old bytes after a cut (TRC-3).
-        let block = u64::from(own.fs.geo.block_size);
-        iomap::write_and_wait(inode, size / block * block..size)?;
-    }
     inode.mapping.truncate_range(size..u64::MAX);
     if own.core.read().blocks == 0 {
         return set_disk_size(inode, size);

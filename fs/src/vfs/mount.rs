@@ -101,12 +101,15 @@ impl Vfs {
         let mount = self.mount_of_root(&root).ok_or(Errno::EINVAL)?;
         let Some(covered) = mount.covered.clone() else { return Err(Errno::EBUSY) };
         drop(root);
-        self.tear_down(&mount)?;
+        let ended = self.tear_down(&mount);
+        if !mount.root.sb.is_shut_down() {
+            return ended;
+        }
         self.mounts.lock().retain(|m| !Arc::ptr_eq(&m.root, &mount.root));
         if let Some(dir) = &covered.dir {
             dir.mounted.store(false, Ordering::Release);
         }
-        Ok(())
+        ended
     }
 
     /// Unmounts everything, the innermost first, for power-off. Every mount is tried. Errors: the first one.
@@ -119,7 +122,8 @@ impl Vfs {
         result
     }
 
-    /// The orderly end of a super block: files gone, inodes written and let go, then the file system's own end.
+    /// The orderly end of a super block: files gone, inodes written and let go, then the file system's own end. An error that may pass
+    /// leaves it mounted as it was; data or changes that are lost for good are told, and end it all the same.
     fn tear_down(&self, mount: &Mount) -> Result<()> {
         let sb = &mount.root.sb;
         sb.release.settle();
@@ -131,15 +135,21 @@ impl Vfs {
         if below && mount.covered.is_some() {
             return Err(Errno::EBUSY);
         }
-        sb.ops().sync()?;
+        // After an error that has ended all changes no later try does better: the end comes all the same, and tells of it (SHD-1).
+        let unless_given_up = |result: Result<()>| if sb.is_read_only() { Ok(result) } else { result.map(Ok) };
+        // Nobody is left to hear of earlier ones from fsync; of data that is lost from here on this call tells.
+        let before = sb.wb_err.sample();
+        let _ = sb.wb_err.report(&before);
+        let synced = unless_given_up(sb.ops().sync())?;
         sb.drop_names(&mount.root);
+        sb.ops().settle();
         sb.release.settle();
         if busy(sb) {
             return Err(Errno::EBUSY);
         }
-        sb.ops().unmount()?;
+        let ended = unless_given_up(sb.ops().unmount())?;
         sb.shut_down();
-        Ok(())
+        synced.and(ended).and(sb.wb_err.report(&before))
     }
 
     /// Makes the file system of `inode` read-only (RO-1) or writable again. Errors: `EBUSY` while somebody may write; those of

@@ -62,6 +62,9 @@ pub trait SuperOps: Send + Sync + core::any::Any {
     }
     /// Writes everything dirty and flushes the device (SYN-5).
     fn sync(&self) -> Result<()>;
+    /// Sleeps until no worker of its own holds an inode: one whose work is done does for a moment after its outcome was seen, and an
+    /// unlinked inode must be evicted before the end.
+    fn settle(&self) {}
     /// Orderly end: everything written, the image marked clean. No file is open any more.
     fn unmount(&self) -> Result<()>;
     /// The super block has become read-only (`true`, after a sync; nobody writes) or is to become writable again.

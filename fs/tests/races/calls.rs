@@ -1,5 +1,5 @@
 //! What a play is made of: events and calls.
-#![allow(dead_code, reason = "two test programs share the calls, and neither uses all of them")]
+#![allow(dead_code, reason = "several test programs share the calls, and none uses all of them")]
 use base::lab::{Stop, stop_at};
 use base::sched;
 use base::sync::WaitQueue;

@@ -1,5 +1,6 @@
 //! What races and rules are played on. With it come the calls that the plays are made of.
-#![allow(dead_code, reason = "two test programs share the stage, and neither uses all of it")]
+#![allow(dead_code, reason = "several test programs share the stage, and none uses all of it")]
+use base::Result;
 use base::block::{BioOp, BlockDevice, Filter, Gate, RamDisk};
 use base::lab::Stop;
 use base::sched::{self, Task};
@@ -46,26 +47,42 @@ impl Stage {
             .output()
             .expect("mke2fs is installed");
         assert!(mke2fs.status.success(), "{}", String::from_utf8_lossy(&mke2fs.stderr));
-        let contents = std::fs::read(&image).expect("the image");
-        let disk = RamDisk::builder(contents.len() as u64 / 512).contents(contents).build().expect("a RAM disk");
-        Stage::mount(disk, folder)
+        Stage::mount(std::fs::read(&image).expect("the image"), folder, |gate| gate)
     }
 
-    fn mount(disk: Arc<RamDisk>, folder: tempfile::TempDir) -> Stage {
+    /// The file system of an image, mounted from what `front` puts before the gate.
+    pub fn of(contents: Vec<u8>, front: impl FnOnce(Arc<Gate>) -> Arc<dyn BlockDevice>) -> Stage {
+        Stage::mount(contents, tempfile::tempdir().expect("a temporary folder"), front)
+    }
+
+    fn mount(
+        contents: Vec<u8>,
+        folder: tempfile::TempDir,
+        front: impl FnOnce(Arc<Gate>) -> Arc<dyn BlockDevice>,
+    ) -> Stage {
+        let disk = RamDisk::builder(contents.len() as u64 / 512).contents(contents).build().expect("a RAM disk");
         let gate = Gate::new(disk.clone());
         let cache = PageCache::new(CacheLimits::for_pages(16384));
         let options = MountOptions { page_cache: Some(cache.clone()), ..MountOptions::default() };
-        let device: Arc<dyn BlockDevice> = gate.clone();
+        let device = front(gate.clone());
         let sb = ext4::mount(device, 1, options).expect("the file system mounts");
         let root = ext4::iget(&sb, ext4::ROOT_INO).expect("a root directory");
         let vfs = Vfs::new(root, b"/dev/ram", None).expect("the root is a directory");
         Stage { disk, gate, cache, sb, vfs, folder }
     }
 
-    pub fn open(&self, name: &str, flags: OpenFlags) -> Arc<File> {
+    /// Calls `call` with the names and the place where paths start.
+    pub fn with_names<R>(&self, call: impl FnOnce(&Vfs, Site<'_>) -> R) -> R {
         let root = self.vfs.root();
-        let site = Site { cwd: &root, caller: &KernelCaller };
-        self.vfs.open(site, name.as_bytes(), flags | OpenFlags::RDWR, 0o644).expect("the file opens")
+        call(&self.vfs, Site { cwd: &root, caller: &KernelCaller })
+    }
+
+    pub fn try_open(&self, name: &str, flags: OpenFlags) -> Result<Arc<File>> {
+        self.with_names(|vfs, site| vfs.open(site, name.as_bytes(), flags | OpenFlags::RDWR, 0o644))
+    }
+
+    pub fn open(&self, name: &str, flags: OpenFlags) -> Arc<File> {
+        self.try_open(name, flags).expect("the file opens")
     }
 
     /// A new empty file.
@@ -283,7 +300,7 @@ impl Truncate {
     }
 }
 
-fn e2fsprogs(name: &str) -> Command {
+pub fn e2fsprogs(name: &str) -> Command {
     let mut command = Command::new(name);
     command.env("PATH", format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default()));
     command
