@@ -10,7 +10,7 @@ XTASK := cargo run --quiet --package xtask --
 setup:
 	@sh xtask/setup.sh
 
-.PHONY: run test kernel demo count numbers museum fuzz clean help
+.PHONY: run test kernel demo count numbers museum powercut powercut-long fuzz clean help
 run: setup ## boot and run /bin/bench on a fresh disk; DISK=my.img INIT="/bin/prog arg" for your own; JSON=rows.json keeps the rows
 	@$(XTASK) run $(if $(SECONDS),--seconds $(SECONDS))
 test: setup ## all tests; closes with "N passed, N failed"
@@ -25,9 +25,13 @@ numbers: setup ## boot time, smallest memory, sizes
 	@$(XTASK) numbers
 museum: setup ## each guard switched off in turn; the named test must then fail
 	@$(XTASK) museum
+powercut: setup ## the power cut in the middle of everything, 10,000 states, and 500 in QEMU; STATES=, BOOTED=, SEED=, ONLY=workload, RUN=n
+	@$(XTASK) powercut
+powercut-long: setup ## the same with 100,000 states
+	@$(XTASK) powercut --states 100000
 fuzz: setup ## search for images that break ext4: TARGET=mount, journal, directory or extents, else all; RUNS=1000000
 	@$(XTASK) fuzz
 clean: ## remove what was built
 	@cargo clean
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18

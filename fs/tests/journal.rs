@@ -308,3 +308,55 @@ fn cra3_freed_blocks_wait_for_the_commit_that_frees_them() {
     mounted.unmount();
     image.check();
 }
+
+#[test]
+fn size2_a_write_through_takes_the_dirty_tail_of_its_last_block_along() {
+    // The write-through sends the block that also holds the last bytes of the buffered write: they are clean after it, and fsync finds
+    // nothing dirty that would raise the size on the disk. With blocks that were unwritten before, and with mapped ones.
+    let image = Image::make("32M", BLOCK as u32, &[]);
+    let mounted = Mounted::new(&image);
+    for mapped in [false, true] {
+        let name = if mapped { "mapped" } else { "unwritten" };
+        if mapped {
+            fsync(&mounted.write(name, 0, &[b'o'; 6000]));
+        }
+        let file = mounted.write(name, 0, &[b'b'; 7000]);
+        let through = vfs::write_at(&file, 0, 0x200, &mut SliceSource::new(&[b't'; 4500]), &KernelCaller);
+        assert_eq!(through, Ok(4500));
+        fsync(&file);
+    }
+    let after = cut(&image);
+    mounted.unmount();
+    let mounted = Mounted::new(&after);
+    for name in ["unwritten", "mapped"] {
+        let found = mounted.read(name, 1 << 20);
+        assert_eq!(found.len(), 7000, "{name}");
+        assert!(found == [&[b't'; 4500][..], &[b'b'; 2500]].concat(), "{name}");
+    }
+    mounted.unmount();
+    after.check();
+}
+
+#[test]
+fn a_superblock_that_was_torn_at_its_mark_is_understood() {
+    let image = Image::make("32M", BLOCK as u32, &[]);
+    Mounted::new(&image).unmount();
+    let clean = std::fs::read(&image.path).expect("the image");
+    // The same with the mark, as a mount sets it: sector by sector from either side.
+    let mut marked = clean.clone();
+    marked[1024 + 0x60] |= 4;
+    let sum = fs::ext4::geometry::super_checksum(&marked[1024..2048]);
+    marked[2044..2048].copy_from_slice(&sum.to_le_bytes());
+    for (first, second) in [(&clean, &marked), (&marked, &clean)] {
+        let mut torn = clean.clone();
+        torn[1024..1536].copy_from_slice(&first[1024..1536]);
+        torn[1536..2048].copy_from_slice(&second[1536..2048]);
+        std::fs::write(&image.path, &torn).expect("write");
+        Mounted::new(&image).unmount();
+        image.check();
+    }
+    let mut wrong = clean;
+    wrong[1024 + 0x78] ^= 1;
+    std::fs::write(&image.path, &wrong).expect("write");
+    assert_eq!(ext4::mount(FileDisk::open(&image.path), 1, MountOptions::default()).err(), Some(Errno::EUCLEAN));
+}

@@ -20,6 +20,7 @@ extern crate std;
 pub mod aio;
 #[cfg(target_os = "none")]
 pub mod cmdline;
+pub mod disks;
 mod entropy;
 pub mod files;
 pub mod init;

@@ -44,9 +44,11 @@ fn run() -> Result<(), ()> {
     let cache = PageCache::new(CacheLimits::for_pages(mem::stats().free_frames as usize / 2));
     crate::mm::limit_pins(mem::stats().total_frames as usize / 4);
     start_flusher(&cache);
-    let vfs = tree::mount(&cache)?;
+    let disks = tree::find_disks(&cache);
+    let vfs = tree::mount(&disks)?;
     let system = System::new();
     system.set_vfs(vfs.clone());
+    system.set_disks(disks);
     let proc = proc::register(&vfs, &cache)?;
     let console: Arc<dyn Console> = SerialConsole::start();
     tree::add_console(&vfs, &console);

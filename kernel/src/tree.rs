@@ -1,7 +1,9 @@
 //! The file-system tree: the root from a disk, `/dev`, `/proc` and `/tmp` on it.
+use crate::disks::Disks;
 use crate::files::{Console, Tty};
 use crate::{cmdline, entropy};
 use alloc::string::String;
+use alloc::vec::Vec;
 use base::block::BlockDevice;
 use base::sync::Arc;
 use base::workqueue::WorkQueue;
@@ -10,7 +12,6 @@ use drivers::pci;
 use drivers::virtio::blk::Params;
 use fs::caller::KernelCaller;
 use fs::devfs::{self, RandomBytes};
-use fs::ext4::{self, MountOptions};
 use fs::page_cache::PageCache;
 use fs::tmpfs;
 use fs::vfs::{FileType, Inode, Site, Vfs};
@@ -23,22 +24,15 @@ const DEV_TMPFS: u64 = 6;
 const TMP_INODES: u64 = 4096;
 /// Pages in `/tmp`: 16 MiB.
 const TMP_PAGES: u64 = 4096;
-/// Every how many seconds changes are committed without being asked.
-const COMMIT_INTERVAL_S: u32 = 5;
 
 /// Mounts what the command line names (`root=/dev/vda`, with `ro` never written to) and the rest on top. Failures are told.
-pub fn mount(cache: &Arc<PageCache>) -> core::result::Result<Arc<Vfs>, ()> {
+pub fn mount(disks: &Disks) -> core::result::Result<Arc<Vfs>, ()> {
     let name = cmdline::value("root").unwrap_or_else(|| String::from("/dev/vda"));
-    let device = find_disk(&name)?;
-    #[cfg(feature = "lab")]
-    let device = crate::proc::lab::gated(device);
-    let read_only = cmdline::flag("ro");
-    let options = MountOptions { read_only, page_cache: Some(cache.clone()), commit_interval_s: COMMIT_INTERVAL_S };
-    let sb = ext4::mount(device, devfs::VDA, options).map_err(|error| match error {
+    let root = disks.mount(name.as_bytes(), cmdline::flag("ro"), None).map_err(|error| match error {
+        Errno::ENODEV => error!("root={name}: there is no such disk"),
         Errno::EINVAL => error!("root={name}: there is no ext4 file system"),
         _ => error!("root={name}: cannot mount: {error}"),
     })?;
-    let root = ext4::iget(&sb, ext4::ROOT_INO).map_err(|error| error!("root={name}: no root directory: {error}"))?;
     let release = WorkQueue::new("release", 1).ok();
     let vfs = Vfs::new(root, name.as_bytes(), release).map_err(|error| error!("root={name}: {error}"))?;
     mount_on(&vfs, "/dev", b"devtmpfs", devfs::new(DEV_DEVFS, &vfs.devices, Arc::new(Entropy)));
@@ -46,7 +40,8 @@ pub fn mount(cache: &Arc<PageCache>) -> core::result::Result<Arc<Vfs>, ()> {
     Ok(vfs)
 }
 
-fn find_disk(name: &str) -> core::result::Result<Arc<dyn BlockDevice>, ()> {
+/// Brings up the disks of the machine. Their files share `cache`.
+pub fn find_disks(cache: &Arc<PageCache>) -> Disks {
     let mut params = Params::default();
     if let Some(seconds) = cmdline::value("blk.timeout") {
         match seconds.parse::<u64>() {
@@ -54,19 +49,17 @@ fn find_disk(name: &str) -> core::result::Result<Arc<dyn BlockDevice>, ()> {
             _ => warn!("blk.timeout={seconds}: not a number of seconds"),
         }
     }
-    let disks = pci::probe_disks(params);
-    for disk in disks {
+    let mut list: Vec<Arc<dyn BlockDevice>> = Vec::new();
+    for disk in pci::probe_disks(params) {
         let limits = disk.limits();
         info!("{}: {} MiB, {:?}", disk.name(), limits.capacity_sectors >> 11, disk.durability());
+        list.push(disk.clone());
     }
-    let wanted = name.strip_prefix("/dev/").unwrap_or(name);
-    match disks.iter().find(|disk| disk.name() == wanted) {
-        Some(disk) => Ok(disk.clone()),
-        None => {
-            error!("root={name}: there is no such disk");
-            Err(())
-        }
+    #[cfg(feature = "lab")]
+    if let Some(first) = list.first_mut() {
+        *first = crate::proc::lab::gated(first.clone());
     }
+    Disks::new(list, cache.clone())
 }
 
 /// Makes `/dev/console` and `/dev/tty`, which are both the one terminal there is. Failures are told.

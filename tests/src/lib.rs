@@ -1,4 +1,6 @@
-//! What the integration tests share: a disk with the programs on it, and a machine that runs one of them.
+//! What the integration tests share: a disk with the programs on it, and a machine that runs one of them; and the power cut.
+pub mod powercut;
+
 use anyhow::{Context, Result, ensure};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;

@@ -107,6 +107,19 @@ pub fn unlink(path: &CStr) -> Result<()> {
     unsafe { call(abi::__NR_unlink, [path.as_ptr() as usize, 0, 0, 0, 0, 0]) }.map(drop)
 }
 
+/// `mount` without flags.
+pub fn mount(source: &CStr, target: &CStr, kind: &CStr) -> Result<()> {
+    let [source, target, kind] = [source, target, kind].map(|text| text.as_ptr() as usize);
+    // SAFETY: three C strings that live for the call; without data there is no fourth.
+    unsafe { call(abi::__NR_mount, [source, target, kind, 0, 0, 0]) }.map(drop)
+}
+
+/// `umount2` without flags.
+pub fn umount(target: &CStr) -> Result<()> {
+    // SAFETY: the path is a C string that lives for the call.
+    unsafe { call(abi::__NR_umount2, [target.as_ptr() as usize, 0, 0, 0, 0, 0]) }.map(drop)
+}
+
 /// `stat`; the size in bytes.
 pub fn stat(path: &CStr) -> Result<u64> {
     let mut buffer = std::mem::MaybeUninit::<abi::stat>::zeroed();

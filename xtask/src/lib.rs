@@ -10,7 +10,7 @@
 //! | [`symbols`] | names for the addresses of a panic |
 //! | [`table`], [`linux`] | tables for people, and what Linux needs for the same |
 //! | [`law`] | which crate may depend on which |
-//! | [`run`], [`mod@test`], [`count`], [`demo`], [`museum`], [`fuzz`], [`numbers`], [`syscalls`] | the commands |
+//! | [`run`], [`mod@test`], [`count`], [`demo`], [`museum`], [`numbers`], [`powercut`], [`fuzz`], [`syscalls`] | the commands |
 pub mod build;
 pub mod console;
 pub mod count;
@@ -24,6 +24,7 @@ pub mod linux;
 pub mod museum;
 pub mod nbd;
 pub mod numbers;
+pub mod powercut;
 pub mod progress;
 pub mod qemu;
 pub mod run;

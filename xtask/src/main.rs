@@ -2,7 +2,7 @@
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 use xtask::build::{self, Flavour};
-use xtask::{count, demo, fuzz, museum, numbers, run, syscalls, test};
+use xtask::{count, demo, fuzz, museum, numbers, powercut, run, syscalls, test};
 
 #[derive(Parser)]
 #[command(about = "Builds, boots and tests Sluice", version)]
@@ -29,6 +29,8 @@ enum Command {
     Fuzz(fuzz::Options),
     /// Boot time, smallest memory, sizes
     Numbers(numbers::Options),
+    /// The power cut in the middle of everything: nothing that was acknowledged is lost
+    Powercut(powercut::Options),
     /// Write docs/SYSCALLS.md from the kernel's table
     Syscalls,
 }
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         Command::Museum(options) => museum::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Numbers(options) => numbers::run(&options),
+        Command::Powercut(options) => powercut::run(&options),
         Command::Syscalls => syscalls::write().map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {

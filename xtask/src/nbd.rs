@@ -1,19 +1,20 @@
-//! A disk with a fixed latency: a small NBD server over a Unix socket, for one client, the machine of QEMU.
+//! A block server: NBD over a Unix socket, for one client, the machine of QEMU.
 //!
 //! ```text
-//!   receiver: read a request -> do it on the file -> hand the reply on with the time it is due
-//!   sender:   wait until a reply is due -> send it
+//!   receiver: read a request -> do it on the medium -> hand the reply on with the time it is due
+//!   sender:   wait until the next reply is due -> send it
 //! ```
-//! Requests overlap as on a real device: each takes the latency, none waits for another. The latency is the same for all, so the
-//! replies leave in the order of the requests. Protocol: <https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md>,
-//! fixed newstyle, simple replies.
+//! Requests overlap as on a real device: none waits for another. What stands behind the server is a [`Medium`]: a file with a fixed
+//! latency here; elsewhere a disk that records what happens on it and answers in another order. Protocol:
+//! <https://github.com/NetworkBlockDevice/nbd/blob/master/doc/proto.md>, fixed newstyle, simple replies.
 use anyhow::{Context, Result, bail};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 const OPTION_MAGIC: u64 = 0x4948_4156_454f_5054;
@@ -29,54 +30,104 @@ const OPTION_GO: u32 = 7;
 const REPLY_ACK: u32 = 1;
 const REPLY_INFO: u32 = 3;
 const REPLY_UNSUPPORTED: u32 = 1 << 31 | 1;
-/// Transmission flags: there are flags, and the client may send flushes.
-const EXPORT_FLAGS: u16 = 1 | 4;
+/// Transmission flags: there are flags, and the client may send flushes and trims.
+const EXPORT_FLAGS: u16 = 1 | 4 | 32;
 
 const READ: u16 = 0;
 const WRITE: u16 = 1;
 const DISCONNECT: u16 = 2;
 const FLUSH: u16 = 3;
-const EIO: u32 = 5;
-const EINVAL: u32 = 22;
+const TRIM: u16 = 4;
+/// An error number of the protocol: the medium failed.
+pub const EIO: u32 = 5;
+/// An error number of the protocol: there is no such place or request.
+pub const EINVAL: u32 = 22;
 /// Longer requests are refused, as the protocol proposes.
 const MAX_LEN: u32 = 32 << 20;
 
-/// Serves `image` on a socket at `socket`, to one client, in threads that end with the connection.
-pub fn serve(image: &Path, socket: PathBuf, latency: Duration) -> Result<()> {
-    let file = File::options().read(true).write(true).open(image).with_context(|| image.display().to_string())?;
-    let listener = UnixListener::bind(&socket).with_context(|| socket.display().to_string())?;
-    std::thread::spawn(move || {
-        // A client that breaks off is QEMU at its end; what it did wrong shows in its own messages.
-        let _ = listener.accept().map(|(stream, _)| Session { stream, file, latency }.run());
-    });
-    Ok(())
+/// What stands behind a server. A request is done when it comes; what it answers goes out after [`Medium::latency`]. Errors are error
+/// numbers of the protocol.
+pub trait Medium: Send {
+    /// Bytes.
+    fn size(&self) -> u64;
+    /// How long the answer to the next request takes.
+    fn latency(&mut self) -> Duration;
+    /// Fills `out` from byte `at` on, which lies inside.
+    fn read(&mut self, at: u64, out: &mut [u8]) -> std::result::Result<(), u32>;
+    /// Writes to byte `at` on, inside.
+    fn write(&mut self, at: u64, bytes: &[u8]) -> std::result::Result<(), u32>;
+    /// What has been answered before is durable when this is answered.
+    fn flush(&mut self) -> std::result::Result<(), u32>;
+    /// The bytes are no longer needed.
+    fn trim(&mut self, at: u64, len: u32) -> std::result::Result<(), u32>;
+    /// The answer to the `n`-th request of the connection, from 0, goes out now.
+    fn answered(&mut self, n: usize);
 }
 
-struct Session {
-    stream: UnixStream,
+/// A file whose requests all take the same time.
+struct Slow {
     file: File,
     latency: Duration,
 }
 
+impl Medium for Slow {
+    fn size(&self) -> u64 {
+        self.file.metadata().map_or(0, |metadata| metadata.len())
+    }
+    fn latency(&mut self) -> Duration {
+        self.latency
+    }
+    fn read(&mut self, at: u64, out: &mut [u8]) -> std::result::Result<(), u32> {
+        self.file.read_exact_at(out, at).map_err(|_| EIO)
+    }
+    fn write(&mut self, at: u64, bytes: &[u8]) -> std::result::Result<(), u32> {
+        self.file.write_all_at(bytes, at).map_err(|_| EIO)
+    }
+    fn flush(&mut self) -> std::result::Result<(), u32> {
+        // The host's own cache outlives the machine: a flush has nothing to wait for but the latency.
+        Ok(())
+    }
+    fn trim(&mut self, _at: u64, _len: u32) -> std::result::Result<(), u32> {
+        Ok(())
+    }
+    fn answered(&mut self, _n: usize) {}
+}
+
+/// Serves the file `image` on a socket at `socket`; each request takes `latency`. As [`serve_medium`].
+pub fn serve(image: &Path, socket: PathBuf, latency: Duration) -> Result<()> {
+    let file = File::options().read(true).write(true).open(image).with_context(|| image.display().to_string())?;
+    serve_medium(Arc::new(Mutex::new(Slow { file, latency })), socket)
+}
+
+/// Serves `medium` on a socket at `socket`, to one client, in threads that end with the connection.
+pub fn serve_medium<M: Medium + 'static>(medium: Arc<Mutex<M>>, socket: PathBuf) -> Result<()> {
+    let listener = UnixListener::bind(&socket).with_context(|| socket.display().to_string())?;
+    std::thread::spawn(move || {
+        // A client that breaks off is QEMU at its end; what it did wrong shows in its own messages.
+        let _ = listener.accept().map(|(stream, _)| Session { stream, medium }.run());
+    });
+    Ok(())
+}
+
+struct Session<M> {
+    stream: UnixStream,
+    medium: Arc<Mutex<M>>,
+}
+
+/// An answer on its way.
 struct Reply {
     due: Instant,
     bytes: Vec<u8>,
 }
 
-impl Session {
+impl<M: Medium + 'static> Session<M> {
     fn run(mut self) -> Result<()> {
         if !self.handshake()? {
             return Ok(());
         }
         let (send, replies) = mpsc::channel::<Reply>();
-        let mut stream = self.stream.try_clone()?;
-        let sender = std::thread::spawn(move || -> std::io::Result<()> {
-            for reply in replies {
-                std::thread::sleep(reply.due.saturating_duration_since(Instant::now()));
-                stream.write_all(&reply.bytes)?;
-            }
-            Ok(())
-        });
+        let (stream, medium) = (self.stream.try_clone()?, self.medium.clone());
+        let sender = std::thread::spawn(move || answer(stream, &medium, &replies));
         while let Some(reply) = self.request()? {
             if send.send(reply).is_err() {
                 break;
@@ -85,6 +136,10 @@ impl Session {
         drop(send);
         sender.join().map_err(|_| anyhow::anyhow!("the sender panicked"))??;
         Ok(())
+    }
+
+    fn medium(&self) -> MutexGuard<'_, M> {
+        self.medium.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the client wants to go on to requests.
@@ -123,7 +178,7 @@ impl Session {
 
     /// The record `NBD_INFO_EXPORT`: its number, the size, the flags.
     fn export(&self) -> Result<Vec<u8>> {
-        let size = self.file.metadata()?.len();
+        let size = self.medium().size();
         Ok([&0u16.to_be_bytes()[..], &size.to_be_bytes(), &EXPORT_FLAGS.to_be_bytes()].concat())
     }
 
@@ -146,28 +201,15 @@ impl Session {
         if kind == DISCONNECT {
             return Ok(None);
         }
-        let due = Instant::now() + self.latency;
         let payload = if kind == WRITE { self.bytes(len)? } else { Vec::new() };
-        let done = self.perform(kind, at, len, &payload);
+        let (due, done) = {
+            let mut medium = self.medium();
+            let due = Instant::now() + medium.latency();
+            (due, perform(&mut *medium, kind, at, len, &payload))
+        };
         let error = *done.as_ref().err().unwrap_or(&0);
         let head = [&REPLY_MAGIC.to_be_bytes()[..], &error.to_be_bytes(), &handle.to_be_bytes()].concat();
         Ok(Some(Reply { due, bytes: [head, done.unwrap_or_default()].concat() }))
-    }
-
-    /// What a read has read, or an NBD error number.
-    fn perform(&self, kind: u16, at: u64, len: u32, payload: &[u8]) -> std::result::Result<Vec<u8>, u32> {
-        let inside = self.file.metadata().is_ok_and(|m| at.checked_add(len.into()).is_some_and(|end| end <= m.len()));
-        match kind {
-            READ if inside && len <= MAX_LEN => {
-                let mut data = vec![0; len as usize];
-                self.file.read_exact_at(&mut data, at).map_err(|_| EIO)?;
-                Ok(data)
-            }
-            WRITE if inside => self.file.write_all_at(payload, at).map(|()| Vec::new()).map_err(|_| EIO),
-            // The host's own cache outlives the machine: a flush has nothing to wait for but the latency.
-            FLUSH => Ok(Vec::new()),
-            _ => Err(EINVAL),
-        }
     }
 
     fn bytes(&mut self, len: u32) -> Result<Vec<u8>> {
@@ -192,6 +234,58 @@ impl Session {
         self.stream.read_exact(&mut bytes)?;
         Ok(bytes)
     }
+}
+
+/// What a read has read, or an error number.
+fn perform(medium: &mut dyn Medium, kind: u16, at: u64, len: u32, payload: &[u8]) -> std::result::Result<Vec<u8>, u32> {
+    let inside = at.checked_add(len.into()).is_some_and(|end| end <= medium.size());
+    match kind {
+        READ if inside && len <= MAX_LEN => {
+            let mut data = vec![0; len as usize];
+            medium.read(at, &mut data).map(|()| data)
+        }
+        WRITE if inside => medium.write(at, payload).map(|()| Vec::new()),
+        FLUSH => medium.flush().map(|()| Vec::new()),
+        TRIM if inside => medium.trim(at, len).map(|()| Vec::new()),
+        _ => Err(EINVAL),
+    }
+}
+
+/// Sends each reply when it is due, those that are due at once in the order of their requests.
+fn answer<M: Medium>(
+    mut stream: UnixStream,
+    medium: &Mutex<M>,
+    replies: &mpsc::Receiver<Reply>,
+) -> std::io::Result<()> {
+    let mut waiting: BTreeMap<(Instant, usize), Vec<u8>> = BTreeMap::new();
+    let mut count = 0;
+    let mut open = true;
+    while open || !waiting.is_empty() {
+        let next = waiting.first_key_value().map(|((due, _), _)| due.saturating_duration_since(Instant::now()));
+        let more = match next {
+            Some(Duration::ZERO) => Err(mpsc::RecvTimeoutError::Timeout),
+            Some(wait) if open => replies.recv_timeout(wait),
+            Some(wait) => {
+                std::thread::sleep(wait);
+                Err(mpsc::RecvTimeoutError::Timeout)
+            }
+            None => replies.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected),
+        };
+        match more {
+            Ok(reply) => {
+                waiting.insert((reply.due, count), reply.bytes);
+                count += 1;
+            }
+            Err(mpsc::RecvTimeoutError::Disconnected) => open = false,
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                if let Some(((_, number), bytes)) = waiting.pop_first() {
+                    medium.lock().unwrap_or_else(PoisonError::into_inner).answered(number);
+                    stream.write_all(&bytes)?;
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! One QEMU run: its command line, its time limit, and how it ended.
-use crate::console::{Console, Screen};
+use crate::console::{Console, Piece, Screen};
 use anyhow::{Context, Result, bail};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{ChildStdin, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -130,14 +130,32 @@ impl Machine {
 
     /// Runs it, giving what is on the console to `screen` as it comes. Never hangs: the limit ends QEMU.
     pub fn run(&self, screen: Screen) -> Result<Outcome> {
+        self.drive(Stdio::null(), &mut |piece, _| screen(piece))
+    }
+
+    /// Runs it in a dialogue: `answer` is given each line of the console, and types a line in return or not. As [`Self::run`].
+    pub fn converse(&self, answer: &mut dyn FnMut(&str) -> Option<String>) -> Result<Outcome> {
+        self.drive(Stdio::piped(), &mut |piece, keyboard| {
+            if let (Piece::Line(line), Some(keyboard)) = (piece, keyboard)
+                && let Some(text) = answer(line)
+            {
+                // A guest that has gone reads no more: its end is told by its status.
+                let _ = writeln!(keyboard, "{text}").and_then(|()| keyboard.flush());
+            }
+        })
+    }
+
+    fn drive(&self, stdin: Stdio, told: &mut dyn FnMut(Piece, Option<&mut ChildStdin>)) -> Result<Outcome> {
         let start = Instant::now();
         let mut child = self
             .command()
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .context("cannot start qemu-system-x86_64")?;
+        let mut keyboard = child.stdin.take();
+        let screen: Screen = &mut |piece| told(piece, keyboard.as_mut());
         let (send, receive) = mpsc::channel();
         let mut stdout = child.stdout.take().expect("stdout is a pipe");
         std::thread::spawn(move || {

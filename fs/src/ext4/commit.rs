@@ -3,7 +3,7 @@
 //! | | with a journal | without |
 //! |---|---|---|
 //! | while it closes | group descriptors are brought up to date, checksums are stored, every block is copied | the same |
-//! | then | the copies go to the log: see `journal` | flush; the copies go to their places, inode tables last; flush (DUR-5) |
+//! | then | the copies go to the log: see `journal` | flush; the copies go to their places; flush; those of inode tables too; flush (DUR-5) |
 //! | after a cut | all of the transaction or nothing | what was not durable may be there in part; `e2fsck` repairs it |
 //!
 //! One task commits at a time. Who comes meanwhile waits for the lock, and then finds its transaction committed with that of
@@ -150,8 +150,10 @@ impl Ext4Fs {
             let part = copies.iter().filter(|copy| copy.block.holds_inodes() == inodes);
             let pages = part.map(|copy| (copy.block.number(), &copy.page));
             meta_io::write_pages(&self.device, self.geo.block_size, pages)?;
+            // Between the two also: an inode that points to a new block of extents must not be durable before that block is.
+            self.flush.flush(self.flush.ticket())?;
         }
-        self.flush.flush(self.flush.ticket())
+        Ok(())
     }
 
     fn empty_log(&self, log: &mut Log) -> Result<()> {

@@ -228,7 +228,8 @@ impl Ext4Inode {
         let want = (hole.end - hole.start).min(MAX_UNWRITTEN);
         let goal = self.goal(core, hole.start)?;
         let run = self.fs.alloc_blocks(handle, goal, want, Purpose::Data)?;
-        let extent = Extent { lblk: hole.start, len: run.len, pblk: run.start, unwritten: true };
+        let unwritten = base::guard!("EXT-1", true);
+        let extent = Extent { lblk: hole.start, len: run.len, pblk: run.start, unwritten };
         core.blocks += u64::from(run.len);
         if let Err(error) = extents::insert(&mut TreeMut::new(handle, self, core, Purpose::Meta), &extent) {
             core.blocks -= u64::from(run.len);

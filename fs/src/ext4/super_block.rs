@@ -14,14 +14,14 @@ use super::txn::{Credits, Handle};
 use super::{Ext4Fs, Ext4Inode, inode, meta_io, orphan};
 use crate::iomap;
 use crate::page_cache::PageCache;
-use crate::vfs::{Inode, StatFs, SuperBlock, SuperOps, Timespec, iput};
+use crate::vfs::{DurabilityReport, Inode, StatFs, SuperBlock, SuperOps, Timespec, iput};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use base::block::{BlockDevice, Durability, SECTOR_SIZE};
 use base::sched::Task;
 use base::sync::{Arc, SpinLock};
 use base::{Errno, Result};
-use zerocopy::FromBytes;
+use zerocopy::{FromBytes, IntoBytes};
 
 /// The magic number that statfs shows.
 const STATFS_MAGIC: u64 = 0xef53;
@@ -132,8 +132,19 @@ fn read_super(device: &Arc<dyn BlockDevice>) -> Result<Found> {
         return Err(Errno::EINVAL);
     }
     let summed = RoCompat::from_bits_retain(raw.feature_ro_compat.get()).contains(RoCompat::METADATA_CSUM);
-    let right = raw.checksum_type == 1 && geometry::super_checksum(&bytes) == raw.checksum.get();
-    Ok(Found { raw, sum_is_right: !summed || right })
+    let right = |raw: &SuperBlockRaw| geometry::super_checksum(raw.as_bytes()) == raw.checksum.get();
+    if !summed || (raw.checksum_type == 1 && right(&raw)) {
+        return Ok(Found { raw, sum_is_right: true });
+    }
+    // A cut may have torn the mark "needs recovery" from its checksum, where it was set or cleared: then all else is whole.
+    let mut other = raw.clone();
+    other.feature_incompat = (raw.feature_incompat.get() ^ Incompat::RECOVER.bits()).into();
+    let torn = raw.checksum_type == 1 && right(&other);
+    let mut raw = raw;
+    if torn {
+        raw.feature_incompat = (raw.feature_incompat.get() | Incompat::RECOVER.bits()).into();
+    }
+    Ok(Found { raw, sum_is_right: torn })
 }
 
 fn allowed_features(device: &Arc<dyn BlockDevice>, raw: &SuperBlockRaw) -> Result<Access> {
@@ -191,6 +202,13 @@ fn seal_super(_seed: u32, block: &mut [u8]) {
     }
 }
 
+/// The superblock in the bytes of its block. Errors: `EUCLEAN`.
+fn super_in(block: &mut [u8]) -> Result<&mut SuperBlockRaw> {
+    let at = super_at(block.len());
+    let bytes = block.get_mut(at..at + SUPER_SIZE).ok_or(Errno::EUCLEAN)?;
+    SuperBlockRaw::mut_from_bytes(bytes).map_err(|_| Errno::EUCLEAN)
+}
+
 /// Where the superblock stands in its block.
 fn super_at(block_size: usize) -> usize {
     if block_size == SUPER_SIZE { 0 } else { SUPER_OFFSET as usize }
@@ -204,9 +222,7 @@ impl Ext4Fs {
             Some(seed) => handle.write_sealed(&block, Seal { seed, apply: seal_super })?,
             None => handle.write(&block)?,
         };
-        let at = super_at(bytes.len());
-        let raw = bytes.get_mut(at..at + SUPER_SIZE).and_then(|b| SuperBlockRaw::mut_from_bytes(b).ok());
-        change(raw.ok_or(Errno::EUCLEAN)?);
+        change(super_in(&mut bytes)?);
         Ok(())
     }
 
@@ -223,11 +239,13 @@ impl Ext4Fs {
     /// `needs_recovery`; without, it is the state.
     fn mark_mounted(&self) -> Result<()> {
         let given_up = self.log.lock().journal.as_ref().is_some_and(Journal::was_given_up);
+        if self.has_journal() {
+            // Before the log is used: recovery does not look at a log that the superblock does not send it to.
+            self.set_needs_recovery(true)?;
+        }
         let mut handle = self.begin(Credits(1))?;
         self.update_super(&mut handle, |raw| {
-            if self.has_journal() {
-                raw.feature_incompat = (raw.feature_incompat.get() | Incompat::RECOVER.bits()).into();
-            } else {
+            if !self.has_journal() {
                 raw.state = (raw.state.get() & !STATE_CLEAN).into();
             }
             if given_up {
@@ -238,36 +256,13 @@ impl Ext4Fs {
         })?;
         drop(handle);
         self.commit_all()?;
+        if !given_up {
+            return Ok(());
+        }
         if let Some(journal) = &mut self.log.lock().journal {
             journal.clear_error();
         }
-        // To its place: recovery does not look at a journal that the superblock does not send it to.
         self.checkpoint()
-    }
-
-    /// Notes in the superblock on the disk that there was an error, as far as the device takes it: who mounts next is told. What is on the
-    /// disk is changed there, not what is in memory, where half a change may stand.
-    pub(super) fn record_error(&self) {
-        if let Err(error) = self.store_error_state() {
-            log::error!("ext4 {}: the error could not be noted on the disk: {error}", self.device.name());
-        }
-    }
-
-    fn store_error_state(&self) -> Result<()> {
-        let number = SUPER_OFFSET >> self.geo.block_bits;
-        let mut bytes = alloc::vec![0; self.geo.block_size as usize];
-        meta_io::read_block(&self.device, number, &mut bytes)?;
-        let at = super_at(bytes.len());
-        let raw = bytes.get_mut(at..at + SUPER_SIZE).and_then(|b| SuperBlockRaw::mut_from_bytes(b).ok());
-        let raw = raw.ok_or(Errno::EUCLEAN)?;
-        raw.state = (raw.state.get() | STATE_ERROR).into();
-        if self.geo.csum_seed.is_some() {
-            seal_super(0, &mut bytes);
-        }
-        let page = base::memory::alloc_page_zeroed()?;
-        page.write_from(0, &bytes);
-        meta_io::write_pages(&self.device, self.geo.block_size, [(number, &page)])?;
-        self.flush.flush(self.flush.ticket())
     }
 
     /// Brings the superblock up to date for the end of a mount: its counters, and that all is in order.
@@ -281,10 +276,48 @@ impl Ext4Fs {
             raw.free_blocks_count_lo = (free_blocks as u32).into();
             raw.free_blocks_count_hi = ((free_blocks >> 32) as u32).into();
             raw.free_inodes_count = (free_inodes as u32).into();
-            raw.feature_incompat = (raw.feature_incompat.get() & !Incompat::RECOVER.bits()).into();
             raw.state = (raw.state.get() | STATE_CLEAN).into();
             raw.wtime = (Timespec::now().sec as u32).into();
-        })
+        })?;
+        drop(handle);
+        self.commit_and_checkpoint()?;
+        if self.has_journal() { self.set_needs_recovery(false) } else { Ok(()) }
+    }
+
+    /// Sets or clears the mark "needs recovery" at its place, past the journal, whose log is empty. That is one bit and the checksum, so
+    /// that a cut which tears the two apart leaves what [`read_super`] knows.
+    fn set_needs_recovery(&self, on: bool) -> Result<()> {
+        let change = |raw: &mut SuperBlockRaw| {
+            let bits = raw.feature_incompat.get() & !Incompat::RECOVER.bits();
+            raw.feature_incompat = (bits | if on { Incompat::RECOVER.bits() } else { 0 }).into();
+        };
+        let block = self.meta.read(SUPER_OFFSET >> self.geo.block_bits)?;
+        change(super_in(&mut block.lock_for_change())?);
+        self.write_super(change)
+    }
+
+    /// Notes in the superblock on the disk that there was an error, as far as the device takes it: who mounts next is told. What is on the
+    /// disk is changed there, not what is in memory, where half a change may stand.
+    pub(super) fn record_error(&self) {
+        let noted = self.write_super(|raw| raw.state = (raw.state.get() | STATE_ERROR).into());
+        if let Err(error) = noted {
+            log::error!("ext4 {}: the error could not be noted on the disk: {error}", self.device.name());
+        }
+    }
+
+    /// Changes the superblock at its place on the disk, past everything, and flushes. Errors: `EIO`, `EUCLEAN`, `ENOMEM`.
+    fn write_super(&self, change: impl FnOnce(&mut SuperBlockRaw)) -> Result<()> {
+        let number = SUPER_OFFSET >> self.geo.block_bits;
+        let mut bytes = alloc::vec![0; self.geo.block_size as usize];
+        meta_io::read_block(&self.device, number, &mut bytes)?;
+        change(super_in(&mut bytes)?);
+        if self.geo.csum_seed.is_some() {
+            seal_super(0, &mut bytes);
+        }
+        let page = base::memory::alloc_page_zeroed()?;
+        page.write_from(0, &bytes);
+        meta_io::write_pages(&self.device, self.geo.block_size, [(number, &page)])?;
+        self.flush.flush(self.flush.ticket())
     }
 
     /// Stores the attributes of all inodes that wait for it; the first error is given after all were tried.
@@ -323,8 +356,17 @@ impl SuperOps for Ext4Super {
         self.page_cache.clone()
     }
 
-    fn durability(&self) -> Option<Durability> {
-        Some(self.fs.device.durability())
+    fn durability(&self) -> Option<DurabilityReport> {
+        let (volatile_bytes, flushes) = self.fs.flush.figures();
+        let (uncommitted_blocks, commits) = self.fs.txn.figures();
+        Some(DurabilityReport {
+            promise: self.fs.device.durability(),
+            journal: self.fs.has_journal(),
+            volatile_bytes,
+            uncommitted_blocks,
+            flushes,
+            commits,
+        })
     }
 
     fn statfs(&self) -> StatFs {
@@ -402,10 +444,9 @@ impl Ext4Super {
         self.fs.write_dirty_inodes(sb)?;
         self.fs.queues.completion.close();
         self.fs.queues.sync.close();
-        // Twice: the superblock may say that all is in order only when all else has reached its place.
-        self.fs.commit_and_checkpoint()?;
+        // First all else: the superblock may say that all is in order only when that has reached its place.
+        self.fs.commit_all()?;
         self.fs.mark_unmounted()?;
-        self.fs.commit_and_checkpoint()?;
         // Inodes on the dirty list hold the super block, which holds the list.
         sb.inodes().dirty().iter().for_each(inode::unpin);
         self.fs.set_read_only(true);

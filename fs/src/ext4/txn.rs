@@ -79,6 +79,8 @@ pub struct Transactions {
     changed: WaitQueue,
     /// Up to this number all transactions are durable.
     committed: AtomicU64,
+    /// The number of the first transaction of this mount.
+    first: u64,
     /// Blocks that ordinary handles fill a transaction with.
     limit: u32,
 }
@@ -96,7 +98,7 @@ impl Transactions {
             stock: Vec::new(),
         };
         let committed = AtomicU64::new(first.saturating_sub(1));
-        Transactions { state: SpinLock::new(state), changed: WaitQueue::new(), committed, limit }
+        Transactions { state: SpinLock::new(state), changed: WaitQueue::new(), committed, first, limit }
     }
 
     /// The number of the running transaction.
@@ -106,6 +108,11 @@ impl Transactions {
     /// Up to this number every change is durable.
     pub fn committed(&self) -> u64 {
         self.committed.load(Ordering::Acquire)
+    }
+    /// Blocks of the running transaction, and how many transactions were committed since mount.
+    pub fn figures(&self) -> (u64, u64) {
+        let uncommitted = self.state.lock().running.members.len() as u64;
+        (uncommitted, (self.committed() + 1).saturating_sub(self.first))
     }
     /// Blocks that ordinary handles may still add to the running transaction.
     pub fn room(&self) -> u32 {
@@ -362,7 +369,9 @@ impl Handle<'_> {
         while let Some((&number, _)) = running.members.range(range.clone()).next() {
             gone.extend(running.members.remove(&number));
         }
-        running.revoked.extend(logged.range(range));
+        if base::guard!("revoke", true) {
+            running.revoked.extend(logged.range(range));
+        }
         state.stock.extend(gone.iter().map(|member: &Member| member.page.clone()));
         drop(state);
         self.tid

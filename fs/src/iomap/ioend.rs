@@ -57,6 +57,8 @@ pub struct Owed {
     pub pos: u64,
     /// Bytes of the original range that were copied or sent (ALN-5).
     pub len: usize,
+    /// The end of the file's bytes that went to the device; behind that of the original range where its last block held more of the file.
+    pub written_end: u64,
     /// Why the submission stopped before its end, if it did; the outcome if no byte was sent (ERR-1).
     pub stopped: Option<Errno>,
     /// The folios or frames.
@@ -84,6 +86,7 @@ impl Owed {
             inode: inode.clone(),
             pos,
             len: 0,
+            written_end: 0,
             stopped: None,
             kind,
             convert: false,
@@ -118,6 +121,12 @@ impl Owed {
         let ino = self.inode.ino;
         trace::record(Kind::WtFinish, ino, self.pos);
         let mut result = self.outcome(error);
+        let ticket = iomap_of(&self.inode).shared_flush().ticket();
+        if base::guard!("R51", !matches!(self.kind, IoKind::DirectRead(_))) {
+            // Before F2: an fsync that has waited for writeback must learn that a flush is owed (DUR-11, R51).
+            self.inode.written.note(ticket);
+            iomap_of(&self.inode).shared_flush().wrote(result.unwrap_or(0) as u64);
+        }
         base::mistake!("R12", result = self.end_writeback(result));
         base::anchor!("F1", ino);
         base::mistake!("R45", drop(self.inode.lock.read()));
@@ -127,10 +136,6 @@ impl Owed {
         let stale = self.drop_cached();
         base::anchor!("F4", ino);
         drop(self.drain.take());
-        let ticket = iomap_of(&self.inode).shared_flush().ticket();
-        if !matches!(self.kind, IoKind::DirectRead(_)) {
-            self.inode.written.note(ticket);
-        }
         Finished {
             owes: self.sync.filter(|_| result.is_ok_and(|n| n > 0)),
             stale,
@@ -157,7 +162,8 @@ impl Owed {
     fn convert(&self, result: Result<usize>) -> Result<usize> {
         let len = result?;
         if self.convert && len > 0 {
-            iomap_of(&self.inode).finish_write(&self.inode, self.pos, len as u64)?;
+            let end = self.written_end.max(self.pos + len as u64);
+            iomap_of(&self.inode).finish_write(&self.inode, self.pos, end - self.pos)?;
             trace::record(Kind::WtConvert, self.inode.ino, self.pos);
         }
         Ok(len)
@@ -226,7 +232,7 @@ impl Finished {
         if let Some(range) = self.stale.take() {
             drop_clean(&self.inode, range);
         }
-        if let Some(kind) = self.owes.take() {
+        if let Some(kind) = self.owes.take().filter(|_| base::guard!("R54", true)) {
             base::anchor!("F5", self.inode.ino);
             let iomap = iomap_of(&self.inode);
             let durable = if self.full_commit { iomap.commit(&self.inode, kind) } else { iomap.flush(self.ticket) };

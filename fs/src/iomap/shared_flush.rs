@@ -22,6 +22,11 @@ struct State {
     ended: u64,
     /// Number of the last flush that succeeded.
     succeeded: u64,
+    /// Bytes of file data written since the last flush was issued, and those that the flush under way covers.
+    volatile_bytes: u64,
+    flushing_bytes: u64,
+    /// Flushes that succeeded.
+    count: u64,
 }
 
 /// The flushes of one device.
@@ -40,6 +45,19 @@ impl SharedFlush {
     /// Now. Taken after the data completed; any task.
     pub fn ticket(&self) -> Ticket {
         Ticket(self.state.lock().issued)
+    }
+
+    /// Bytes of file data have completed on the device: volatile until a flush. Any task.
+    pub fn wrote(&self, bytes: u64) {
+        if self.device.durability() == Durability::OnFlush {
+            self.state.lock().volatile_bytes += bytes;
+        }
+    }
+
+    /// Bytes of file data that the device has acknowledged and may lose, and how many flushes have succeeded.
+    pub fn figures(&self) -> (u64, u64) {
+        let state = self.state.lock();
+        (state.volatile_bytes + state.flushing_bytes, state.count)
     }
 
     /// Whether data that completed before `ticket` is known to be durable without a further flush.
@@ -69,6 +87,7 @@ impl SharedFlush {
             return None;
         }
         state.issued += 1;
+        state.flushing_bytes = core::mem::take(&mut state.volatile_bytes);
         Some(state.issued)
     }
 
@@ -77,8 +96,12 @@ impl SharedFlush {
         let result = flush_and_wait(&self.device);
         let mut state = self.state.lock();
         state.ended = number;
+        let covered = core::mem::take(&mut state.flushing_bytes);
         if result.is_ok() {
             state.succeeded = number;
+            state.count += 1;
+        } else {
+            state.volatile_bytes += covered;
         }
         drop(state);
         self.ended.wake_all();

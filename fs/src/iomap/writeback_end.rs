@@ -86,6 +86,7 @@ impl Work for WritebackEnd {
             // DUR-11: the next fsync owes a flush that was issued after this.
             self.inode.written.note(ops.shared_flush().ticket());
             if result.is_ok() {
+                ops.shared_flush().wrote(self.range.end.saturating_sub(self.range.start));
                 result = self.convert(ops);
             }
         }

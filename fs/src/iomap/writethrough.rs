@@ -62,10 +62,14 @@ pub fn writethrough_write(
     if stopped.is_some() {
         give_up(inode, iomap, end..mapped);
     }
+    // The last block goes to the device whole, and what others have dirtied in it is clean from then on (SUB-2, WT-7): d_size has to
+    // cover that too, because nobody else will raise it. The inode lock keeps i_size.
+    let written_end = end.next_multiple_of(u64::from(iomap.block_size())).min(inode.size());
     let owed = Owed {
         len: copied,
+        written_end,
         stopped,
-        convert: unwritten || end > iomap.disk_size(),
+        convert: unwritten || written_end > iomap.disk_size(),
         metadata_pending,
         drain,
         freeze: Some(freeze),

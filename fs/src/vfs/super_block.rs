@@ -7,6 +7,7 @@ use super::{ErrSeq, Inode};
 use crate::page_cache::{CacheLimits, PageCache};
 use alloc::boxed::Box;
 use base::Result;
+use base::block::Durability;
 use base::sync::Arc;
 use base::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -26,6 +27,23 @@ pub struct StatFs {
     pub read_only: bool,
 }
 
+/// How durable the data of a file system is now.
+#[derive(Clone, Copy, Debug)]
+pub struct DurabilityReport {
+    /// What the device promises of a completed write (DUR-3).
+    pub promise: Durability,
+    /// Whether changes of metadata are atomic across a power cut.
+    pub journal: bool,
+    /// Bytes of file data that the device has acknowledged and a cut may lose.
+    pub volatile_bytes: u64,
+    /// Blocks of metadata that were changed and not committed.
+    pub uncommitted_blocks: u64,
+    /// Flushes that succeeded, since mount.
+    pub flushes: u64,
+    /// Commits, since mount.
+    pub commits: u64,
+}
+
 /// What a file system implements for itself as a whole.
 pub trait SuperOps: Send + Sync + core::any::Any {
     /// Downcast to the file system's own type.
@@ -38,8 +56,8 @@ pub trait SuperOps: Send + Sync + core::any::Any {
     fn page_cache(&self) -> Option<Arc<PageCache>> {
         None
     }
-    /// What its device promises of a completed write (DUR-3); `None` for a file system without a device.
-    fn durability(&self) -> Option<base::block::Durability> {
+    /// How durable its data is; `None` for a file system without a device.
+    fn durability(&self) -> Option<DurabilityReport> {
         None
     }
     /// Writes everything dirty and flushes the device (SYN-5).

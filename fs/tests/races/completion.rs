@@ -4,6 +4,7 @@ use base::Errno;
 use base::block::{BioOp, Filter};
 use base::stats::{self, Counter};
 use fs::iomap::DrainKind;
+use fs::vfs::{self, SyncKind};
 
 /// R38, CTX-2 on the whole path: a write of many bios ends once, after the last of them, in whatever order they end.
 #[test]
@@ -147,6 +148,45 @@ fn r51_fsync_no_flush() {
     let before = flushes(&stage);
     fsync(&file).expect("fsync");
     assert_eq!(flushes(&stage), before, "a flush for nothing (DUR-11)");
+    stage.end([file]);
+}
+
+/// R51 in a narrower place: an fdatasync comes when a write-through has ended writeback and is not done yet. It waits for nothing, and the
+/// bytes are in the device's volatile cache: it must know of them.
+#[test]
+fn r51_fdatasync_between_writeback_and_outcome() {
+    let stage = Stage::new(4096);
+    let file = stage.create("f");
+    assert_eq!(sync_wt(&file, 0, &[b'o'; BLOCK]), Ok(BLOCK));
+    fsync(&file).expect("fsync");
+    let at_f4 = stop("F4", &file);
+    let event = stage.worker_wt(&file, 0, &[b'n'; BLOCK]);
+    at_f4.wait_reached();
+    let flushes = |stage: &Stage| stage.gate.log().iter().filter(|r| r.op == BioOp::Flush).count();
+    let before = flushes(&stage);
+    vfs::fsync(&file, SyncKind::Data).expect("fdatasync");
+    assert!(flushes(&stage) > before, "no flush reached the device");
+    at_f4.release();
+    assert_eq!(event.wait(), Ok(BLOCK));
+    stage.end([file]);
+}
+
+/// DUR-5 without a journal: what an inode points to is durable before the inode is. A device may keep the later of two writes and lose
+/// the earlier one, so their order alone is worth nothing.
+#[test]
+fn dur5_a_flush_stands_between_blocks_of_extents_and_inodes() {
+    let stage = Stage::without_journal();
+    let file = stage.create("f");
+    // The fifth extent does not fit into the inode: the tree gets its first block.
+    for i in 0..5 {
+        assert_eq!(sync_wt(&file, 2 * i * BLOCK as u64, &[1; BLOCK]), Ok(BLOCK));
+    }
+    let before = stage.gate.log().len();
+    fsync(&file).expect("fsync");
+    let ops: Vec<BioOp> = stage.gate.log()[before..].iter().map(|r| r.op).collect();
+    let groups: Vec<&[BioOp]> = ops.split(|op| *op == BioOp::Flush).filter(|writes| !writes.is_empty()).collect();
+    assert_eq!(groups.len(), 2, "blocks, then inodes: {ops:?}");
+    assert_eq!(ops.last(), Some(&BioOp::Flush));
     stage.end([file]);
 }
 

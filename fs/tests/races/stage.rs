@@ -28,11 +28,21 @@ pub struct Stage {
 impl Stage {
     /// A fresh file system of 16 MiB with blocks of `block_size`.
     pub fn new(block_size: u32) -> Stage {
+        Stage::format(&["-b", &block_size.to_string()])
+    }
+
+    /// The same without a journal.
+    pub fn without_journal() -> Stage {
+        Stage::format(&["-b", "4096", "-O", "^has_journal"])
+    }
+
+    fn format(options: &[&str]) -> Stage {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let image = folder.path().join("disk.img");
         std::fs::File::create(&image).and_then(|f| f.set_len(16 << 20)).expect("an image file");
         let mke2fs = e2fsprogs("mke2fs")
-            .args(["-q", "-F", "-t", "ext4", "-b", &block_size.to_string()])
+            .args(["-q", "-F", "-t", "ext4"])
+            .args(options)
             .arg(&image)
             .output()
             .expect("mke2fs is installed");

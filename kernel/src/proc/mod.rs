@@ -21,7 +21,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use base::Errno;
 use base::block::Durability;
-use base::stats::{self, Counter};
+use base::stats;
 use base::sync::Arc;
 use base::trace::{self, Kind};
 use core::fmt::Write;
@@ -129,18 +129,25 @@ fn mounts(vfs: &Vfs, text: &mut String) {
     }
 }
 
-/// A mount a line: its path, its source, and when a completed write there is durable; then the flushes and commits of all.
+/// A mount a line: its path, its source, what a completed write is worth there, and what a power cut could cost now.
 fn durability(vfs: &Vfs, text: &mut String) {
     for mount in vfs.mounts() {
-        let promise = match mount.root.sb.ops().durability() {
-            None => "none: memory only",
-            Some(Durability::OnCompletion) => "on completion",
-            Some(Durability::OnFlush) => "on flush: volatile write cache",
-            Some(Durability::Unknown) => "unknown: no flush offered, the promise of O_DSYNC is not kept",
-        };
         let show = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let _ = writeln!(text, "{} {} {promise}", show(&mount.path), show(&mount.source));
+        let _ = write!(text, "{} {} ", show(&mount.path), show(&mount.source));
+        let Some(report) = mount.root.sb.ops().durability() else {
+            let _ = writeln!(text, "memory only");
+            continue;
+        };
+        let promise = match report.promise {
+            Durability::OnCompletion => "durable on completion",
+            Durability::OnFlush => "durable on flush: volatile write cache",
+            Durability::Unknown => "unknown: the device offers no flush, the promise of O_DSYNC is not kept",
+        };
+        let journal = if report.journal { "journal" } else { "no journal" };
+        let _ = writeln!(
+            text,
+            "{promise}; {journal}; {} bytes volatile, {} blocks of metadata uncommitted, {} flushes, {} commits",
+            report.volatile_bytes, report.uncommitted_blocks, report.flushes, report.commits
+        );
     }
-    line(text, "flushes", stats::get(Counter::Flushes));
-    line(text, "commits", stats::get(Counter::Commits));
 }

@@ -1,5 +1,6 @@
 //! What all processes share.
 use super::{FutexTable, Process, Thread};
+use crate::disks::Disks;
 use alloc::collections::BTreeMap;
 use base::sync::{Arc, Once, Rank, SpinLock, Weak};
 use base::workqueue::WorkQueue;
@@ -17,6 +18,7 @@ pub struct System {
     /// Runs aio requests that wait for the device: fsync.
     aio_worker: Option<Arc<WorkQueue>>,
     vfs: Once<Arc<Vfs>>,
+    disks: Once<Disks>,
 }
 
 impl System {
@@ -29,6 +31,7 @@ impl System {
             boot_ns: base::time::now_ns(),
             aio_worker: WorkQueue::new("aio", 1).ok(),
             vfs: Once::new(Rank::Leaf),
+            disks: Once::new(Rank::Leaf),
         })
     }
     /// The queue for aio requests that sleep; `None` when there was no memory for it, and then they run where they are submitted.
@@ -44,6 +47,14 @@ impl System {
     pub fn set_vfs(&self, vfs: Arc<Vfs>) {
         // Making it cannot fail, because it is there already.
         let _there = self.vfs.get_or_try_init(|| Ok(vfs));
+    }
+    /// The disks that can be mounted; `None` in a system without.
+    pub fn disks(&self) -> Option<&Disks> {
+        self.disks.get()
+    }
+    /// Gives the system its disks, once; as [`Self::set_vfs`].
+    pub fn set_disks(&self, disks: Disks) {
+        let _there = self.disks.get_or_try_init(|| Ok(disks));
     }
     /// A number no process or thread has had.
     pub fn new_id(&self) -> u32 {

@@ -10,7 +10,8 @@ use linux_raw_sys::general as abi;
 const TMPFS_PAGES: u64 = 16 * 1024;
 const TMPFS_INODES: u64 = 16 * 1024;
 
-/// `mount`: remounts read-only and back (RO-1), and new tmpfs mounts. Errors: as mount(2); `ENODEV` for other types.
+/// `mount`: remounts read-only and back (RO-1), and new mounts of disks with ext4 and of tmpfs. Errors: as mount(2); `ENODEV` for
+/// other types, and where there is no such disk.
 pub fn mount(
     context: &mut SyscallContext<'_>,
     source: UserAddr,
@@ -27,13 +28,22 @@ pub fn mount(
         return Ok(0);
     }
     let kind = context.mm().read_cstr(kind, 64)?;
-    if kind != b"tmpfs" {
-        return Err(Errno::ENODEV);
+    let source = if source == 0 { kind.clone() } else { context.mm().read_cstr(source, abi::PATH_MAX as usize)? };
+    let system = &context.process().system;
+    let root = match &kind[..] {
+        b"tmpfs" => tmpfs::new(makedev(0, system.new_id()), 0o1777, TMPFS_PAGES, TMPFS_INODES),
+        b"ext4" => {
+            let read_only = flags & u64::from(abi::MS_RDONLY) != 0;
+            system.disks().ok_or(Errno::ENODEV)?.mount(&source, read_only, Some(vfs))?
+        }
+        _ => return Err(Errno::ENODEV),
+    };
+    let mounted = vfs.mount(site, &target.path, root.clone(), &source);
+    if mounted.is_err() {
+        // Nobody has seen it: it ends as it came.
+        let _ = root.sb.ops().unmount();
     }
-    let source = if source == 0 { kind } else { context.mm().read_cstr(source, abi::PATH_MAX as usize)? };
-    let dev = makedev(0, context.process().system.new_id());
-    vfs.mount(site, &target.path, tmpfs::new(dev, 0o1777, TMPFS_PAGES, TMPFS_INODES), &source)?;
-    Ok(0)
+    mounted.map(|()| 0)
 }
 
 /// `umount2` (UMT-1). Errors: as umount(2); `EOPNOTSUPP` for a lazy one.

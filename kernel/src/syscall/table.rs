@@ -138,7 +138,7 @@ calls! {
     158 arch_prctl => misc::arch_prctl [code, addr] "`ARCH_SET_FS`, `ARCH_GET_FS`. Others: `EINVAL`.";
     160 setrlimit => limits::setrlimit [resource, limit] "Complete.";
     162 sync => sync::sync [] "Complete.";
-    165 mount => mounts::mount [source, target, kind, flags] "Remounts read-only and back; new mounts of tmpfs.";
+    165 mount => mounts::mount [source, target, kind, flags] "Remounts read-only and back; new mounts of disks with ext4, by their name (`/dev/vdb`), and of tmpfs.";
     166 umount2 => mounts::umount2 [target, flags] "Complete but for lazy and forced ones: `EOPNOTSUPP`.";
     186 gettid => identity::gettid [] "Complete.";
     200 tkill => signals::tkill [tid, signal] "Complete.";

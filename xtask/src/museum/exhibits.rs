@@ -31,7 +31,9 @@ impl Binary {
     }
     /// How long one of its tests may take, on a busy machine.
     pub fn limit(self) -> std::time::Duration {
-        std::time::Duration::from_secs(if self.is_model() { 60 } else { 10 })
+        // A few hundred recoveries, without optimisation, take their time too.
+        let long = self.is_model() || self.package() == "tests";
+        std::time::Duration::from_secs(if long { 60 } else { 10 })
     }
 }
 
@@ -49,6 +51,7 @@ pub(super) struct Exhibit {
 
 const FS: Binary = Binary::Unit("fs");
 const RACES: Binary = Binary::Integration("fs", "races");
+const CUT: Binary = Binary::Integration("tests", "powercut");
 const IOMAP_MODEL: Binary = Binary::Model("fs", "loom_iomap");
 
 const fn exhibit(guard: &'static str, binary: Binary, test: &'static str) -> Exhibit {
@@ -83,4 +86,11 @@ pub(super) const EXHIBITS: &[Exhibit] = &[
     exhibit("STB-2", FS, "page_cache::tests::fs4_write_through_leaves_other_blocks_dirty"),
     exhibit("STB-2", RACES, "readers::r20_stable_first_finisher"),
     exhibit("BUF-7", FS, "page_cache::tests::buf7_dirty_writeback_and_locked_folios_are_never_evicted"),
+    exhibit("CRA-1", CUT, "cra1_a_commit_vouches_only_for_what_is_durable"),
+    exhibit("CRA-3", CUT, "cra3_freed_blocks_wait_for_the_commit_that_frees_them"),
+    exhibit("CRA-4", CUT, "cra4_the_log_is_emptied_when_all_is_at_its_place"),
+    exhibit("revoke", CUT, "revoked_blocks_are_not_written_over_by_recovery"),
+    exhibit("EXT-1", CUT, "r56_no_stale_block_shows"),
+    exhibit("R51", RACES, "completion::r51_fdatasync_between_writeback_and_outcome"),
+    exhibit("R54", CUT, "r54_dsync_is_told_after_the_commit"),
 ];

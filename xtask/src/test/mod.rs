@@ -6,6 +6,7 @@
 //! | `host` | the tests beside the code and the races, on threads of the host |
 //! | `models` | the small protocol types under loom, exhaustively |
 //! | `kernel` | the in-kernel tests in QEMU |
+//! | `powercut` | a thousand states that power cuts leave |
 //! | `integration` | booted kernels with disks and programs |
 mod cargo;
 mod kernel;
@@ -19,7 +20,7 @@ use std::time::Instant;
 /// What to run.
 #[derive(Args)]
 pub struct Options {
-    /// Only these parts: style, host, models, kernel, integration
+    /// Only these parts: style, host, models, kernel, powercut, integration
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
 }
@@ -48,11 +49,12 @@ impl Tally {
 }
 
 type Part = (&'static str, fn(&mut Tally) -> Result<()>);
-const PARTS: [Part; 5] = [
+const PARTS: [Part; 6] = [
     ("style", style),
     ("host", cargo::host),
     ("models", cargo::models),
     ("kernel", kernel::run),
+    ("powercut", powercut),
     ("integration", cargo::integration),
 ];
 
@@ -75,6 +77,11 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     }
     println!("{} passed, {} failed", tally.passed, tally.failed);
     Ok(if tally.failed == 0 && tally.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn powercut(tally: &mut Tally) -> Result<()> {
+    tally.note("powercut::nothing_acknowledged_is_lost", crate::powercut::check());
+    Ok(())
 }
 
 fn style(tally: &mut Tally) -> Result<()> {

@@ -1,0 +1,189 @@
+//! Many cases on all CPUs, until enough states were looked at.
+use super::case::{Case, Counts};
+use super::check::Checker;
+use super::keep;
+use super::workloads::{WORKLOADS, Workload};
+use anyhow::{Result, ensure};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// States of a case for each unit of its workload's share.
+const STATES_PER_SHARE: usize = 12;
+/// Pairs are small: that many are played while other workloads are played once. With 10,000 states all pairs have their turn.
+const PAIRS_PER_ROUND: usize = 32;
+/// Nothing takes that long: a recovery hangs.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What to do.
+#[derive(Clone)]
+pub struct Plan {
+    /// States to look at, about.
+    pub states: usize,
+    /// The seed of all numbers.
+    pub seed: u64,
+    /// Only this workload.
+    pub only: Option<String>,
+    /// Only this run of it.
+    pub run: Option<u64>,
+}
+
+/// What came of a workload.
+#[derive(Clone)]
+pub struct Row {
+    /// Its name.
+    pub workload: &'static str,
+    /// Runs.
+    pub runs: usize,
+    /// The sums over the runs.
+    pub counts: Counts,
+}
+
+/// What came of all.
+pub struct Outcome {
+    /// One for each workload.
+    pub rows: Vec<Row>,
+    /// The violations, in words, with where they were kept.
+    pub told: Vec<String>,
+}
+
+impl Outcome {
+    /// The sum of a figure over all workloads.
+    pub fn sum(&self, figure: impl Fn(&Counts) -> usize) -> usize {
+        self.rows.iter().map(|row| figure(&row.counts)).sum()
+    }
+}
+
+/// Carries out the plan. `progress` is told of each state. Errors: no such workload, no e2fsprogs, or a case that cannot be played.
+pub fn run(plan: &Plan, progress: &(dyn Fn() + Sync)) -> Result<Outcome> {
+    let cases = Cases::new(plan)?;
+    let rows = cases.workloads.iter().map(|w| Row { workload: w.name, runs: 0, counts: Counts::default() });
+    let outcome = Mutex::new(Outcome { rows: rows.collect(), told: Vec::new() });
+    let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let workers = std::thread::available_parallelism().map_or(2, |n| n.get() + 1);
+    let watch = Watch::default();
+    std::thread::scope(|scope| {
+        let work = || -> Result<()> {
+            let mut checker = Checker::new()?;
+            loop {
+                let left = plan.states.saturating_sub(done.load(Ordering::Relaxed));
+                let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)).filter(|_| left > 0) else {
+                    return Ok(());
+                };
+                let budget = if plan.run.is_some() { left } else { left.min(STATES_PER_SHARE * case.workload.share) };
+                let told = || {
+                    watch.seen(case);
+                    done.fetch_add(1, Ordering::Relaxed);
+                    progress();
+                };
+                watch.seen(case);
+                let played = case.play()?;
+                let (counts, violations) = played.check(&mut checker, budget, told)?;
+                let words: Vec<String> = violations.iter().map(|v| keep::keep(&played, v)).collect::<Result<_>>()?;
+                outcome.lock().unwrap_or_else(PoisonError::into_inner).add(case, counts, words);
+            }
+        };
+        let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        while !threads.iter().all(|thread| thread.is_finished()) {
+            std::thread::sleep(Duration::from_millis(10));
+            watch.check();
+        }
+        threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a worker died"))))
+    })?;
+    Ok(outcome.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+impl Outcome {
+    fn add(&mut self, case: Case, counts: Counts, words: Vec<String>) {
+        if let Some(row) = self.rows.iter_mut().find(|row| row.workload == case.workload.name) {
+            row.runs += 1;
+            row.counts.cuts += counts.cuts;
+            row.counts.states += counts.states;
+            row.counts.replays += counts.replays;
+            row.counts.violations += counts.violations;
+        }
+        self.told.extend(words);
+    }
+}
+
+/// The cases of a plan, in order.
+struct Cases {
+    workloads: Vec<&'static Workload>,
+    seed: u64,
+    run: Option<u64>,
+}
+
+impl Cases {
+    fn new(plan: &Plan) -> Result<Cases> {
+        let wanted = |w: &&Workload| plan.only.as_ref().is_none_or(|only| only == w.name);
+        let workloads: Vec<&'static Workload> = WORKLOADS.iter().filter(wanted).collect();
+        ensure!(!workloads.is_empty(), "there is no such workload: {}", plan.only.as_deref().unwrap_or_default());
+        Ok(Cases { workloads, seed: plan.seed, run: plan.run })
+    }
+
+    /// The n-th case: in each round every workload once, and between them pairs.
+    fn get(&self, n: usize) -> Option<Case> {
+        if let Some(run) = self.run {
+            return (n == 0).then(|| Case::new(self.workloads[0], self.seed, run));
+        }
+        let mut round: Vec<(&'static Workload, usize)> = Vec::new();
+        for workload in &self.workloads {
+            let times = if workload.name == "pairs" { PAIRS_PER_ROUND } else { 1 };
+            round.extend((0..times).map(|i| (*workload, i)));
+        }
+        // The large ones are spread over the pairs.
+        let large = round.iter().filter(|(w, _)| w.name != "pairs").count();
+        let every = (round.len() / large.max(1)).max(1);
+        let (slot, turn) = (n % round.len(), n / round.len());
+        let (workload, i) = if slot % every == 0 && slot / every < large {
+            round[slot / every]
+        } else {
+            let before = (slot / every + 1).min(large);
+            round[large + slot - before]
+        };
+        let times = round.iter().filter(|(w, _)| w.name == workload.name).count();
+        Some(Case::new(workload, self.seed, (turn * times + i) as u64))
+    }
+}
+
+/// Ends the process where a recovery does not end.
+struct Watch(Mutex<(Instant, Option<Case>)>);
+
+impl Default for Watch {
+    fn default() -> Self {
+        Watch(Mutex::new((Instant::now(), None)))
+    }
+}
+
+impl Watch {
+    fn seen(&self, case: Case) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (Instant::now(), Some(case));
+    }
+    fn check(&self) {
+        let (at, case) = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if at.elapsed() > PATIENCE {
+            let what = case.map_or_else(String::new, |case| keep::command(&case));
+            println!("sluice: FAILED: nothing ends any more, at or after {what}");
+            std::process::exit(1);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn each_round_has_every_workload_and_its_pairs_once() {
+        let plan = Plan { states: 1, seed: 1, only: None, run: None };
+        let cases = Cases::new(&plan).unwrap();
+        let all = WORKLOADS.len() - 1 + PAIRS_PER_ROUND;
+        let seen: BTreeSet<_> =
+            (0..2 * all).map(|n| cases.get(n).map(|c| (c.workload.name, c.number)).unwrap()).collect();
+        assert_eq!(seen.len(), 2 * all);
+        assert!(seen.contains(&("pairs", 2 * PAIRS_PER_ROUND as u64 - 1)) && seen.contains(&("mix", 1)));
+    }
+}

@@ -1,0 +1,199 @@
+//! One run of a workload on a recording disk, and the states that a cut may leave of it.
+use super::check::{Checker, Verdict};
+use super::disk::{CutDisk, Manner};
+use super::image::{self, Shape};
+use super::oracle::History;
+use super::player::Player;
+use super::record::Recording;
+use super::rng::Rng;
+use super::states::{Choice, States};
+use super::store::Store;
+use super::workloads::{Stage, Workload};
+use anyhow::{Result, anyhow};
+use std::collections::HashSet;
+
+/// A workload with its seed. The same case plays the same steps on the same disk.
+#[derive(Clone, Copy)]
+pub struct Case {
+    /// What is played.
+    pub workload: &'static Workload,
+    /// On which file system.
+    pub shape: Shape,
+    /// From which numbers.
+    pub seed: u64,
+    /// Which run of the workload: runs of one seed differ.
+    pub number: u64,
+}
+
+/// A case that was played.
+pub struct Played {
+    /// The case.
+    pub case: Case,
+    /// The disk before.
+    pub base: Store,
+    /// What happened on it.
+    pub record: Recording,
+    /// What was done and told.
+    pub history: History,
+}
+
+/// What was counted.
+#[derive(Clone, Copy, Default)]
+pub struct Counts {
+    /// Places where the power went off.
+    pub cuts: usize,
+    /// States that were looked at.
+    pub states: usize,
+    /// Of these, those recovered by `e2fsck`, and those of a recovery that was cut.
+    pub replays: usize,
+    /// States that broke a promise.
+    pub violations: usize,
+}
+
+/// A state that breaks a promise.
+pub struct Violation {
+    /// Events before the cut.
+    pub at: usize,
+    /// Which writes are there.
+    pub choice: Choice,
+    /// The state.
+    pub state: Store,
+    /// One sentence.
+    pub why: String,
+}
+
+impl Case {
+    /// The file system of this run.
+    pub fn new(workload: &'static Workload, seed: u64, number: u64) -> Case {
+        let shapes = workload.shapes;
+        Case { workload, shape: shapes[number as usize % shapes.len()], seed, number }
+    }
+
+    pub(super) fn rng(self, purpose: &str) -> Rng {
+        Rng::new(self.seed, &format!("{} {} {purpose}", self.workload.name, self.number))
+    }
+
+    /// Plays it. Errors: the file system could not be made or mounted.
+    pub fn play(self) -> Result<Played> {
+        let base = image::fresh(self.shape)?;
+        let mut rng = self.rng("steps");
+        let manner = Manner {
+            order: Some(self.rng("order")),
+            max_segments: *rng.pick(&[2, 8, 64]),
+            fail_write: self.workload.fails.then(|| 30 + rng.below(60)),
+        };
+        let disk = CutDisk::new(base.clone(), manner);
+        let player =
+            Player::new(disk.clone()).map_err(|error| anyhow!("{}: the mount fails: {error}", self.workload.name))?;
+        let stage = Stage { player: player.clone(), disk: disk.clone(), shape: self.shape, number: self.number };
+        (self.workload.play)(&stage, &mut rng);
+        let record = disk.take_recording();
+        let history = History::new(player.history(), &record);
+        Ok(Played { case: self, base, record, history })
+    }
+}
+
+impl Played {
+    /// Looks at up to `budget` states; `told` is called for each.
+    pub fn check(
+        &self,
+        checker: &mut Checker,
+        budget: usize,
+        mut told: impl FnMut(),
+    ) -> Result<(Counts, Vec<Violation>)> {
+        let states = States::new(&self.base, &self.record);
+        let mut rng = self.case.rng("states");
+        let mut counts = Counts::default();
+        let mut violations = Vec::new();
+        let mut known = HashSet::new();
+        for (at, choice) in self.plan(&states, budget, &mut rng) {
+            let cut = states.cut(at);
+            let state = states.apply(&cut, &states.stable(&cut), choice);
+            let seen = self.history.seen(at);
+            if !known.insert((state.fingerprint(), seen.returned_count())) {
+                continue;
+            }
+            let (more, verdict) = self.look(checker, &state, choice, at, &mut rng, counts.states)?;
+            counts.states += 1 + more;
+            counts.replays += more;
+            counts.cuts += 1;
+            (0..=more).for_each(|_| told());
+            if let Err(why) = verdict {
+                counts.violations += 1;
+                violations.push(Violation { at, choice, state, why });
+            }
+            if counts.states >= budget {
+                break;
+            }
+        }
+        Ok((counts, violations))
+    }
+
+    /// The states to look at: round after round over all places. Of four, one is right after a flush, and at two several writes may be
+    /// lost, of which one may vouch for another.
+    pub(super) fn plan(&self, states: &States<'_>, budget: usize, rng: &mut Rng) -> Vec<(usize, Choice)> {
+        let mut places = states.places();
+        rng.shuffle(&mut places);
+        let (flushed, others): (Vec<_>, Vec<_>) = places.into_iter().partition(|&at| states.is_flush_boundary(at));
+        let (several, few): (Vec<_>, Vec<_>) = others.into_iter().partition(|&at| states.cut(at).volatile.len() > 1);
+        let (mut flushed, mut several, mut few) = (flushed.into_iter(), several.into_iter(), few.into_iter());
+        let mut queues: Vec<(usize, Vec<Choice>)> = Vec::new();
+        while queues.len() < 2 * budget {
+            let four = [several.next(), flushed.next(), several.next(), few.next()];
+            if four.iter().all(Option::is_none) {
+                break;
+            }
+            for at in four.into_iter().flatten() {
+                let mut choices = states.cut(at).choices(rng, self.case.shape.journal, 6);
+                // All or nothing often comes first; else each place would show no more than that.
+                let plain = rng.below(4).min(choices.len() - 1);
+                let first = choices.swap_remove(if plain > 1 { rng.below(choices.len()) } else { plain });
+                rng.shuffle(&mut choices);
+                choices.push(first);
+                queues.push((at, choices));
+            }
+        }
+        let mut plan = Vec::new();
+        while plan.len() < 3 * budget {
+            let before = plan.len();
+            for (at, choices) in &mut queues {
+                plan.extend(choices.pop().map(|choice| (*at, choice)));
+            }
+            if plan.len() == before {
+                break;
+            }
+        }
+        plan
+    }
+
+    fn look(
+        &self,
+        checker: &mut Checker,
+        state: &Store,
+        choice: Choice,
+        at: usize,
+        rng: &mut Rng,
+        nth: usize,
+    ) -> Result<(usize, Verdict)> {
+        let (seen, shape) = (self.history.seen(at), self.case.shape);
+        if !shape.journal {
+            return Ok((0, checker.check_repaired(state, &seen, shape)?));
+        }
+        // `e2fsck` does not look into the journal for a superblock that was torn.
+        let whole = !matches!(choice, Choice::Torn(_));
+        if nth % 8 == 3 && whole {
+            let verdict = checker.check_repaired(state, &seen, shape)?;
+            return Ok((
+                1,
+                match verdict {
+                    Ok(()) => checker.check(state, &seen, shape)?,
+                    Err(why) => Err(format!("recovered by e2fsck: {why}")),
+                },
+            ));
+        }
+        if nth % 10 == 5 {
+            return checker.check_recovery(state, &seen, shape, rng);
+        }
+        Ok((0, checker.check(state, &seen, shape)?))
+    }
+}

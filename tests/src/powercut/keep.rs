@@ -1,0 +1,84 @@
+//! A failure for later: the state as an image, and in words what was done, what was promised and what was found.
+use super::case::{Case, Played, Violation};
+use super::record::{Event, Mark, Request};
+use super::states::{Choice, States};
+use super::timeline;
+use anyhow::{Context, Result};
+use base::block::BioOp;
+use std::fmt::Write;
+use std::path::PathBuf;
+
+/// The folder of everything that is kept.
+pub fn folder() -> PathBuf {
+    xtask::build::target().join("powercut")
+}
+
+/// The command that plays a case again.
+pub fn command(case: &Case) -> String {
+    format!("make powercut SEED={} ONLY={} RUN={}", case.seed, case.workload.name, case.number)
+}
+
+/// Keeps a violation; gives one sentence with where it is.
+pub fn keep(played: &Played, violation: &Violation) -> Result<String> {
+    let case = &played.case;
+    let name = format!("{}-{}-{}-{}", case.workload.name, case.seed, case.number, violation.at);
+    let folder = folder().join(&name);
+    std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    std::fs::write(folder.join("state.img"), violation.state.to_vec())?;
+    std::fs::write(folder.join("told.txt"), tell(played, violation)?)?;
+    std::fs::write(folder.join("timeline.html"), timeline::page(played, violation.at, violation.choice))?;
+    Ok(format!("{name}: {}\n  kept at {}; again: {}", violation.why, folder.display(), command(case)))
+}
+
+/// Writes one cut of a healthy run as a picture, `timeline.html`: in the middle of what the workload does, with some writes lost.
+pub fn picture(case: Case) -> Result<PathBuf> {
+    let played = case.play()?;
+    let states = States::new(&played.base, &played.record);
+    let places = states.places();
+    let cuts = places.iter().map(|&at| states.cut(at)).filter(|cut| cut.volatile.len() >= 4);
+    let at =
+        cuts.map(|cut| cut.at).nth(places.len() / 8).or(places.last().copied()).context("the run has no events")?;
+    let path = folder().join("timeline.html");
+    std::fs::create_dir_all(folder())?;
+    std::fs::write(&path, timeline::page(&played, at, Choice::Set(0b0101_0110)))?;
+    Ok(path)
+}
+
+fn tell(played: &Played, violation: &Violation) -> Result<String> {
+    let mut text = String::new();
+    let states = States::new(&played.base, &played.record);
+    let cut = states.cut(violation.at);
+    writeln!(text, "{}\nagain: {}", violation.why, command(&played.case))?;
+    writeln!(text, "file system: {:?}", played.case.shape)?;
+    writeln!(text, "of what may be lost, there is: {:?}\n", violation.choice)?;
+    for (at, event) in played.record.events.iter().enumerate() {
+        if at == violation.at {
+            writeln!(text, "{at:6} ======== the power is cut ========")?;
+        }
+        let volatile = |number| cut.volatile.iter().position(|&n| n == number);
+        match *event {
+            Event::Step(step, Mark::Began) => writeln!(text, "{at:6} step {step}: {:?}", played.history.ops()[step])?,
+            Event::Step(step, mark) => writeln!(text, "{at:6} step {step}: {mark:?}")?,
+            Event::Ready => writeln!(text, "{at:6} -------- the scenery stands --------")?,
+            Event::Submitted(_) => {}
+            Event::Started(n) | Event::Completed(n, _) if played.record.requests[n].op == BioOp::Read => {}
+            Event::Started(n) => {
+                let lost = volatile(n).map_or(String::new(), |i| format!(", may be lost ({i})"));
+                writeln!(text, "{at:6}   {}{lost}", words(&played.record.requests[n], n))?;
+            }
+            Event::Completed(n, ok) => {
+                writeln!(text, "{at:6}   request {n} completed{}", if ok { "" } else { " with an error" })?
+            }
+        }
+    }
+    Ok(text)
+}
+
+/// A request in words.
+pub fn words(request: &Request, number: usize) -> String {
+    if request.op == BioOp::Flush {
+        return format!("request {number}: flush");
+    }
+    let (from, to) = (request.at as f64 / 4096.0, (request.at + request.len) as f64 / 4096.0);
+    format!("request {number}: {:?} of 4 KiB blocks {from}..{to} by task {}", request.op, request.task)
+}

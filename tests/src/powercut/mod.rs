@@ -1,0 +1,49 @@
+//! The power cut: that nothing that was acknowledged is lost, and that every state a cut may leave is recovered.
+//!
+//! A workload is played on Sluice's ext4, on a disk in memory with a volatile write cache that records every request, every flush and
+//! every outcome. At many places of the record the power is cut: what was flushed is there, of the rest any part. Each such state is
+//! mounted, compared with what was promised, unmounted, and checked by `e2fsck`.
+//!
+//! ```text
+//!   workload ──▶ player ──▶ ext4 ──▶ disk ──▶ record ──▶ states ──▶ check ──▶ verdict
+//!                   └── steps, outcomes ────────┘                     ▲
+//!                                               └──▶ history ──▶ oracle
+//! ```
+//!
+//! | file | contents |
+//! |---|---|
+//! | `op`, `workloads` | what is done, and in what mixes |
+//! | `player` | doing it, with marks in the record |
+//! | `disk`, `record`, `store` | the disk, what happened on it, its bytes |
+//! | `image`, `fsck` | `mke2fs` and `e2fsck` |
+//! | `states` | what a cut may leave |
+//! | `oracle` | what may be found then |
+//! | `found`, `check` | finding it, and the verdict |
+//! | `server`, `booted` | the same states, recovered by the kernel in QEMU |
+//! | `case`, `campaign` | one run and its states; many, on all CPUs |
+//! | `keep`, `timeline` | a failure for later; one cut as a picture |
+//! | `rng` | numbers from a seed |
+//!
+//! # What it does not do
+//!
+//! The order of threads is the host's: a seed gives the same steps and the same choices, but requests may come in another order. So a
+//! state that fails is kept as an image. Metadata is not torn within blocks where there is no journal.
+pub mod booted;
+pub mod campaign;
+pub mod case;
+pub mod check;
+pub mod disk;
+pub mod found;
+pub mod fsck;
+pub mod image;
+pub mod keep;
+pub mod op;
+pub mod oracle;
+pub mod player;
+pub mod record;
+pub mod rng;
+pub mod server;
+pub mod states;
+pub mod store;
+pub mod timeline;
+pub mod workloads;

@@ -1,0 +1,114 @@
+//! What is done before the power goes off.
+//!
+//! | file | contents |
+//! |---|---|
+//! | `writes` | every way to write, appends, overlapping writers, truncates against writes in flight, trees that split |
+//! | `tree` | names: rename over a file, directories that split, all of it at random |
+//! | `space` | a disk that is nearly full, whose freed blocks are used again |
+//! | `pairs` | all sequences of two operations |
+mod pairs;
+mod space;
+mod tree;
+mod writes;
+
+use super::disk::CutDisk;
+use super::image::Shape;
+use super::op::{FileId, How, Op};
+use super::player::Player;
+use super::rng::Rng;
+use base::Result;
+use std::sync::Arc;
+
+/// A workload.
+pub struct Workload {
+    /// Its name, for `ONLY=`.
+    pub name: &'static str,
+    /// The file systems it is played on, in turn.
+    pub shapes: &'static [Shape],
+    /// States of one run, as a share of the usual number.
+    pub share: usize,
+    /// Whether one of the writes to the disk fails.
+    pub fails: bool,
+    /// Plays it.
+    pub play: fn(&Stage, &mut Rng),
+}
+
+const ALL: &[Shape] = &[Shape::USUAL, Shape::SMALL_BLOCKS, Shape::USUAL, Shape::PLAIN];
+const JOURNALLED: &[Shape] = &[Shape::USUAL, Shape::SMALL_BLOCKS];
+
+/// A workload without errors.
+const fn workload(name: &'static str, shapes: &'static [Shape], share: usize, play: fn(&Stage, &mut Rng)) -> Workload {
+    Workload { name, shapes, share, fails: false, play }
+}
+
+/// All of them.
+pub static WORKLOADS: [Workload; 13] = [
+    workload("ways", ALL, 4, writes::ways),
+    workload("append", ALL, 4, writes::append),
+    workload("overlap", ALL, 4, writes::overlap),
+    workload("truncate", ALL, 4, writes::truncate),
+    workload("fragments", &[Shape::SMALL_BLOCKS, Shape::USUAL], 4, writes::fragments),
+    workload("rename", ALL, 4, tree::rename),
+    workload("names", JOURNALLED, 4, tree::names),
+    workload("directories", JOURNALLED, 4, tree::directories),
+    workload("full", &[Shape::TIGHT], 4, space::full),
+    workload("reuse", &[Shape::TIGHT], 4, space::reuse),
+    workload("mix", ALL, 4, tree::mix),
+    Workload { fails: true, ..workload("errors", JOURNALLED, 4, tree::mix) },
+    workload("pairs", JOURNALLED, 1, pairs::pair),
+];
+
+/// Where a workload is played.
+pub struct Stage {
+    /// Plays steps.
+    pub player: Arc<Player>,
+    /// The disk.
+    pub disk: Arc<CutDisk>,
+    /// The file system.
+    pub shape: Shape,
+    /// Which run of the workload this is.
+    pub number: u64,
+}
+
+impl Stage {
+    /// Plays a step; whether it succeeds is in the record.
+    pub fn play(&self, op: Op) -> Result<usize> {
+        self.player.play(&op)
+    }
+
+    /// The scenery stands, and is durable: cuts come from here on.
+    pub fn ready(&self) {
+        let _ = self.play(Op::Sync);
+        self.disk.ready();
+    }
+
+    /// The end, of which cuts are made too.
+    pub fn end(&self) {
+        let _ = self.play(Op::Unmount);
+    }
+
+    /// A new file at `path`.
+    pub fn create(&self, path: &str, file: FileId) {
+        let _ = self.play(Op::Create { path: path.into(), file });
+    }
+
+    /// A write. Direct ones are widened to whole blocks.
+    pub fn write(&self, file: FileId, pos: u64, len: u64, how: How) {
+        let block = u64::from(self.shape.block_size);
+        let (pos, len) = match how {
+            How::Direct => (pos / block * block, (pos + len).div_ceil(block) * block - pos / block * block),
+            _ => (pos, len),
+        };
+        let _ = self.play(Op::Write { file, pos, len, how });
+    }
+
+    /// fsync or fdatasync.
+    pub fn fsync(&self, file: FileId, data_only: bool) {
+        let _ = self.play(Op::Fsync { file, data_only });
+    }
+
+    /// Something that happens by itself: writeback, or a commit by the clock.
+    pub fn background(&self, rng: &mut Rng) {
+        let _ = self.play(if rng.chance(50) { Op::Flush } else { Op::Commit });
+    }
+}
