@@ -12,7 +12,7 @@ use xtask::nbd::serve_medium;
 use xtask::qemu::{End, Machine};
 
 const SECTOR: usize = 512;
-const MAGIC: u64 = 0x6a73_6677_7368_72;
+const MAGIC: u64 = 0x006a_7366_7773_6872;
 const FLUSH: u64 = 1;
 
 /// An entry of the log: where, its flags, and what a write brought.

@@ -1,7 +1,7 @@
 //! Block groups: descriptors, bitmaps, and the counters that must agree with them (I12).
 //!
 //! Descriptors are read and checked once at mount and kept parsed. A change of a bitmap or a counter marks the group; its descriptor,
-//! with the checksums of its bitmaps, is brought up to date by [`Ext4Fs::seal_groups`] when the transaction closes, so that a
+//! with the checksums of its bitmaps, is brought up to date by `seal_groups` when the transaction closes, so that a
 //! hundred allocations cost one checksum.
 //!
 //! A group that was never used has no bitmap on the disk (`BLOCK_UNINIT`, `INODE_UNINIT`): it is made up from the places of

@@ -2,7 +2,7 @@
 //!
 //! | part | what runs |
 //! |---|---|
-//! | `style` | rustfmt, clippy with warnings denied, the dependency law |
+//! | `style` | rustfmt, clippy and rustdoc with warnings denied, the dependency law |
 //! | `host` | the tests beside the code and the races, on threads of the host |
 //! | `models` | the small protocol types under loom, exhaustively |
 //! | `kernel` | the in-kernel tests in QEMU |
@@ -91,6 +91,9 @@ fn style(tally: &mut Tally) -> Result<()> {
     tally.note("style::clippy", quiet(&[&["clippy", "--quiet", "--workspace", "--all-targets"][..], &deny].concat()));
     let bare = ["clippy", "--quiet", "--package", "boot", "--target", "x86_64-unknown-none", "--features", "ktest"];
     tally.note("style::clippy_bare", quiet(&[&bare[..], &deny].concat()));
+    let mut doc = build::cargo();
+    doc.args(["doc", "--quiet", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings");
+    tally.note("style::doc", build::status(&mut doc, "see above"));
     tally.note("style::dependency_law", crate::law::check());
     tally.note("style::syscalls_document", crate::syscalls::check());
     Ok(())
