@@ -2,6 +2,7 @@
 //!
 //! The result is 32 bits with bit 0 clear: in an index that bit says that names with the hash of an entry may also stand in
 //! the block before.
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 use base::{Errno, Result};
 
 /// Values of `s_def_hash_version` and of the index root.
@@ -30,7 +31,7 @@ impl NameHash {
         let seed = if seed == [0; 4] { DEFAULT_SEED } else { seed };
         match version {
             LEGACY..=TEA => Ok(NameHash { version, unsigned, seed }),
-            3..=5 => Ok(NameHash { version: version - UNSIGNED, unsigned: true, seed }),
+            3..=5 => Ok(NameHash { version: version.saturating_sub(UNSIGNED), unsigned: true, seed }),
             _ => Err(Errno::EUCLEAN),
         }
     }

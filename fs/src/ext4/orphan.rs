@@ -3,6 +3,7 @@
 //!
 //! On the disk it is a chain: the superblock names the first inode, `i_dtime` of each the next. In memory it is kept as a
 //! whole, because an inode leaves it from anywhere.
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 use super::inode::{self, Ext4Inode};
 use super::txn::{Credits, Handle};
 use super::{Ext4Fs, raw_inode, truncate};
@@ -52,12 +53,13 @@ pub fn remove(handle: &mut Handle<'_>, inode: &Inode) -> Result<()> {
     let own = Ext4Inode::of(inode);
     let mut list = own.fs.orphans.0.lock();
     let Some(at) = list.iter().position(|o| o.ino == own.ino) else { return Ok(()) };
-    let next = list[at].next.load(Ordering::Acquire);
-    match list.get(at + 1) {
+    let Some(gone) = list.get(at) else { return Ok(()) };
+    let next = gone.next.load(Ordering::Acquire);
+    match list.get(at.saturating_add(1)) {
         Some(before) => set_next(&own.fs, handle, before, next)?,
         None => own.fs.update_super(handle, |raw| raw.last_orphan = next.into())?,
     }
-    set_next(&own.fs, handle, &list[at], 0)?;
+    set_next(&own.fs, handle, gone, 0)?;
     list.remove(at);
     Ok(())
 }

@@ -4,6 +4,7 @@
 //!   clean ──mount rw──▶ marked on the disk: needs recovery (with a journal), or not clean ──unmount──▶ clean
 //!                          └── power cut ──▶ the journal is replayed; without one, `e2fsck` is advised ──▶ orphans processed
 //! ```
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 use super::features::{Compat, Incompat, RoCompat};
 use super::geometry::{self, Geometry, Verdict};
 use super::groups::Groups;
@@ -195,7 +196,7 @@ fn announce(fs: &Ext4Fs, raw: &SuperBlockRaw, read_only: bool) {
 /// Stores the checksum of the superblock into the block that holds it.
 fn seal_super(_seed: u32, block: &mut [u8]) {
     let at = super_at(block.len());
-    let Some(bytes) = block.get_mut(at..at + SUPER_SIZE) else { return };
+    let Some(bytes) = block.get_mut(at..at.saturating_add(SUPER_SIZE)) else { return };
     let crc = geometry::super_checksum(bytes);
     if let Some(field) = bytes.last_chunk_mut::<4>() {
         *field = crc.to_le_bytes();
@@ -205,7 +206,7 @@ fn seal_super(_seed: u32, block: &mut [u8]) {
 /// The superblock in the bytes of its block. Errors: `EUCLEAN`.
 fn super_in(block: &mut [u8]) -> Result<&mut SuperBlockRaw> {
     let at = super_at(block.len());
-    let bytes = block.get_mut(at..at + SUPER_SIZE).ok_or(Errno::EUCLEAN)?;
+    let bytes = block.get_mut(at..at.saturating_add(SUPER_SIZE)).ok_or(Errno::EUCLEAN)?;
     SuperBlockRaw::mut_from_bytes(bytes).map_err(|_| Errno::EUCLEAN)
 }
 
@@ -231,7 +232,7 @@ impl Ext4Fs {
         let block = self.meta.read(SUPER_OFFSET >> self.geo.block_bits)?;
         let bytes = block.read();
         let at = super_at(bytes.len());
-        let raw = bytes.get(at..at + SUPER_SIZE).and_then(|b| SuperBlockRaw::ref_from_bytes(b).ok());
+        let raw = bytes.get(at..at.saturating_add(SUPER_SIZE)).and_then(|b| SuperBlockRaw::ref_from_bytes(b).ok());
         raw.map(read).ok_or(Errno::EUCLEAN)
     }
 
@@ -378,7 +379,7 @@ impl SuperOps for Ext4Super {
         StatFs {
             magic: STATFS_MAGIC,
             block_size: u64::from(geo.block_size),
-            blocks: geo.block_count - geo.first_block - self.fs.groups.zone.blocks(),
+            blocks: geo.block_count.saturating_sub(geo.first_block).saturating_sub(self.fs.groups.zone.blocks()),
             blocks_free: free,
             blocks_available: free.saturating_sub(geo.reserved_blocks),
             inodes: u64::from(geo.inode_count),

@@ -1,4 +1,5 @@
 //! Symbolic links: a short target stands in the inode, in the place of the extent tree; a longer one in one block.
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 use super::Ext4Fs;
 use super::balloc::Purpose;
 use super::extents::{self, Extent, Run, Tree, TreeMut};
@@ -79,7 +80,7 @@ fn store_block(handle: &mut Handle<'_>, own: &Ext4Inode, core: &mut InodeCore, t
         extents::insert(&mut TreeMut::new(handle, own, core, Purpose::Meta), &extent)
     });
     match stored {
-        Ok(()) => core.blocks += 1,
+        Ok(()) => core.blocks = core.blocks.saturating_add(1),
         Err(_) => own.fs.free_blocks(handle, run)?,
     }
     stored

@@ -1,4 +1,5 @@
 //! The block of extended attributes: kept as it is, shared by reference count, let go with its last inode.
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 use super::balloc::BlockRun;
 use super::csum::crc32c;
 use super::inode::{Ext4Inode, InodeCore};
@@ -32,7 +33,7 @@ pub fn release(handle: &mut Handle<'_>, own: &Ext4Inode, core: &mut InodeCore) -
         Some(seed) => handle.write_sealed(&block, Seal { seed: crc32c(seed, &number.to_le_bytes()), apply: seal })?,
         None => handle.write(&block)?,
     };
-    bytes[REFCOUNT].copy_from_slice(&(users - 1).to_le_bytes());
+    put(&mut bytes, REFCOUNT, users.saturating_sub(1));
     Ok(())
 }
 
@@ -40,8 +41,14 @@ fn word(bytes: &[u8], at: core::ops::Range<usize>) -> u32 {
     bytes.get(at).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes)
 }
 
+fn put(bytes: &mut [u8], at: core::ops::Range<usize>, value: u32) {
+    if let Some(field) = bytes.get_mut(at) {
+        field.copy_from_slice(&value.to_le_bytes());
+    }
+}
+
 fn seal(seed: u32, bytes: &mut [u8]) {
-    bytes[CHECKSUM].fill(0);
+    put(bytes, CHECKSUM, 0);
     let crc = crc32c(seed, bytes);
-    bytes[CHECKSUM].copy_from_slice(&crc.to_le_bytes());
+    put(bytes, CHECKSUM, crc);
 }

@@ -1,4 +1,5 @@
 //! A directory's blocks: where they are, whether they are sound, and adding one.
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 use super::index::Kind;
 use super::{entry, index};
 use crate::ext4::Ext4Inode;
@@ -46,7 +47,7 @@ impl<'a> Dir<'a> {
 
     /// Bytes of a leaf that hold entries.
     pub(super) fn leaf_bytes(&self) -> usize {
-        self.block_bytes() - if self.summed() { entry::TAIL } else { 0 }
+        self.block_bytes().saturating_sub(if self.summed() { entry::TAIL } else { 0 })
     }
 
     /// Blocks of the directory. One that claims more than can be addressed has the rest ignored.
@@ -71,7 +72,9 @@ impl<'a> Dir<'a> {
         }
         let run = extents::lookup(&Tree::new(self.own, &self.own.core.read()), lblk)?;
         match run {
-            Run::Extent(e) if !e.unwritten => self.own.fs.meta.read(e.pblk + u64::from(lblk - e.lblk)),
+            Run::Extent(e) if !e.unwritten => {
+                self.own.fs.meta.read(e.pblk.saturating_add(u64::from(lblk.saturating_sub(e.lblk))))
+            }
             _ => Err(self.corrupt()),
         }
     }
@@ -148,9 +151,9 @@ impl<'a> Dir<'a> {
             fs.free_blocks(handle, run)?;
             return Err(error);
         }
-        core.blocks += 1;
-        core.goal = run.start + 1;
-        core.disk_size = u64::from(lblk + 1) << fs.geo.block_bits;
+        core.blocks = core.blocks.saturating_add(1);
+        core.goal = run.start.saturating_add(1);
+        core.disk_size = u64::from(lblk).saturating_add(1) << fs.geo.block_bits;
         self.inode.set_size(core.disk_size);
         self.own.store(handle, self.inode, &core, SyncKind::Data)?;
         Ok(lblk)

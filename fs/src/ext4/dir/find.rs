@@ -1,4 +1,5 @@
 //! From a name to its place.
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 use super::block::{Dir, Role};
 use super::entry::{self, Found};
 use super::index::{self, Kind, Pair};
@@ -95,10 +96,10 @@ impl Dir<'_> {
     /// Moves on to the next leaf, if names with the hash may stand there too: its pair has the hash with bit 0 set.
     pub(super) fn next_leaf(&self, probe: &mut Probe) -> Result<bool> {
         let (frame, kind) = match probe.node {
-            Some(node) if node.slot + 1 < node.count => (node, Kind::Node),
+            Some(node) if node.slot.saturating_add(1) < node.count => (node, Kind::Node),
             _ => (probe.root, Kind::Root),
         };
-        let slot = frame.slot + 1;
+        let slot = frame.slot.saturating_add(1);
         if slot >= frame.count {
             return Ok(false);
         }

@@ -1,4 +1,5 @@
 //! Adding, removing and changing entries.
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 use super::block::{Dir, Role};
 use super::entry::{self, Found, type_byte};
 use super::index::Kind;

@@ -3,6 +3,7 @@
 //! A position is the byte offset of a record in the directory. Entries do not move while they live, except when a leaf of an
 //! index is split or packed by an insertion: then a reader that is under way may meet a moved entry twice or, if it moved
 //! within its block, not at all.
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 use super::block::{Dir, Role};
 use super::entry::{self, Entries};
 use super::index::{self, Kind};
@@ -22,12 +23,12 @@ impl Dir<'_> {
             let base = u64::from(lblk) << bits;
             for entry in Entries::new(&records) {
                 let entry = entry.map_err(|_| self.corrupt())?;
-                let at = base + entry.offset as u64;
+                let at = base.saturating_add(entry.offset as u64);
                 if entry.ino == 0 || at < pos {
                     continue;
                 }
                 let kind = self.kind_of(&entry)?;
-                let next_pos = at + entry.len as u64;
+                let next_pos = at.saturating_add(entry.len as u64);
                 if !emit(DirEntry { ino: entry.ino.into(), kind, name: entry.name, next_pos }) {
                     return Ok(());
                 }

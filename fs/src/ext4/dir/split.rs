@@ -1,6 +1,7 @@
 //! Making room in a directory with an index: leaves and nodes are split, the index gets a second level, or is made.
 //!
 //! In every case the new block is filled first, then an index block points to it, then the old block loses what moved.
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 use super::block::{Dir, Role};
 use super::entry::{self, Entries};
 use super::find::{Frame, Probe};
@@ -76,7 +77,8 @@ impl Dir<'_> {
         let role = Role::Index(kind);
         let block = self.read(parent.lblk, role)?;
         let summed = self.summed();
-        self.change(handle, &block, role, |bytes| index::insert(bytes, kind, summed, parent.slot + 1, pair))
+        let slot = parent.slot.saturating_add(1);
+        self.change(handle, &block, role, |bytes| index::insert(bytes, kind, summed, slot, pair))
     }
 
     /// Moves the root's pairs into a node, the only one below the root.
@@ -140,9 +142,9 @@ impl Dir<'_> {
 fn half(entries: &[Hashed<'_>]) -> usize {
     let size = |e: &Hashed<'_>| entry::record_len(e.entry.name.len());
     let total: usize = entries.iter().map(size).sum();
-    let mut low = 0;
+    let mut low = 0usize;
     let at = entries.iter().position(|e| {
-        low += size(e);
+        low = low.saturating_add(size(e));
         low > total / 2
     });
     at.unwrap_or(entries.len()).max(1).min(entries.len())
@@ -157,7 +159,7 @@ fn pack(bytes: &mut [u8], end: usize, entries: &[Hashed<'_>]) -> Result<()> {
     for Hashed { entry: e, .. } in others {
         let len = entry::record_len(e.name.len());
         entry::put(bytes, at, len, e.name, e.ino, e.kind)?;
-        at += len;
+        at = at.saturating_add(len);
     }
     entry::put(bytes, at, end.saturating_sub(at), last.entry.name, last.entry.ino, last.entry.kind)
 }

@@ -1,4 +1,5 @@
 //! The tree of an inode: the root in [`InodeCore`], the other nodes in the cache of metadata blocks.
+#![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 use super::node::{self, Expect, Node, NodeMut};
 use super::store::{NodeAt, NodeStore, NodeStoreMut};
 use crate::ext4::Ext4Inode;
