@@ -28,7 +28,7 @@ impl<'a> Content<'a> {
             let (start, end, zeros) = match *seen.op(step) {
                 Op::Write { file: of, pos, len, how } if of == file => {
                     // An outcome says how much was written; a failure does not say how little.
-                    let len = seen.returned(step).and_then(Result::ok).map_or(len, |n| n as u64);
+                    let len = seen.copied(step).unwrap_or(len);
                     debug_assert!(how != How::Direct || pos % SECTOR == 0);
                     (pos, pos + len, false)
                 }

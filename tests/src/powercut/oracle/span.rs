@@ -71,6 +71,11 @@ impl<'a> Seen<'a> {
     pub fn returned(&self, step: usize) -> Option<Result<usize, base::Errno>> {
         self.history.spans[step].returned.filter(|(at, _)| *at < self.at).map(|(_, result)| result)
     }
+    /// How many bytes a write has copied, or would have been told it had: that was settled when it was accepted, however late its outcome
+    /// comes.
+    pub fn copied(&self, step: usize) -> Option<u64> {
+        self.history.spans[step].returned.and_then(|(_, result)| result.ok()).map(|n| n as u64)
+    }
     /// Whether it has failed, or would have: what fsync covers may get its outcome after the fsync (SYN-3).
     pub fn fails(&self, step: usize) -> bool {
         matches!(self.history.spans[step].returned, Some((_, Err(_))))
