@@ -25,7 +25,7 @@ fn nothing() -> Outcome {
     let (aio, memory) = (Aio::new(1)?, Memory::new(PAGE));
     for (way, flags, open) in WAYS {
         let opened = file.open(open)?;
-        let before = Dump::of(&opened)?;
+        let before = Dump::settled(&opened)?;
         for pos in [0, 3, 1 << 40] {
             for more in [0, abi::RWF_APPEND, abi::RWF_DSYNC] {
                 same(way, write(&opened, &[], pos, flags | more), Ok(0))?;

@@ -112,6 +112,7 @@ impl<'a> Table<'a> {
             same("call", self.call(self.buffer, flags, write), Ok(self.len))?;
             return same("event", self.aio.run(self.iocb(self.buffer, flags, write))?, self.len as i64);
         };
+        sys::sync();
         let before = self.dump()?;
         same("call", self.call(self.refused, flags, write), Err(errno))?;
         same("io_submit", self.aio.submit(&[self.iocb(self.refused, flags, write)]), Err(errno))?;

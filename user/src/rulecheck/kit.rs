@@ -174,6 +174,11 @@ pub struct Dump {
 }
 
 impl Dump {
+    /// As [`Dump::of`], before the call: with nothing dirty, so that nothing is written in the background meanwhile.
+    pub fn settled(file: &File) -> Result<Dump, String> {
+        sys::sync();
+        Dump::of(file)
+    }
     /// Of an open file and the system around it.
     pub fn of(file: &File) -> Result<Dump, String> {
         let (out, empty) = (small(), 512);

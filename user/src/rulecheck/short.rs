@@ -231,7 +231,7 @@ fn no_space_aio() -> Outcome {
         same_bytes("device", &file.on_device()?[..n as usize], &pattern(WANTED, 8)[..n as usize])
     })?;
     let file = Scratch::new("refused", b"x")?;
-    let before = Dump::of(&file.file)?;
+    let before = Dump::settled(&file.file)?;
     same("a flag that is refused", write(&file.file, b"y", 0, WT | 8), Err(EINVAL))?;
     before.expect_same(&Dump::of(&file.file)?)
 }

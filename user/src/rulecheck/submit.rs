@@ -163,7 +163,7 @@ fn bad_pointers() -> Outcome {
 
 /// Each of `iocbs` is refused with `EINVAL` or another error, and nothing has changed.
 fn refused(file: &Scratch, aio: &Aio, iocbs: &[(Iocb, user::sys::Errno)]) -> Outcome {
-    let before = Dump::of(&file.file)?;
+    let before = Dump::settled(&file.file)?;
     for (iocb, errno) in iocbs {
         same("io_submit", aio.submit(&[*iocb]), Err(*errno)).map_err(|e| format!("{iocb:?}: {e}"))?;
         aio.expect_none()?;

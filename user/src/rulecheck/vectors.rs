@@ -44,7 +44,7 @@ fn position() -> Outcome {
 fn negative() -> Outcome {
     let (file, memory) = (Scratch::new("negative", b"x")?, buffer(b"abc"));
     let (number, aio, at) = (file.fd() as u64, Aio::new(1)?, memory.addr(0));
-    let before = Dump::of(&file.file)?;
+    let before = Dump::settled(&file.file)?;
     for offset in [-2, -4096, i64::MIN] {
         for call in [abi::__NR_pwritev2, abi::__NR_preadv2, abi::__NR_pwritev, abi::__NR_preadv] {
             same("vector", vector(call, number, (at, 3), offset, 0), Err(EINVAL))?;
@@ -108,7 +108,7 @@ fn total() -> Outcome {
     let (file, memory) = (Scratch::new("total", b"x")?, buffer(b"abc"));
     let iov = Memory::new(PAGE);
     let aio = Aio::new(1)?;
-    let before = Dump::of(&file.file)?;
+    let before = Dump::settled(&file.file)?;
     for (a, b) in [(i64::MAX as u64, 1), (1 << 63, 0), (u64::MAX, 1), (u64::MAX, u64::MAX)] {
         iov.set_words(0, &[memory.addr(0), a, memory.addr(0), b]);
         for number in [abi::__NR_pwritev2, abi::__NR_preadv2] {
@@ -138,7 +138,7 @@ fn cut() -> Outcome {
 fn bad_vector() -> Outcome {
     let (file, memory) = (Scratch::new("bad", b"x")?, buffer(b"abc"));
     let aio = Aio::new(1)?;
-    let before = Dump::of(&file.file)?;
+    let before = Dump::settled(&file.file)?;
     for bad in crate::kit::wild() {
         for number in [abi::__NR_pwritev2, abi::__NR_preadv2, abi::__NR_pwritev, abi::__NR_preadv] {
             same("call", raw(number, [file.fd() as u64, bad, 1, 0, 0, 0]), Err(EFAULT))?;
