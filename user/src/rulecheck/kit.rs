@@ -175,6 +175,7 @@ pub struct Dump {
 
 impl Dump {
     /// As [`Dump::of`], before the call: with nothing dirty, so that nothing is written in the background meanwhile.
+    /// Not for a check that holds requests at a gate: the sync would wait for them.
     pub fn settled(file: &File) -> Result<Dump, String> {
         sys::sync();
         Dump::of(file)
