@@ -22,26 +22,12 @@ struct Node(Body);
 
 /// A new inode around `body`.
 pub(super) fn make(sb: &Arc<SuperBlock>, ino: u64, mode: u16, body: Body) -> Arc<Inode> {
-    let now = Timespec::now();
     let kind = match &body {
         Body::Directory(_) => FileType::Directory,
         Body::File(_) => FileType::Regular,
         Body::Link(_) => FileType::Symlink,
     };
-    let attr = Attr {
-        mode,
-        uid: 0,
-        gid: 0,
-        nlink: 1,
-        rdev: 0,
-        blocks_512: 0,
-        atime: now,
-        mtime: now,
-        ctime: now,
-        btime: now,
-        append_only: false,
-        immutable: false,
-    };
+    let attr = Attr::new(mode, Timespec::now());
     let inode = Inode::new(sb.clone(), ino, kind, attr, 0, Box::new(Node(body)));
     sb.inodes().insert_new(&inode);
     inode

@@ -41,7 +41,14 @@ impl MemFile {
         let cache = PageCache::new(CacheLimits::for_pages(pages));
         let fs = MemFs::new(device, block_size, cache);
         let sb = SuperBlock::new(1, Box::new(Private(fs.clone())));
-        let inode = Inode::new(sb, 1, FileType::Regular, attr(), 0, Box::new(Private(fs.clone())));
+        let inode = Inode::new(
+            sb,
+            1,
+            FileType::Regular,
+            Attr::new(0o644, Timespec::default()),
+            0,
+            Box::new(Private(fs.clone())),
+        );
         inode.sb.inodes().insert_new(&inode);
         let file = File::new(Some(inode.clone()), OpenFlags::RDWR, Arc::new(NoOps));
         MemFile { disk, fs, inode, file }
@@ -120,23 +127,5 @@ impl MemFile {
         for offset in (0..sectors * SECTOR_SIZE).step_by(PAGE_SIZE) {
             self.disk.poke(offset, &page);
         }
-    }
-}
-
-fn attr() -> Attr {
-    let now = Timespec::default();
-    Attr {
-        mode: 0o644,
-        uid: 0,
-        gid: 0,
-        nlink: 1,
-        rdev: 0,
-        blocks_512: 0,
-        atime: now,
-        mtime: now,
-        ctime: now,
-        btime: now,
-        append_only: false,
-        immutable: false,
     }
 }

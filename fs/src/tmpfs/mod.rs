@@ -86,21 +86,8 @@ impl Space {
         nlink: u32,
         body: Body,
     ) -> Arc<Inode> {
-        let now = Timespec::now();
-        let attr = Attr {
-            mode: owner.mode,
-            uid: owner.uid,
-            gid: owner.gid,
-            nlink,
-            rdev: owner.rdev,
-            blocks_512: 0,
-            atime: now,
-            mtime: now,
-            ctime: now,
-            btime: now,
-            append_only: false,
-            immutable: false,
-        };
+        let attr =
+            Attr { uid: owner.uid, gid: owner.gid, nlink, rdev: owner.rdev, ..Attr::new(owner.mode, Timespec::now()) };
         let size = if let Body::Symlink(target) = &body { target.len() as u64 } else { 0 };
         let ino = self.next_ino.fetch_add(1, Ordering::Relaxed);
         let inode = Inode::new(sb.clone(), ino, kind, attr, size, Box::new(Node { space: self.clone(), body }));

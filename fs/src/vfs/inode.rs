@@ -61,6 +61,26 @@ pub struct Attr {
     pub immutable: bool,
 }
 
+impl Attr {
+    /// Of a new inode of root with one name and no space of its own: every time is `now`.
+    pub fn new(mode: u16, now: Timespec) -> Attr {
+        Attr {
+            mode,
+            uid: 0,
+            gid: 0,
+            nlink: 1,
+            rdev: 0,
+            blocks_512: 0,
+            atime: now,
+            mtime: now,
+            ctime: now,
+            btime: now,
+            append_only: false,
+            immutable: false,
+        }
+    }
+}
+
 /// What a setattr call changes; `None` stays.
 #[derive(Clone, Copy, Debug, Default)]
 #[allow(missing_docs)]

@@ -12,21 +12,7 @@ use fs::vfs::{Attr, DirEntry, FileOps, FileType, Inode, InodeOps, SuperBlock, Ti
 const FIRST_INO: u64 = 1 << 32;
 
 fn inode(sb: &Arc<SuperBlock>, ino: u64, kind: FileType, mode: u16, ops: Box<dyn InodeOps>) -> Arc<Inode> {
-    let now = Timespec::now();
-    let attr = Attr {
-        mode,
-        uid: 0,
-        gid: 0,
-        nlink: 1,
-        rdev: 0,
-        blocks_512: 0,
-        atime: now,
-        mtime: now,
-        ctime: now,
-        btime: now,
-        append_only: false,
-        immutable: false,
-    };
+    let attr = Attr::new(mode, Timespec::now());
     Inode::new(sb.clone(), ino, kind, attr, 0, ops)
 }
 

@@ -53,21 +53,7 @@ impl Fixture {
         Fixture { sb: SuperBlock::new(9, Box::new(NoFs)), evictions: Arc::new(AtomicUsize::new(0)) }
     }
     fn make(&self, ino: u64, nlink: u32) -> Arc<Inode> {
-        let t = Timespec::default();
-        let attr = Attr {
-            mode: 0,
-            uid: 0,
-            gid: 0,
-            nlink,
-            rdev: 0,
-            blocks_512: 0,
-            atime: t,
-            mtime: t,
-            ctime: t,
-            btime: t,
-            append_only: false,
-            immutable: false,
-        };
+        let attr = Attr { nlink, ..Attr::new(0, Timespec::default()) };
         let ops = Box::new(CountingOps(self.evictions.clone()));
         Inode::new(self.sb.clone(), ino, FileType::Regular, attr, 0, ops)
     }
