@@ -11,6 +11,7 @@
 //! | `super_block` | mount, sync, unmount |
 //! | `meta`, `meta_io` | the cache of metadata blocks and its device I/O |
 //! | `txn` | transactions and handles: atomic changes |
+//! | `close` | their end: copies of what they changed |
 //! | `commit`, `committer` | making transactions durable, when somebody asks and every few seconds |
 //! | `journal` | the log they go to, and what a mount finds in it after a power cut |
 //! | `balloc`, `ialloc` | allocation of blocks and inodes |
@@ -41,6 +42,7 @@
 //! A handle is begun with neither folio nor extent lock held (LOCK-1). The allocator is called with no metadata block locked.
 pub mod balloc;
 mod bitmap;
+mod close;
 mod commit;
 mod committer;
 pub mod csum;

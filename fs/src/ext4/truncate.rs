@@ -8,7 +8,7 @@ use super::extents::{self, END_OF_FILE_SPACE, TreeMut};
 use super::features::InodeFlags;
 use super::inode::Ext4Inode;
 use super::txn::Credits;
-use super::{orphan, xattr};
+use super::{Ext4Fs, orphan, xattr};
 use crate::caller::Caller;
 use crate::iomap;
 use crate::vfs::{FileType, Inode, SyncKind, Timespec};
@@ -16,7 +16,7 @@ use base::sync::Arc;
 use base::sync::atomic::Ordering;
 use base::{Errno, Result, trace};
 
-/// Steps of at most 16 extents each that one handle frees.
+/// Steps of at most 16 extents each that one handle takes at most.
 const STEPS: u32 = 16;
 /// Runs of blocks that one step frees, and bitmaps that one run touches, at most.
 const STEP_BITMAPS: u32 = 16 * 2;
@@ -106,15 +106,13 @@ fn shrink(inode: &Arc<Inode>, size: u64) -> Result<()> {
 pub(super) fn free_behind(inode: &Inode, size: u64) -> Result<()> {
     let own = Ext4Inode::of(inode);
     let first = size.div_ceil(u64::from(own.fs.geo.block_size)).min(u64::from(END_OF_FILE_SPACE)) as u32;
-    // The nodes on the way to each leaf, bitmaps, inode and superblock.
-    let bitmaps = own.fs.geo.group_count.min(STEPS * STEP_BITMAPS);
-    let credits = Credits(6 * STEPS + bitmaps + 8);
+    let (steps, credits) = steps_of_a_handle(&own.fs);
     let mut left = Some(first..END_OF_FILE_SPACE);
     while let Some(range) = left {
         let mut handle = own.fs.begin(credits)?;
         let mut core = own.core.write();
         core.unconverted.remove(range.clone());
-        let removed = extents::remove(&mut TreeMut::new(&mut handle, own, &mut core, Purpose::Meta), range, STEPS);
+        let removed = extents::remove(&mut TreeMut::new(&mut handle, own, &mut core, Purpose::Meta), range, steps);
         own.settle_reserve(&mut core, 0);
         if first == 0 {
             core.goal = own.fs.first_goal(own.ino);
@@ -123,6 +121,14 @@ pub(super) fn free_behind(inode: &Inode, size: u64) -> Result<()> {
         left = removed?;
     }
     orphan::remove_and_store(inode)
+}
+
+/// How many steps a handle takes, and what they may touch: the nodes on the way to each leaf, bitmaps, inode and superblock.
+fn steps_of_a_handle(fs: &Ext4Fs) -> (u32, Credits) {
+    let credits = |steps: u32| 6 * steps + fs.geo.group_count.min(steps * STEP_BITMAPS) + 8;
+    let most = fs.txn.most_credits().0;
+    let steps = (1..=STEPS).rev().find(|&steps| credits(steps) <= most).unwrap_or(1);
+    (steps, Credits(credits(steps)))
 }
 
 /// Ends an inode without names: frees its blocks and its number. For every type. Nothing is in flight and nobody else has the

@@ -91,6 +91,7 @@ pub(super) const EXHIBITS: &[Exhibit] = &[
     exhibit("CRA-4", CUT, "cra4_the_log_is_emptied_when_all_is_at_its_place"),
     exhibit("revoke", CUT, "revoked_blocks_are_not_written_over_by_recovery"),
     exhibit("EXT-1", CUT, "r56_no_stale_block_shows"),
+    exhibit("EXT-2", RACES, "log::ext2_finishes_never_outgrow_the_log"),
     exhibit("R51", RACES, "completion::r51_fdatasync_between_writeback_and_outcome"),
     exhibit("R54", CUT, "r54_dsync_is_told_after_the_commit"),
 ];
