@@ -1,8 +1,8 @@
 //! Changing the size of a regular file, and the end of an inode's life.
 //!
 //! Order of a truncate (TRC-1): inode lock, drain, invalidate lock, i_size, then for a shrink: the tail of the last block becomes zero and goes to
-//! the device, cached folios behind go, the inode enters the orphan list together with its new d_size, blocks are freed in as many
-//! handles as it takes, and it leaves the list. A power cut in between leaves an orphan that the next mount cuts.
+//! the device, the inode enters the orphan list together with its new d_size, cached folios behind go, blocks are freed in as many
+//! handles as it takes, and it leaves the list. If the device does not take the zeros, the truncate fails and the file is as before. A power cut in between leaves an orphan that the next mount cuts.
 use super::balloc::Purpose;
 use super::extents::{self, END_OF_FILE_SPACE, TreeMut};
 use super::features::InodeFlags;
@@ -14,7 +14,8 @@ use crate::iomap;
 use crate::vfs::{FileType, Inode, SyncKind, Timespec};
 use base::sync::Arc;
 use base::sync::atomic::Ordering;
-use base::{Errno, Result, trace};
+use base::{Errno, PAGE_SIZE, Result, trace};
+use core::ops::Range;
 
 /// Steps of at most 16 extents each that one handle takes at most.
 const STEPS: u32 = 16;
@@ -49,20 +50,33 @@ fn truncate_quiet(inode: &Arc<Inode>, own: &Ext4Inode, size: u64) -> Result<()> 
     inode.update_attr(|attr| (attr.mtime, attr.ctime) = (now, now));
     if size > old {
         iomap::zero_gap(inode, own, size)?;
+        inode.set_size(size);
+        base::anchor!("trunc.after_isize", inode.ino);
+        return set_disk_size(inode, size);
+    }
+    let folio = folio_across(size);
+    if size < old && !folio.is_empty() {
+        // So that a failure further on can let go of the folio: what was in it is on the device.
+        iomap::write_and_check(inode, folio.clone())?;
     }
     inode.set_size(size);
     base::anchor!("trunc.after_isize", inode.ino);
     // At the same size, what was allocated behind it goes (fallocate with KEEP_SIZE, or one that has met a full disk).
-    if size > old {
-        return set_disk_size(inode, size);
-    }
     let tail = if size < old { zero_tail(inode, size) } else { Ok(()) };
     tail.and_then(|()| shrink(inode, size)).inspect_err(|_| {
-        // Where the smaller size did not come to the disk's inode, nothing was freed: the file keeps its size (SIZE-5).
+        // Where the smaller size did not come to the disk's inode, nothing was freed: the file keeps its size (SIZE-5), and of the
+        // folio across it what the device has.
         if own.disk_size() > size {
             inode.set_size(old);
+            inode.mapping.truncate_range(folio);
         }
     })
+}
+
+/// The bytes of the folio that `size` lies in; none where it lies between two.
+fn folio_across(size: u64) -> Range<u64> {
+    let page = PAGE_SIZE as u64;
+    size / page * page..size.next_multiple_of(page)
 }
 
 fn set_disk_size(inode: &Arc<Inode>, size: u64) -> Result<()> {
@@ -82,14 +96,20 @@ fn zero_tail(inode: &Arc<Inode>, size: u64) -> Result<()> {
         return Ok(());
     }
     iomap::zero_tail(inode, own, size)?;
-    iomap::write_and_wait(inode, size / block * block..size)
+    if base::guard!("TRC-3", true) {
+        iomap::write_and_check(inode, size / block * block..size)
+    } else {
+        iomap::write_and_wait(inode, size / block * block..size)
+    }
 }
 
+/// The smaller size goes to the disk's inode, cached folios behind it and then blocks go. Where the first fails, the others stay.
 fn shrink(inode: &Arc<Inode>, size: u64) -> Result<()> {
     let own = Ext4Inode::of(inode);
-    inode.mapping.truncate_range(size..u64::MAX);
     if own.core.read().blocks == 0 {
-        return set_disk_size(inode, size);
+        set_disk_size(inode, size)?;
+        inode.mapping.truncate_range(size..u64::MAX);
+        return Ok(());
     }
     {
         let mut handle = own.fs.begin(Credits(4))?;
@@ -98,6 +118,7 @@ fn shrink(inode: &Arc<Inode>, size: u64) -> Result<()> {
         core.disk_size = size;
         own.store(&mut handle, inode, &core, SyncKind::Data)?;
     }
+    inode.mapping.truncate_range(size..u64::MAX);
     free_behind(inode, size)
 }
 

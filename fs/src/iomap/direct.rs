@@ -8,7 +8,7 @@
 use super::ioctx::IoCtx;
 use super::ioend::{IoKind, Owed, sync_kind};
 use super::request::{InodeLock, WriteRequest};
-use super::writeback::write_and_wait;
+use super::writeback::write_and_check;
 use super::writethrough::{context, writethrough_write};
 use super::zero::zero_gap;
 use super::{DrainGuard, DrainKind, Iomap, IomapKind, IomapOps};
@@ -35,7 +35,7 @@ pub fn direct_read(inode: &Arc<Inode>, kiocb: &mut Kiocb<'_>, sink: &mut dyn IoS
     }
     let len = (sink.remaining() as u64).min(size.next_multiple_of(unit) - pos);
     if base::guard!("R13", true) {
-        write_and_wait(inode, pos..pos + len)?;
+        write_and_check(inode, pos..pos + len)?;
     }
     let ctx = context(kiocb, iomap)?;
     let drain = DrainGuard::new(inode, DrainKind::Direct);
@@ -180,7 +180,7 @@ fn pin_blocks(source: &mut dyn IoSource, len: usize, iomap: &dyn IomapOps, frame
 
 /// Empties the cache of the range before a direct write. False: some folio stays, the write goes through the cache (DIO-5).
 fn evict(inode: &Arc<Inode>, range: &Range<u64>) -> Result<bool> {
-    write_and_wait(inode, range.clone())?;
+    write_and_check(inode, range.clone())?;
     Ok(inode.mapping.invalidate_range_clean(range.clone()))
 }
 

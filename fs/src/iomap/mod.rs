@@ -47,6 +47,6 @@ pub use read::buffered_read;
 pub use request::{InodeLock, WriteRequest};
 pub use shared_flush::{SharedFlush, Ticket, WrittenMark};
 pub use types::{Iomap, IomapKind, IomapOps};
-pub use writeback::{wait_range, write_and_wait, write_range};
+pub use writeback::{wait_range, write_and_check, write_and_wait, write_range};
 pub use writethrough::writethrough_write;
 pub use zero::{zero_gap, zero_range, zero_tail};

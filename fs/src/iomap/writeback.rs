@@ -65,6 +65,14 @@ pub fn write_and_wait(inode: &Arc<Inode>, range: Range<u64>) -> Result<()> {
     written
 }
 
+/// As [`write_and_wait`] for a caller that goes on only if the data is on the device: also `EIO` where any write of the inode's data failed
+/// meanwhile. Whoever has the file open hears of that too.
+pub fn write_and_check(inode: &Arc<Inode>, range: Range<u64>) -> Result<()> {
+    let before = inode.errors_recorded();
+    write_and_wait(inode, range)?;
+    if inode.errors_recorded() == before { Ok(()) } else { Err(Errno::EIO) }
+}
+
 /// What became of a folio.
 enum Step {
     /// Nothing is left to do for it.

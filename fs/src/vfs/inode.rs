@@ -113,6 +113,8 @@ pub struct Inode {
     pub mapping: Arc<Mapping>,
     /// Writeback errors, for fsync of the open files (ERR-6). Record with [`SuperBlock::record_error`].
     pub wb_err: ErrSeq,
+    /// Errors recorded there so far, for who writes and waits in the middle of something else.
+    pub(super) wb_errors: AtomicU64,
     /// What the VFS knows of a directory: cached names, its own name, what is mounted on it.
     pub(super) dir: Option<Box<DirState>>,
     attr: SpinLock<Attr>,
@@ -143,6 +145,7 @@ impl Inode {
             written: WrittenMark::new(),
             mapping: Mapping::new(ino, host.clone(), cache, block_size),
             wb_err: ErrSeq::new(),
+            wb_errors: AtomicU64::new(0),
             dir: (kind == FileType::Directory).then(|| Box::new(DirState::new())),
             attr: SpinLock::new(attr),
             size: AtomicU64::new(size),
@@ -153,6 +156,10 @@ impl Inode {
     /// The in-memory size in bytes (i_size). A reader that sees a size sees the data below it (S-8h).
     pub fn size(&self) -> u64 {
         self.size.load(Ordering::Acquire)
+    }
+    /// How many errors of its data were recorded so far.
+    pub fn errors_recorded(&self) -> u64 {
+        self.wb_errors.load(Ordering::Acquire)
     }
     /// Sets i_size. The inode lock is held exclusively (SIZE-1); the data below `size` is in the cache already.
     pub fn set_size(&self, size: u64) {

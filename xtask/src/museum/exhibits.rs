@@ -51,6 +51,7 @@ pub(super) struct Exhibit {
 
 const FS: Binary = Binary::Unit("fs");
 const RACES: Binary = Binary::Integration("fs", "races");
+const RULES: Binary = Binary::Integration("fs", "rules");
 const CUT: Binary = Binary::Integration("tests", "powercut");
 const IOMAP_MODEL: Binary = Binary::Model("fs", "loom_iomap");
 
@@ -92,6 +93,7 @@ pub(super) const EXHIBITS: &[Exhibit] = &[
     exhibit("revoke", CUT, "revoked_blocks_are_not_written_over_by_recovery"),
     exhibit("EXT-1", CUT, "r56_no_stale_block_shows"),
     exhibit("EXT-2", RACES, "log::ext2_finishes_never_outgrow_the_log"),
+    exhibit("TRC-3", RULES, "truncate::trc3_a_tail_that_cannot_be_written_is_an_error"),
     exhibit("R51", RACES, "completion::r51_fdatasync_between_writeback_and_outcome"),
     exhibit("R54", CUT, "r54_dsync_is_told_after_the_commit"),
 ];
