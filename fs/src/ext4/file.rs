@@ -105,8 +105,8 @@ fn inode_of(file: &File) -> Result<&Arc<Inode>> {
     file.inode.as_ref().ok_or(Errno::EBADF)
 }
 
-/// Takes the inode lock in the mode the request needs (LOCK-2). Shared is chosen by what is true now; it stays true: the size cannot
-/// shrink while the lock is held, and what made the mode exclusive is looked at again by nobody.
+/// Takes the inode lock in the mode the request needs (LOCK-2, LOCK-9). Shared is chosen by what is true now; it stays true: neither the
+/// size nor an allocated block can go while the lock is held, and what made the mode exclusive is looked at again by nobody.
 fn lock_for_write<'a>(
     own: &Ext4Inode,
     inode: &'a Arc<Inode>,
@@ -117,15 +117,19 @@ fn lock_for_write<'a>(
         kiocb.flags.insert(IoFlags::SYNC);
     }
     let may_share = |kiocb: &Kiocb<'_>| {
-        let block = u64::from(own.fs.geo.block_size);
         let (pos, len) = (kiocb.pos, src.remaining() as u64);
-        pos.is_multiple_of(block)
-            && len.is_multiple_of(block)
-            && pos.checked_add(len).is_some_and(|end| end <= inode.size())
-            && !needs_privilege_removal(inode, kiocb.caller)
+        let inside = pos.checked_add(len).is_some_and(|end| end <= inode.size());
+        let fits = |len| {
+            if kiocb.flags.contains(IoFlags::DIRECT) {
+                whole_blocks(own, pos, len)
+            } else {
+                own.is_in_place(inode, pos, len)
+            }
+        };
+        inside && fits(len) && !needs_privilege_removal(inode, kiocb.caller)
     };
-    let asked = kiocb.flags.contains(IoFlags::DIRECT) && !kiocb.flags.contains(IoFlags::APPEND);
-    if asked {
+    let ways = IoFlags::DIRECT | IoFlags::WRITETHROUGH | IoFlags::DSYNC | IoFlags::SYNC;
+    if kiocb.flags.intersects(ways) && !kiocb.flags.contains(IoFlags::APPEND) {
         let shared = inode.lock.read();
         if may_share(kiocb) {
             return InodeLock::Shared(shared);
@@ -133,6 +137,11 @@ fn lock_for_write<'a>(
         drop(shared);
     }
     InodeLock::Exclusive(inode.lock.write())
+}
+
+fn whole_blocks(own: &Ext4Inode, pos: u64, len: u64) -> bool {
+    let block = u64::from(own.fs.geo.block_size);
+    pos.is_multiple_of(block) && len.is_multiple_of(block)
 }
 
 /// The checks of A2 in their order; gives the length that is left. An append's position is chosen here (APP-1).

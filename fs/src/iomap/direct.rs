@@ -11,7 +11,7 @@ use super::request::{InodeLock, WriteRequest};
 use super::writeback::write_and_check;
 use super::writethrough::{context, writethrough_write};
 use super::zero::zero_gap;
-use super::{DrainGuard, DrainKind, Iomap, IomapKind, IomapOps};
+use super::{DrainGuard, DrainKind, Iomap, IomapKind, IomapOps, RangeGuard};
 use crate::io::{IoSink, IoSource, Pinned};
 use crate::kiocb::{Kiocb, Outcome};
 use crate::vfs::Inode;
@@ -75,12 +75,18 @@ pub fn direct_write(request: WriteRequest<'_>, kiocb: &mut Kiocb<'_>, source: &m
     }
     let range = pos..pos + len;
     let whole_blocks = pos.is_multiple_of(block) && len.is_multiple_of(block);
+    let locked = RangeGuard::new(inode, range.clone(), iomap.block_size());
     if !whole_blocks || !evict(inode, &range)? {
+        drop(locked);
         return through_the_cache(request, kiocb, source);
     }
     let extends = range.end > inode.size();
     debug_assert!(exclusive || !extends, "an extending write holds the inode lock exclusively (LOCK-2)");
-    if extends { extend(request, kiocb, source, iomap) } else { overwrite(request, kiocb, source, iomap) }
+    if extends {
+        extend(request, kiocb, source, iomap, locked)
+    } else {
+        overwrite(request, kiocb, source, iomap, locked)
+    }
 }
 
 /// The part of a direct write that goes through the cache. Its submitter needs the lock exclusively: it is retaken if need be.
@@ -103,6 +109,7 @@ fn overwrite(
     kiocb: &mut Kiocb<'_>,
     source: &mut dyn IoSource,
     iomap: &dyn IomapOps,
+    range: RangeGuard,
 ) -> Result<Outcome> {
     let WriteRequest { inode, freeze, lock, pos, len } = request;
     let ctx = context(kiocb, iomap)?;
@@ -119,6 +126,7 @@ fn overwrite(
         stopped,
         convert: unwritten,
         metadata_pending,
+        range: Some(range),
         drain: Some(drain),
         freeze: Some(freeze),
         ..Owed::by(kiocb, inode, pos, IoKind::DirectWrite(frames))
@@ -133,6 +141,7 @@ fn extend(
     kiocb: &mut Kiocb<'_>,
     source: &mut dyn IoSource,
     iomap: &dyn IomapOps,
+    range: RangeGuard,
 ) -> Result<Outcome> {
     let WriteRequest { inode, freeze, lock, pos, len } = request;
     let ctx = IoCtx::new_sync();
@@ -156,6 +165,7 @@ fn extend(
         }
         inode.mapping.invalidate_range_clean(pos..end);
     }
+    drop(range);
     drop(drain);
     drop(lock);
     if let Some(kind) = sync_kind(kiocb.flags) {

@@ -14,6 +14,7 @@
 //! count or for another context (LOCK-5). F5 runs elsewhere (QUE-5).
 use super::IomapOps;
 use super::drain::DrainGuard;
+use super::range_lock::RangeGuard;
 use super::shared_flush::Ticket;
 use crate::io::Pinned;
 use crate::kiocb::{Completion, IoFlags, Kiocb, Outcome};
@@ -69,6 +70,8 @@ pub struct Owed {
     pub sync: Option<SyncKind>,
     /// Metadata needed to reach the blocks was pending at submission: the flush alone will not do (DUR-4, R53).
     pub metadata_pending: bool,
+    /// The range of a direct write: unlocked in F4, when the cache and the disk agree.
+    pub range: Option<RangeGuard>,
     /// F4.
     pub drain: Option<DrainGuard>,
     /// Released in F6 (FRZ-2); reads have none.
@@ -92,6 +95,7 @@ impl Owed {
             convert: false,
             sync: None,
             metadata_pending: false,
+            range: None,
             drain: None,
             freeze: None,
             file: None,
@@ -135,6 +139,7 @@ impl Owed {
         result = self.end_writeback(result);
         let stale = self.drop_cached();
         base::anchor!("F4", ino);
+        drop(self.range.take());
         drop(self.drain.take());
         Finished {
             owes: self.sync.filter(|_| result.is_ok_and(|n| n > 0)),

@@ -16,7 +16,7 @@ use super::ioctx::IoCtx;
 use super::ioend::{IoKind, Owed, WrittenFolio, WrittenFolios};
 use super::request::WriteRequest;
 use super::zero::zero_gap;
-use super::{DrainGuard, DrainKind, Iomap, IomapKind, IomapOps};
+use super::{DrainGuard, DrainKind, InodeLock, Iomap, IomapKind, IomapOps, RangeGuard};
 use crate::io::IoSource;
 use crate::kiocb::{Kiocb, Outcome};
 use crate::page_cache::FolioGuard;
@@ -30,7 +30,8 @@ use base::{Errno, PAGE_SIZE, Result, sched, stats, trace};
 const PS: u64 = PAGE_SIZE as u64;
 
 /// Writes `request.len` bytes of `source` through the cache to the device (WT-1 to WT-8). Task context; sleeps, but for its own
-/// device I/O only if the request is synchronous (AIO-13). The inode lock is held exclusively and is let go here.
+/// device I/O only if the request is synchronous (AIO-13). The inode lock is let go here; it is held exclusively, or shared by a write
+/// that changes neither the size nor where blocks are (LOCK-9).
 ///
 /// Errors before anything is copied leave everything as it was (CHK-8); after that the outcome is a short count or the first
 /// error of the device, by the table of ERR-1.
@@ -42,8 +43,14 @@ pub fn writethrough_write(
     let WriteRequest { inode, freeze, lock, pos, len } = request;
     let iomap = inode.ops().iomap().ok_or(Errno::EOPNOTSUPP)?;
     // DIO-3: a direct write in flight and this copy would leave the cache and the disk different for ever.
-    inode.drain.drain_direct();
-    zero_gap(inode, iomap, pos)?;
+    let range = match lock {
+        InodeLock::Shared(_) => Some(RangeGuard::new(inode, pos..pos + len as u64, iomap.block_size())),
+        InodeLock::Exclusive(_) => {
+            inode.drain.drain_direct();
+            zero_gap(inode, iomap, pos)?;
+            None
+        }
+    };
     base::anchor!("S-5", inode.ino);
     let ctx =
         context(kiocb, iomap).inspect_err(|_| base::mistake!("R43", inode.drain.raise(DrainKind::Writethrough)))?;
@@ -62,6 +69,7 @@ pub fn writethrough_write(
     if stopped.is_some() {
         give_up(inode, iomap, end..mapped);
     }
+    drop(range);
     // The last block goes to the device whole, and what others have dirtied in it is clean from then on (SUB-2, WT-7): d_size has to
     // cover that too, because nobody else will raise it. The inode lock keeps i_size.
     let written_end = end.next_multiple_of(u64::from(iomap.block_size())).min(inode.size());

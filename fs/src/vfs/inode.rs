@@ -31,7 +31,7 @@
 use super::dcache::DirState;
 use super::release::Ghost;
 use super::{ErrSeq, FileType, InodeOps, SuperBlock, Timespec};
-use crate::iomap::{DrainCount, WrittenMark};
+use crate::iomap::{DrainCount, RangeLock, WrittenMark};
 use crate::page_cache::Mapping;
 use alloc::boxed::Box;
 use base::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -106,6 +106,8 @@ pub struct Inode {
     pub lock: RwLock<()>,
     /// Direct I/Os and write-throughs in flight (DIO-6).
     pub drain: DrainCount,
+    /// Byte ranges locked by writes that hold the inode lock shared (LOCK-9).
+    pub ranges: RangeLock,
     /// When data of this inode last reached the device: what fsync must cover by a flush (DUR-11). Whoever ends a write of its
     /// data (write-through, direct, writeback) notes a ticket taken after the completion.
     pub written: WrittenMark,
@@ -142,6 +144,7 @@ impl Inode {
             sb,
             lock: RwLock::new(rank, ()),
             drain: DrainCount::new(ino),
+            ranges: RangeLock::new(ino),
             written: WrittenMark::new(),
             mapping: Mapping::new(ino, host.clone(), cache, block_size),
             wb_err: ErrSeq::new(),

@@ -75,6 +75,7 @@ pub(super) const EXHIBITS: &[Exhibit] = &[
     exhibit("R19", FS, "iomap::buffered_tests::buf5_background_skips_and_integrity_waits"),
     exhibit("R13", RACES, "readers::r13_dread_zeroes"),
     exhibit("R29", RACES, "overlap::r29_overlap_two_aio"),
+    exhibit("R37", RACES, "overlap::r37_shared_writers_torn"),
     exhibit("R32", RACES, "overlap::r32_append_pipeline"),
     exhibit("R38", IOMAP_MODEL, "r38_last_drop_exactly_once"),
     exhibit("R39", RACES, "completion::r39_waiter_uaf"),
