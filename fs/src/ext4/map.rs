@@ -150,7 +150,7 @@ impl Ext4Inode {
     }
 
     /// One handle's part of a conversion: gives what is left of `range`. d_size follows the blocks that were converted, up to `end`, so that
-    /// no committed state has mapped blocks behind it (SIZE-4).
+    /// no committed state has mapped blocks behind it (SIZE-4); conversions come in any order (SIZE-3).
     fn convert_some(&self, inode: &Inode, range: Range<u32>, end: u64) -> Result<Option<Range<u32>>> {
         let mut handle = self.fs.begin_reserved(WRITE_CREDITS)?;
         let mut core = self.core.write();
@@ -217,7 +217,7 @@ impl Ext4Inode {
         }
     }
 
-    /// Allocates unwritten blocks for the beginning of a hole (EXT-1). The map has not changed if it fails.
+    /// Allocates unwritten blocks for the beginning of a hole: nobody reads what they held before (EXT-1, ERR-12). The map has not changed if it fails.
     pub(super) fn fill_hole(
         &self,
         handle: &mut Handle<'_>,

@@ -36,7 +36,8 @@ pub fn truncate(inode: &Arc<Inode>, size: u64, _caller: &dyn Caller) -> Result<(
     result
 }
 
-/// With every I/O that was in flight out of the way.
+/// With every I/O that was in flight out of the way, also where the file grows (TRC-2, TRC-4). The wait ends with that I/O and not with a
+/// signal (TRC-11).
 fn truncate_quiet(inode: &Arc<Inode>, own: &Ext4Inode, size: u64) -> Result<()> {
     let _lock = inode.lock.write();
     base::anchor!("trunc.after_lock", inode.ino);

@@ -11,6 +11,11 @@
 //! Two rules shape the control flow. A task never sleeps with folios that are marked and not submitted, or two of them wait for
 //! each other (LOCK-6, R26): [`Submission::send`] stands before everything that sleeps. And a folio that this very call has under
 //! writeback is never waited for: its end needs the reference that the submitter still holds (R75).
+//!
+//! Order (ORD-1 to ORD-6): of two writes to one block the later one waits for the folio of the earlier, so that the device ends with what
+//! the cache has; writes to different blocks are in flight together and may end in any order, whatever durability one of them asks
+//! for; writes of many folios do not mix, by the inode lock or that on the range. So an append whose device write fails keeps its place,
+//! and the next one stands behind it (APP-3).
 use super::buffered_write::{ALLOCATE_AT_ONCE, discard_unused, give_up, prepare_folio};
 use super::ioctx::IoCtx;
 use super::ioend::{IoKind, Owed, WrittenFolio, WrittenFolios};
@@ -168,7 +173,7 @@ impl<'a> Submission<'a> {
         Ok(())
     }
 
-    /// S-8 over the folios of one extent. Returns early to have the rest mapped again.
+    /// S-8 over the folios of one extent, none beyond it (SUB-3). Returns early to have the rest mapped again.
     fn extent(&mut self, map: &Iomap, pos: u64, end: u64, killed: &dyn Fn() -> bool) -> Result<()> {
         let end = end.min(map.end());
         let mut most = PAGE_SIZE;
@@ -275,7 +280,8 @@ impl<'a> Submission<'a> {
         counted
     }
 
-    /// S-8h to S-8l for bytes that were copied.
+    /// S-8h to S-8l for bytes that were copied. The size is the end of what was copied (EOF-1, APP-2), what is sent are whole blocks,
+    /// whatever the alignment (ALN-1, ALN-2).
     fn publish(&mut self, folio: &FolioGuard<'_>, map: &Iomap, offset: usize, copied: usize) {
         let end = folio.folio().pos() + (offset + copied) as u64;
         if base::guard!("R32", end > self.inode.size()) {

@@ -8,7 +8,7 @@ use base::{PAGE_SIZE, Result};
 const PS: u64 = PAGE_SIZE as u64;
 
 /// Before i_size goes from where it is to `pos` or beyond: what stands behind the old end, in the cache or in its last block on the
-/// device, becomes zero, and whole blocks of the gap stay holes (EOF-3, EOF-4). The inode lock is held exclusively. Does nothing if
+/// device, becomes zero, and whole blocks of the gap stay holes (CHK-7, EOF-3, EOF-4). The inode lock is held exclusively. Does nothing if
 /// `pos` is not behind the end. Errors: `EIO`, `ENOMEM`.
 ///
 /// User mappings of the folio at the old end lose write access even if nothing is to be zeroed: their next store must

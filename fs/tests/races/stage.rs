@@ -5,10 +5,10 @@ use base::block::{BioOp, BlockDevice, Filter, Gate, RamDisk};
 use base::lab::Stop;
 use base::sched::{self, Task};
 use fs::caller::KernelCaller;
-use fs::ext4::{self, MountOptions};
+use fs::ext4::{self, Ext4Fs, MountOptions};
 use fs::iomap::{DrainKind, IomapKind};
 use fs::page_cache::{CacheLimits, PageCache, Tag};
-use fs::vfs::{self, File, Inode, OpenFlags, Site, SuperBlock, Vfs};
+use fs::vfs::{self, File, Inode, OpenFlags, Site, SuperBlock, Timespec, Vfs};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -206,6 +206,15 @@ impl Stage {
         }
     }
 
+    /// Makes everything durable.
+    pub fn sync(&self) {
+        self.sb.ops().sync().expect("sync");
+    }
+
+    /// Transactions that were committed so far.
+    pub fn commits(&self) -> u64 {
+        Ext4Fs::of(&self.sb).txn.figures().1
+    }
     /// Flushes that have come to the disk so far.
     pub fn flushes(&self) -> usize {
         self.requests(BioOp::Flush)
@@ -265,6 +274,13 @@ impl After {
         let site = Site { cwd: &root, caller: &KernelCaller };
         let file = self.vfs.open(site, name.as_bytes(), OpenFlags::empty(), 0).expect("the file is there");
         read(&file, 0, 1 << 20)
+    }
+    /// When the content of a file was last changed.
+    pub fn mtime(&self, name: &str) -> Timespec {
+        let root = self.vfs.root();
+        let site = Site { cwd: &root, caller: &KernelCaller };
+        let file = self.vfs.open(site, name.as_bytes(), OpenFlags::empty(), 0).expect("the file is there");
+        inode(&file).attr().mtime
     }
     /// Whether the superblock tells of an error: bit 1 of `s_state`.
     pub fn has_error_state(&self) -> bool {

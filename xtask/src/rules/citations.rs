@@ -1,7 +1,7 @@
 //! Who cites an id: comments, strings and names of the sources.
 //!
-//! A line belongs to a test if its file is one (`tests/`, `tests.rs`, the checks of ring 3) or if it stands behind `#[cfg(test)]`,
-//! which is where tests stand in this tree; the checks of ring 3 have a list with their names. What is cited above a function or inside it counts for that function; the
+//! A line belongs to a test if its file is one (`tests/`, `tests.rs`, the checks of ring 3) or if it stands in a module
+//! `#[cfg(test)]`, which is where a file ends in this tree; the checks of ring 3 have a list with their names. What is cited above a function or inside it counts for that function; the
 //! words that its name begins with count too: `err1_err2_a_bad_address` covers `ERR-1` and `ERR-2`.
 use super::spec::range;
 use anyhow::{Context, Result};
@@ -57,9 +57,12 @@ impl Citations {
         // Cited above the next function.
         let mut above: Vec<String> = Vec::new();
         let mut function = String::new();
+        let mut only_tests = false;
         for line in text.lines() {
             let line = line.trim_start();
-            tests |= line.starts_with("#[cfg(test") || line.starts_with("#[cfg(all(test");
+            tests |= only_tests && line.starts_with("mod ") && line.ends_with('{');
+            only_tests =
+                line.starts_with("#[") && (only_tests || line.contains("cfg(test") || line.contains("cfg(all(test"));
             let cited = ids(line);
             if !tests {
                 cited.into_iter().for_each(|id| note(&mut self.code, id, link(name, None)));
@@ -143,7 +146,18 @@ fn ids_of_name(name: &str) -> Vec<String> {
         let id = format!("{}{dash}{digits}", letters.to_ascii_uppercase());
         is_id(&id).then_some(id)
     };
-    name.split('_').map_while(id).collect()
+    let mut found = Vec::new();
+    let mut words = name.split('_').peekable();
+    while let Some(word) = words.next() {
+        // `aio_9` is written for `aio9` as well.
+        let number = words.peek().filter(|next| next.bytes().all(|b| b.is_ascii_digit()));
+        match id(word).or_else(|| id(&format!("{word}{}", number?))) {
+            Some(id) => found.push(id),
+            None if number.is_none() && !word.bytes().all(|b| b.is_ascii_digit()) => break,
+            None => {}
+        }
+    }
+    found
 }
 
 #[cfg(test)]
@@ -158,6 +172,7 @@ mod tests {
         );
         assert_eq!(ids_of_name("err1_err12_a_bad_1"), ["ERR-1", "ERR-12"]);
         assert_eq!(ids_of_name("r07_collapse"), ["R07"]);
+        assert_eq!(ids_of_name("aio_9_events_of_2"), ["AIO-9"]);
         assert!(ids_of_name("a_truncate_r12").is_empty());
     }
 
