@@ -124,6 +124,8 @@ fn ids(line: &str) -> Vec<String> {
             _ => found.push((*word).to_owned()),
         }
     }
+    // The last of a range stands there once more.
+    found.dedup();
     found
 }
 
