@@ -21,8 +21,9 @@
 //! | `dir`, `hash` | directories: blocks of entries, the index by hash |
 //! | `namei`, `rename`, `symlink` | operations on names |
 //! | `map`, `unconverted` | the iomap side of a regular file; what its conversions have in reserve |
-//! | `file`, `limited` | open regular files: read, write, fallocate |
-//! | `seek` | where data and holes begin |
+//! | `file`, `limited` | open regular files: read, write |
+//! | `fallocate`, `punch`, `shift` | fallocate: checks and allocation; punch hole and zero range; collapse and insert range |
+//! | `seek`, `fiemap` | where data and holes begin; what stands where on the device |
 //! | `truncate` | shrinking, growing, and the end of an inode |
 //! | `fsync` | durability of one inode |
 //! | `queues` | the work queues of finished I/O |
@@ -49,6 +50,8 @@ pub mod csum;
 pub mod dir;
 pub mod extents;
 pub mod features;
+mod fallocate;
+mod fiemap;
 mod file;
 mod fs;
 mod fsync;
@@ -65,10 +68,12 @@ pub mod meta;
 mod meta_io;
 mod namei;
 pub mod orphan;
+mod punch;
 mod queues;
 mod raw_inode;
 mod rename;
 mod seek;
+mod shift;
 mod special;
 mod super_block;
 mod symlink;

@@ -128,29 +128,43 @@ fn shrink(inode: &Arc<Inode>, size: u64) -> Result<()> {
 pub(super) fn free_behind(inode: &Inode, size: u64) -> Result<()> {
     let own = Ext4Inode::of(inode);
     let first = size.div_ceil(u64::from(own.fs.geo.block_size)).min(u64::from(END_OF_FILE_SPACE)) as u32;
+    free_range(inode, first..END_OF_FILE_SPACE)?;
+    orphan::remove_and_store(inode)
+}
+
+/// Frees the blocks of a range, from its end to its start, in as many handles as it takes: truncate and punch. No I/O to them is in flight
+/// (TRC-5), and of the cache they are gone. Errors: `EIO`, `EUCLEAN`, `EROFS`; `ENOSPC` where an end of the range lies within
+/// an extent and the tree has to grow.
+pub(super) fn free_range(inode: &Inode, range: Range<u32>) -> Result<()> {
+    let own = Ext4Inode::of(inode);
     let (steps, credits) = steps_of_a_handle(&own.fs);
-    let mut left = Some(first..END_OF_FILE_SPACE);
+    let from_start = range.start == 0;
+    let mut left = Some(range);
     while let Some(range) = left {
         let mut handle = own.fs.begin(credits)?;
         let mut core = own.core.write();
         core.unconverted.remove(range.clone());
         let removed = extents::remove(&mut TreeMut::new(&mut handle, own, &mut core, Purpose::Meta), range, steps);
         own.settle_reserve(&mut core, 0);
-        if first == 0 {
+        if from_start {
             core.goal = own.fs.first_goal(own.ino);
         }
         own.store(&mut handle, inode, &core, SyncKind::Data)?;
         left = removed?;
     }
-    orphan::remove_and_store(inode)
+    Ok(())
 }
 
 /// How many steps a handle takes, and what they may touch: the nodes on the way to each leaf, bitmaps, inode and superblock.
 fn steps_of_a_handle(fs: &Ext4Fs) -> (u32, Credits) {
-    let credits = |steps: u32| 6 * steps + fs.geo.group_count.min(steps * STEP_BITMAPS) + 8;
     let most = fs.txn.most_credits().0;
-    let steps = (1..=STEPS).rev().find(|&steps| credits(steps) <= most).unwrap_or(1);
-    (steps, Credits(credits(steps)))
+    let steps = (1..=STEPS).rev().find(|&steps| credits_of_steps(fs, steps) <= most).unwrap_or(1);
+    (steps, Credits(credits_of_steps(fs, steps)))
+}
+
+/// What so many steps of freeing may touch.
+pub(super) fn credits_of_steps(fs: &Ext4Fs, steps: u32) -> u32 {
+    6 * steps + fs.geo.group_count.min(steps * STEP_BITMAPS) + 8
 }
 
 /// Ends an inode without names: frees its blocks and its number. For every type. Nothing is in flight and nobody else has the

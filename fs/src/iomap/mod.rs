@@ -52,4 +52,4 @@ pub use shared_flush::{SharedFlush, Ticket, WrittenMark};
 pub use types::{Iomap, IomapKind, IomapOps};
 pub use writeback::{wait_range, write_and_check, write_and_wait, write_range};
 pub use writethrough::writethrough_write;
-pub use zero::{zero_gap, zero_range, zero_tail};
+pub use zero::{protect_edges, zero_gap, zero_range, zero_tail};

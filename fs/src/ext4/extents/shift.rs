@@ -17,11 +17,11 @@ use alloc::vec::Vec;
 use base::{Errno, Result};
 use core::ops::Range;
 
-/// Moves the extents from block `from` on by `by` blocks towards the start, those of at most `leaves` leaves. Gives the block from which
-/// the rest is still to be moved, `None` when all is done. The blocks `[from - by, from)` are a hole. The caller holds the extent lock
-/// exclusively. Errors: `EUCLEAN`, `EIO`; after those of a tree that was counted in this hold ([`nodes_from`]), never.
-pub fn shift_down<S: NodeStoreMut>(store: &mut S, mut from: u32, by: u32, leaves: u32) -> Result<Option<u32>> {
-    for _ in 0..leaves {
+/// Moves the extents from block `from` on by `by` blocks towards the start, those of one leaf and of as many more as the transaction
+/// has room for. Gives the block from which the rest is still to be moved, `None` when all is done: the caller goes on in another
+/// transaction. The blocks `[from - by, from)` are a hole. The caller holds the extent lock exclusively. Errors: `EUCLEAN`, `EIO`.
+pub fn shift_down<S: NodeStoreMut>(store: &mut S, mut from: u32, by: u32) -> Result<Option<u32>> {
+    loop {
         let leaf = Leaf::from(store, from, from..END_OF_FILE_SPACE)?;
         let first = leaf.first.map(|key| key.checked_sub(by).filter(|&key| key >= leaf.free_from));
         leaf.shift(store, first, |key| key.checked_sub(by))?;
@@ -30,21 +30,18 @@ pub fn shift_down<S: NodeStoreMut>(store: &mut S, mut from: u32, by: u32, leaves
             return Ok(None);
         }
         from = Some(next).filter(|&next| next > from).ok_or(Errno::EUCLEAN)?;
+        if !store.may_go_on() {
+            return Ok(Some(from));
+        }
     }
-    Ok(Some(from))
 }
 
-/// Moves the extents of `range` by `by` blocks towards the end, those of at most `leaves` leaves, the last ones first. Gives the range that
-/// is still to be moved, `None` when all is done. `range` ends where extents have been moved already, at first at the end of all.
-/// It begins where an extent does ([`super::split()`]). Locks and errors as [`shift_down`]; `EFBIG` where the last extent would
-/// leave the file's blocks: nothing has changed then.
-pub fn shift_up<S: NodeStoreMut>(
-    store: &mut S,
-    mut range: Range<u32>,
-    by: u32,
-    leaves: u32,
-) -> Result<Option<Range<u32>>> {
-    for _ in 0..leaves {
+/// Moves the extents of `range` by `by` blocks towards the end, the last leaf first, as many leaves as [`shift_down`]. Gives the range that
+/// is still to be moved, `None` when all is done. `range` ends where extents have been moved already, at first at
+/// [`END_OF_FILE_SPACE`]. It begins where an extent does ([`super::split()`]). Locks and errors as [`shift_down`]; `EFBIG` where the
+/// last extent would leave the file's blocks: nothing has changed then.
+pub fn shift_up<S: NodeStoreMut>(store: &mut S, mut range: Range<u32>, by: u32) -> Result<Option<Range<u32>>> {
+    loop {
         let last = range.end.checked_sub(1).ok_or(Errno::EINVAL)?;
         let leaf = Leaf::from(store, last, range.clone())?;
         if leaf.end.checked_add(by).is_none_or(|end| end > END_OF_FILE_SPACE) {
@@ -57,8 +54,10 @@ pub fn shift_up<S: NodeStoreMut>(
             return Ok(None);
         }
         range.end = Some(begin).filter(|&begin| begin < range.end).ok_or(Errno::EUCLEAN)?;
+        if !store.may_go_on() {
+            return Ok(Some(range));
+        }
     }
-    Ok(Some(range))
 }
 
 /// The part of a leaf that moves.

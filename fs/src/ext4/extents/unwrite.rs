@@ -8,19 +8,19 @@ use arrayvec::ArrayVec;
 use base::Result;
 use core::ops::Range;
 
-/// Makes the mapped blocks of `range` unwritten, in at most `steps` extents; holes and unwritten blocks stay. Gives what is left of
-/// the range, `None` when all is done: the caller goes on in another transaction. The caller holds the extent lock exclusively, and
+/// Makes the mapped blocks of `range` unwritten, as many extents as the transaction has room for; holes and unwritten blocks stay. Gives
+/// what is left of the range, `None` when all is done: the caller goes on in another transaction. The caller holds the extent lock exclusively, and
 /// no I/O to the blocks is in flight: its end would convert them back (R06).
 ///
 /// Where both ends of the range are ends of extents (see [`super::split()`]) and none is longer than an unwritten one may be, it needs no
 /// room in the tree. Errors: `ENOSPC` otherwise, `EIO`, `EUCLEAN`; what stands before the block where it failed is unwritten then.
-pub fn unwrite<S: NodeStoreMut>(store: &mut S, mut range: Range<u32>, steps: u32) -> Result<Option<Range<u32>>> {
-    for _ in 0..steps {
-        if range.is_empty() {
-            return Ok(None);
-        }
+pub fn unwrite<S: NodeStoreMut>(store: &mut S, mut range: Range<u32>) -> Result<Option<Range<u32>>> {
+    while !range.is_empty() {
         let at = range.start;
         range.start = apply_with_room(store, at, |path, leaf| Ok(plan(path, leaf, &range)))?;
+        if !store.may_go_on() {
+            break;
+        }
     }
     Ok((!range.is_empty()).then_some(range))
 }
