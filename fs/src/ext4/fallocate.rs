@@ -23,13 +23,7 @@ use core::ops::Range;
 ///
 /// Errors: `EFBIG` past what a file can have, or past the caller's limit; `EPERM`, `EROFS`, `EIO`; of collapse and insert `EINVAL` where
 /// the range is not of whole blocks, or reaches the end of the file; `ENOSPC`, `EINTR`, `EUCLEAN`, `ENOMEM`.
-pub(super) fn fallocate(
-    inode: &Arc<Inode>,
-    mode: FallocMode,
-    pos: u64,
-    len: u64,
-    caller: &dyn Caller,
-) -> Result<()> {
+pub(super) fn fallocate(inode: &Arc<Inode>, mode: FallocMode, pos: u64, len: u64, caller: &dyn Caller) -> Result<()> {
     let _freeze = FreezeGuard::enter(&inode.sb, FreezeLevel::Write);
     let _lock = inode.lock.write();
     base::anchor!("falloc.after_lock", inode.ino);

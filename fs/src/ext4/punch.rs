@@ -8,8 +8,9 @@
 //! zero range  |dd0000|uuuuuu|uuuuuu|00000d|             the cache       unwritten, with what is cached of them gone
 //! ```
 //!
-//! What can fail for lack of space comes first: the ends of the whole blocks become ends of extents, so that afterwards the tree need not
-//! grow, and nothing that was dropped from the cache comes back in an older state because of a full disk.
+//! What can fail comes first. The ends of the whole blocks become ends of extents, so that afterwards the tree need not grow and a full disk
+//! is met before anything has changed. What is dirty of them is written before it is dropped, although nobody will read it: if a later
+//! step fails, what is there again is not an older state (ERR-12). And d_size has come to what was written.
 //!
 //! # What a power cut leaves
 //!
@@ -35,30 +36,24 @@ const SPLIT_CREDITS: Credits = Credits(24);
 const UNWRITE_CREDITS: u32 = 96;
 
 /// Makes `range` (bytes) a hole, with the blocks partly in it zeroed there (TRC-6). Blocks behind the end of the file go too. The inode lock
-/// is held exclusively. Errors: `ENOSPC` where an extent has to be split and the disk is full: nothing has changed; `EIO`,
-/// `EROFS`, `EUCLEAN`, `ENOMEM`: part of the range may read as zeros.
+/// is held exclusively. Errors: `ENOSPC` where an extent has to be split and the disk is full, `EIO` where dirty data could not be written:
+/// nothing has changed; `EIO`, `EROFS`, `EUCLEAN`, `ENOMEM` later: part of the range may read as zeros.
 pub(super) fn punch_hole(inode: &Arc<Inode>, range: Range<u64>, caller: &dyn Caller) -> Result<()> {
     let own = Ext4Inode::of(inode);
     let _quiet = Quiet::wait(inode, base::guard!("R05", true));
     touch(own, inode, caller)?;
     let blocks = own.whole_blocks(&range);
     own.split_ends(inode, &blocks)?;
-    cover_the_end(inode, &range)?;
+    write_whole_blocks(inode, &blocks)?;
     zero_edges(inode, &range)?;
     drop_cached(inode, &blocks);
     truncate::free_range(inode, blocks)
 }
 
 /// Makes `range` (bytes) read as zeros without giving blocks back: those that are wholly in it become unwritten, holes as well (TRC-7). Unless
-/// `keep_size`, a file that ends before the range's end grows to it. The inode lock is held exclusively. Errors: `ENOSPC`: what was
-/// allocated stays, and else nothing has changed; `EINTR`, before anything is zeroed; `EIO`, `EROFS`, `EUCLEAN`,
-/// `ENOMEM`: part of the range may read as zeros.
-pub(super) fn zero_range(
-    inode: &Arc<Inode>,
-    range: Range<u64>,
-    keep_size: bool,
-    caller: &dyn Caller,
-) -> Result<()> {
+/// `keep_size`, a file that ends before the range's end grows to it. The inode lock is held exclusively. Errors: `ENOSPC`, `EINTR`: what was
+/// allocated stays, and else nothing has changed; others as [`punch_hole`].
+pub(super) fn zero_range(inode: &Arc<Inode>, range: Range<u64>, keep_size: bool, caller: &dyn Caller) -> Result<()> {
     let own = Ext4Inode::of(inode);
     let _quiet = Quiet::wait(inode, base::guard!("R06", true));
     touch(own, inode, caller)?;
@@ -66,11 +61,11 @@ pub(super) fn zero_range(
     let blocks = own.whole_blocks(&range);
     own.split_ends(inode, &blocks)?;
     own.split_long(inode, &blocks)?;
+    write_whole_blocks(inode, &blocks)?;
     let grows = !keep_size && range.end > inode.size();
     if grows {
         iomap::zero_gap(inode, own, range.end)?;
     }
-    cover_the_end(inode, &range)?;
     zero_edges(inode, &range)?;
     drop_cached(inode, &blocks);
     own.unwrite(inode, blocks)?;
@@ -81,14 +76,6 @@ pub(super) fn zero_range(
     Ok(())
 }
 
-/// Where the range goes over the end of the file, d_size follows i_size now: the dirty folios that would have raised it are about to go, and
-/// the size would not outlive the inode in memory.
-fn cover_the_end(inode: &Arc<Inode>, range: &Range<u64>) -> Result<()> {
-    let (own, size) = (Ext4Inode::of(inode), inode.size());
-    let covered = range.start <= size && size <= range.end && own.disk_size() < size;
-    if base::guard!("TRC-6", covered) { own.raise_disk_size(inode, size) } else { Ok(()) }
-}
-
 /// Zeroes the parts of blocks at either end of the range, through the cache and with stable folios (STB-5).
 fn zero_edges(inode: &Arc<Inode>, range: &Range<u64>) -> Result<()> {
     let own = Ext4Inode::of(inode);
@@ -97,6 +84,14 @@ fn zero_edges(inode: &Arc<Inode>, range: &Range<u64>) -> Result<()> {
     let tail_start = (range.end / block * block).max(head_end);
     iomap::zero_range(inode, own, range.start, head_end)?;
     iomap::zero_range(inode, own, tail_start, range.end)
+}
+
+/// What is dirty of whole blocks goes to the device. Errors: `EIO`, also of the device, `ENOMEM`.
+fn write_whole_blocks(inode: &Arc<Inode>, blocks: &Range<u32>) -> Result<()> {
+    if blocks.is_empty() {
+        return Ok(());
+    }
+    iomap::write_and_check(inode, Ext4Inode::of(inode).bytes_of(blocks))
 }
 
 /// Takes whole blocks out of the cache, after their writeback (FS-11). What user mappings of the folios at the ends have stored into other
