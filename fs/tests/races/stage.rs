@@ -8,7 +8,8 @@ use fs::caller::KernelCaller;
 use fs::ext4::{self, Ext4Fs, MountOptions};
 use fs::iomap::{DrainKind, IomapKind};
 use fs::page_cache::{CacheLimits, PageCache, Tag};
-use fs::vfs::{self, File, Inode, OpenFlags, Site, SuperBlock, Timespec, Vfs};
+use fs::vfs::{self, FallocMode, File, Inode, OpenFlags, Site, SuperBlock, Timespec, Vfs};
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -132,16 +133,42 @@ impl Stage {
     /// A truncate to `size` beside a write-through: `write` is called with the next write to the disk held, and the truncate begins
     /// when that is there. Returns when the truncate has come to its wait for the drain count, or fails the test if it does not wait.
     pub fn truncate_against<W>(&self, file: &Arc<File>, size: u64, write: impl FnOnce() -> W) -> (W, Truncate) {
-        self.gate.hold(Filter::any().op(BioOp::Write).nth(1));
-        let (waiting, drained) = (stop("drain.before_sleep", file), stop("trunc.after_drain", file));
-        let writing = write();
-        self.gate.wait_held(1);
-        let task = self.spawn("truncate", {
+        let change = {
             let file = file.clone();
             move || truncate(&file, size).expect("truncate")
-        });
+        };
+        self.change_against(file, "trunc.after_drain", change, write)
+    }
+
+    /// The same for a range that is punched, zeroed, collapsed or inserted.
+    pub fn fallocate_against<W>(
+        &self,
+        file: &Arc<File>,
+        mode: FallocMode,
+        range: Range<u64>,
+        write: impl FnOnce() -> W,
+    ) -> (W, Truncate) {
+        let change = {
+            let file = file.clone();
+            move || fallocate(&file, mode, range).expect("fallocate")
+        };
+        self.change_against(file, "falloc.after_drain", change, write)
+    }
+
+    fn change_against<W>(
+        &self,
+        file: &Arc<File>,
+        after_drain: &'static str,
+        change: impl FnOnce() + Send + 'static,
+        write: impl FnOnce() -> W,
+    ) -> (W, Truncate) {
+        self.gate.hold(Filter::any().op(BioOp::Write).nth(1));
+        let (waiting, drained) = (stop("drain.before_sleep", file), stop(after_drain, file));
+        let writing = write();
+        self.gate.wait_held(1);
+        let task = self.spawn("change", change);
         self.until(|| waiting.is_reached() || drained.is_reached());
-        assert!(!drained.is_reached(), "the truncate does not wait");
+        assert!(!drained.is_reached(), "the change does not wait");
         (writing, Truncate { task, waiting, drained })
     }
 
