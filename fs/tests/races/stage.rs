@@ -281,8 +281,13 @@ impl Stage {
         // A request holds its protection until just after its event: freezing waits for that (FRZ-1), or for ever if one leaked.
         self.sb.freeze().and_then(|()| self.sb.thaw()).expect("the file system freezes");
         self.vfs.unmount_all().expect("the file system unmounts");
+        self.check_image(&self.disk.image());
+    }
+
+    /// Fails the test unless e2fsck finds the image of a disk in order.
+    pub fn check_image(&self, bytes: &[u8]) {
         let image = self.folder.path().join("after.img");
-        std::fs::write(&image, self.disk.image()).expect("the image is written");
+        std::fs::write(&image, bytes).expect("the image is written");
         let check = e2fsprogs("e2fsck").arg("-fn").arg(&image).output().expect("e2fsck is installed");
         assert!(check.status.success(), "e2fsck: {}", String::from_utf8_lossy(&check.stdout));
     }

@@ -11,7 +11,7 @@
 //! | `cache` | A10, A16: states of a folio, readers, writeback, eviction |
 //! | `errors`, `sweep` | A11: outcomes; each bio and each allocation fails in turn |
 //! | `sizes` | A12: extents and the two sizes |
-//! | `truncate` | A14 |
+//! | `truncate`, `ranges` | A14; with punch and its kin, what seeks and reports of extents tell |
 //! | `direct` | A15 |
 //! | `durability` | A13, A18: what survives a cut, who flushes; order of outcomes |
 //! | `life` | A19: freeze, remount, shutdown |
@@ -26,6 +26,7 @@ mod durability;
 mod errors;
 mod life;
 mod locks;
+mod ranges;
 mod sizes;
 mod source;
 mod stable;
