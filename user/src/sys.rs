@@ -54,6 +54,8 @@ errnos! {
     ENOSYS
     /// "Operation not supported".
     EOPNOTSUPP
+    /// "Invalid request descriptor": flags that FIEMAP does not understand.
+    EBADR
 }
 
 /// The result of a call.
