@@ -74,7 +74,8 @@ fn trc6_an_edge_under_writeback() {
     let stage = Stage::new(4096);
     let file = stage.create("f");
     assert_eq!(write(&file, 0, &[b'o'; BLOCK]), Ok(BLOCK));
-    stage.gate.hold(Filter::any().op(BioOp::Write).nth(1));
+    // The device has the bytes, and has not said so.
+    stage.gate.hold_completions(Filter::any().op(BioOp::Write).nth(1));
     fs::iomap::write_range(&inode(&file), 0..u64::MAX, false).expect("writeback");
     stage.gate.wait_held(1);
     fallocate(&file, FallocMode::PunchHole, 100..200).expect("punch");
@@ -82,6 +83,32 @@ fn trc6_an_edge_under_writeback() {
     let mut content = vec![b'o'; BLOCK];
     content[100..200].fill(0);
     stage.wait_quiet();
+    expect(&stage, &file, &content);
+    stage.end([file]);
+}
+
+/// TRC-6: the same where the writeback begins and ends after the punch has looked at the extents.
+#[test]
+fn trc6_an_edge_whose_writeback_ends_meanwhile() {
+    let stage = Stage::new(4096);
+    let file = stage.create("f");
+    assert_eq!(write(&file, 0, &[b'o'; BLOCK]), Ok(BLOCK));
+    let asked = stop("read.after_map", &file);
+    let punching = stage.spawn("punch", {
+        let file = file.clone();
+        move || fallocate(&file, FallocMode::PunchHole, 100..200).expect("punch")
+    });
+    asked.wait_reached();
+    let writing = stage.spawn("writeback", {
+        let node = inode(&file);
+        move || fs::iomap::write_and_wait(&node, 0..u64::MAX).expect("writeback")
+    });
+    writing.join();
+    assert!(matches!(mapped(&file, 0), IomapKind::Mapped(_)));
+    asked.release();
+    punching.join();
+    let mut content = vec![b'o'; BLOCK];
+    content[100..200].fill(0);
     expect(&stage, &file, &content);
     stage.end([file]);
 }
