@@ -27,7 +27,7 @@ pub(super) fn report(
     let mut waiting: Option<FileExtent> = None;
     let mut at = blocks.start;
     while let Some(piece) = own.next_piece(inode, at..blocks.end)? {
-        at = (piece.pos + piece.len >> own.fs.geo.block_bits) as u32;
+        at = ((piece.pos + piece.len) >> own.fs.geo.block_bits) as u32;
         match &mut waiting {
             Some(before) if continues(before, &piece) => before.len += piece.len,
             _ => {

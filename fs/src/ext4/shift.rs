@@ -98,6 +98,7 @@ fn write_and_drop(inode: &Arc<Inode>, from: u64) -> Result<()> {
     if base::guard!("TRC-8", true) {
         inode.mapping.truncate_range(range);
     }
+    base::anchor!("falloc.after_drop", inode.ino);
     Ok(())
 }
 
@@ -157,7 +158,11 @@ impl Ext4Inode {
         let mut core = self.core.write();
         core.unconverted.remove(left.start..END_OF_FILE_SPACE);
         self.settle_reserve(&mut core, 0);
-        let shifted = extents::shift_up(&mut TreeMut::new(&mut handle, self, &mut core, Purpose::Meta), left, by);
+        let mut tree = TreeMut::new(&mut handle, self, &mut core, Purpose::Meta);
+        // Once more, in the hold of the lock that moves: writeback of the block before may have converted it meanwhile, and joined it
+        // with the first one that is to move.
+        let split = if base::guard!("split", true) { extents::split(&mut tree, left.start) } else { Ok(()) };
+        let shifted = split.and_then(|()| extents::shift_up(&mut tree, left, by));
         if shifted.is_ok() {
             core.disk_size = size;
         }

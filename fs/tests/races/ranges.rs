@@ -1,5 +1,6 @@
 //! Punch, zero, collapse and insert against write-through in flight.
 use crate::stage::*;
+use base::block::{BioOp, Filter};
 use fs::iomap::IomapKind;
 use fs::vfs::{FallocMode, OpenFlags};
 use std::sync::Arc;
@@ -134,6 +135,34 @@ fn r07_insert_shift() {
     changing.join();
     assert_eq!(event.wait(), Ok(BLOCK));
     expect(&stage, &file, b"a\0\0bnd");
+    stage.end([file]);
+}
+
+/// R07 beside a writeback in the background, which takes no lock that an insertion holds: it converts the block before the change and joins
+/// it with the one behind. What is to move moves nevertheless, and no more than that.
+#[test]
+fn r07_insert_beside_a_conversion() {
+    let stage = Stage::new(4096);
+    let file = stage.create("f");
+    fallocate(&file, FallocMode::Allocate { keep_size: false }, 0..3 * B).expect("fallocate");
+    assert_eq!(sync_wt(&file, B, &blocks(b"bc")), Ok(2 * BLOCK));
+    assert_eq!(write(&file, 0, &blocks(b"a")), Ok(BLOCK));
+    stage.gate.hold_completions(Filter::any().op(BioOp::Write).nth(1));
+    fs::iomap::write_range(&inode(&file), 0..u64::MAX, false).expect("writeback");
+    stage.gate.wait_held(1);
+    let dropped = stop("falloc.after_drop", &file);
+    let inserting = stage.spawn("insert", {
+        let file = file.clone();
+        move || fallocate(&file, FallocMode::InsertRange, B..2 * B).expect("insert")
+    });
+    dropped.wait_reached();
+    assert!(matches!(mapped(&file, 0), IomapKind::Unwritten(_)));
+    stage.gate.open();
+    stage.wait_quiet();
+    assert!(matches!(mapped(&file, 0), IomapKind::Mapped(_)));
+    dropped.release();
+    inserting.join();
+    expect(&stage, &file, b"a\0bc");
     stage.end([file]);
 }
 

@@ -6,6 +6,7 @@ use fs::caller::{Caller, KernelCaller};
 use fs::ext4::{self, MountOptions};
 use fs::iomap::IomapKind;
 use fs::vfs::{self, FallocMode, File, OpenFlags, Site, Vfs, Whence};
+use std::ops::Range;
 use std::sync::Arc;
 
 const B: u64 = BLOCK as u64;
@@ -319,12 +320,12 @@ fn recovered(stage: &Stage, image: Vec<u8>) -> Vec<u8> {
 
 /// Does `change` and an fsync on the file with the power cut at request `n` of them. Gives the contents that the file may have then: if
 /// all is lost that may be, and if nothing is. `None` if there are fewer requests.
-fn cut_at(stage: Stage, file: Arc<File>, n: u64, change: fn(&Arc<File>)) -> Option<[Vec<u8>; 2]> {
+fn cut_at(stage: Stage, file: Arc<File>, n: u64, mode: FallocMode, range: Range<u64>) -> Option<[Vec<u8>; 2]> {
     stage.gate.hold(Filter::any().nth(n));
     let changing = stage.spawn("change", {
         let file = file.clone();
         move || {
-            change(&file);
+            fallocate(&file, mode, range).expect("fallocate");
             fsync(&file).expect("fsync");
         }
     });
@@ -341,26 +342,26 @@ fn cut_at(stage: Stage, file: Arc<File>, n: u64, change: fn(&Arc<File>)) -> Opti
 /// all or nothing.
 #[test]
 fn trc8_a_cut_leaves_all_or_nothing() {
-    let changes: [fn(&Arc<File>); 4] = [
-        |file| fallocate(file, FallocMode::CollapseRange, B..3 * B).expect("collapse"),
-        |file| fallocate(file, FallocMode::InsertRange, B..3 * B).expect("insert"),
-        |file| fallocate(file, FallocMode::PunchHole, B..3 * B).expect("punch"),
-        |file| fallocate(file, FallocMode::ZeroRange { keep_size: true }, B..3 * B).expect("zero"),
+    let modes = [
+        FallocMode::CollapseRange,
+        FallocMode::InsertRange,
+        FallocMode::PunchHole,
+        FallocMode::ZeroRange { keep_size: true },
     ];
-    for change in changes {
+    for mode in modes {
         let (mut cuts, mut seen_old, mut seen_new) = (0, 0, 0);
         let first = Stage::new(4096);
         let (file, old) = letters(&first, 6);
         fsync(&file).expect("fsync");
         let image = first.disk.durable_image();
-        change(&file);
+        fallocate(&file, mode, B..3 * B).expect("fallocate");
         let new = read(&file, 0, 1 << 20);
         first.end([file]);
         for n in 1.. {
             let stage = Stage::of(image.clone(), |gate| gate);
             let file = stage.open("f", OpenFlags::empty());
             assert!(!extents(&file, false).is_empty());
-            let Some(contents) = cut_at(stage, file, n, change) else { break };
+            let Some(contents) = cut_at(stage, file, n, mode, B..3 * B) else { break };
             for content in contents {
                 assert!(content == old || content == new, "at request {n}: neither before nor after");
                 seen_old += u32::from(content == old);
@@ -392,22 +393,18 @@ fn large_tree(stage: &Stage) -> (Arc<File>, Vec<u8>) {
 #[test]
 fn trc8_a_cut_in_a_long_shift_loses_nothing() {
     const LEN: usize = 2 * 1024;
-    let changes: [(FallocMode, fn(&Arc<File>)); 2] = [
-        (FallocMode::CollapseRange, |f| fallocate(f, FallocMode::CollapseRange, 1024..3 * 1024).expect("collapse")),
-        (FallocMode::InsertRange, |f| fallocate(f, FallocMode::InsertRange, 1024..3 * 1024).expect("insert")),
-    ];
     let first = Stage::new(1024);
     let (file, old) = large_tree(&first);
     let image = first.disk.durable_image();
     first.end([file]);
-    for (mode, change) in changes {
+    for mode in [FallocMode::CollapseRange, FallocMode::InsertRange] {
         let (mut between, mut n) = (0, 1);
         loop {
             let stage = Stage::of(image.clone(), |gate| gate);
             let file = stage.open("f", OpenFlags::empty());
             // The extents are read with it: what follows is the change alone.
             assert!(!extents(&file, false).is_empty());
-            let Some(contents) = cut_at(stage, file, n, change) else { break };
+            let Some(contents) = cut_at(stage, file, n, mode, 1024..1024 + LEN as u64) else { break };
             for content in contents {
                 between += u32::from(is_between(&old, &content, mode, LEN));
             }

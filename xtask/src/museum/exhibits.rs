@@ -73,6 +73,7 @@ pub(super) const EXHIBITS: &[Exhibit] = &[
     exhibit("R07", RACES, "ranges::r07_collapse_shift"),
     exhibit("R07", RACES, "ranges::r07_insert_shift"),
     exhibit("TRC-8", RACES, "ranges::r07_no_stale_folio"),
+    exhibit("split", RACES, "ranges::r07_insert_beside_a_conversion"),
     exhibit("edge", RULES, "ranges::trc6_an_edge_under_writeback"),
     exhibit("R10", RACES, "truncate::r10_trunc_vs_sync_wt"),
     exhibit("R12", RACES, "readers::r12_reclaim_before_convert"),

@@ -38,14 +38,15 @@ pub fn shift_down<S: NodeStoreMut>(store: &mut S, mut from: u32, by: u32) -> Res
 
 /// Moves the extents of `range` by `by` blocks towards the end, the last leaf first, as many leaves as [`shift_down`]. Gives the range that
 /// is still to be moved, `None` when all is done. `range` ends where extents have been moved already, at first at
-/// [`END_OF_FILE_SPACE`]. It begins where an extent does ([`super::split()`]). Locks and errors as [`shift_down`]; `EFBIG` where the
+/// [`END_OF_FILE_SPACE`]. No extent lies across its beginning ([`super::split()`]). Locks and errors as [`shift_down`]; `EFBIG` where the
 /// last extent would leave the file's blocks: nothing has changed then.
 pub fn shift_up<S: NodeStoreMut>(store: &mut S, mut range: Range<u32>, by: u32) -> Result<Option<Range<u32>>> {
     loop {
         let last = range.end.checked_sub(1).ok_or(Errno::EINVAL)?;
         let leaf = Leaf::from(store, last, range.clone())?;
-        if leaf.end.checked_add(by).is_none_or(|end| end > END_OF_FILE_SPACE) {
-            return Err(Errno::EFBIG);
+        leaf.end.checked_add(by).ok_or(Errno::EFBIG)?;
+        if leaf.free_from > range.start {
+            return Err(Errno::EUCLEAN);
         }
         leaf.shift(store, leaf.first.map(|key| key.checked_add(by)), |key| key.checked_add(by))?;
         let begin = leaf.path.expect.range.start;
