@@ -40,6 +40,7 @@ const UNWRITE_CREDITS: u32 = 96;
 /// nothing has changed; `EIO`, `EROFS`, `EUCLEAN`, `ENOMEM` later: part of the range may read as zeros.
 pub(super) fn punch_hole(inode: &Arc<Inode>, range: Range<u64>, caller: &dyn Caller) -> Result<()> {
     let own = Ext4Inode::of(inode);
+    // Or a write that is on its way is converted, or its blocks given away under it.
     let _quiet = Quiet::wait(inode, base::guard!("R05", true));
     touch(own, inode, caller)?;
     let blocks = own.whole_blocks(&range);
@@ -55,6 +56,7 @@ pub(super) fn punch_hole(inode: &Arc<Inode>, range: Range<u64>, caller: &dyn Cal
 /// allocated stays, and else nothing has changed; others as [`punch_hole`].
 pub(super) fn zero_range(inode: &Arc<Inode>, range: Range<u64>, keep_size: bool, caller: &dyn Caller) -> Result<()> {
     let own = Ext4Inode::of(inode);
+    // Or a write that is on its way converts what was zeroed before it has ended.
     let _quiet = Quiet::wait(inode, base::guard!("R06", true));
     touch(own, inode, caller)?;
     own.allocate_range(inode, range.start, range.end - range.start, caller)?;

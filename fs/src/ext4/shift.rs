@@ -45,6 +45,7 @@ const FREE_STEPS: u32 = 2;
 /// full, nothing has changed; `EIO`, `EROFS`, `EUCLEAN`, `ENOMEM` later: as after a power cut.
 pub(super) fn collapse(inode: &Arc<Inode>, range: Range<u64>, caller: &dyn Caller) -> Result<()> {
     let own = Ext4Inode::of(inode);
+    // Or the finish of a write that is on its way converts the blocks that have come to its old position.
     let _quiet = Quiet::wait(inode, base::guard!("R07", true));
     touch(own, inode, caller)?;
     let blocks = own.whole_blocks(&range);
@@ -64,6 +65,7 @@ pub(super) fn collapse(inode: &Arc<Inode>, range: Range<u64>, caller: &dyn Calle
 /// Errors: as [`collapse`]; `EFBIG` where blocks behind the end of the file would leave what a file can have.
 pub(super) fn insert(inode: &Arc<Inode>, range: Range<u64>, caller: &dyn Caller) -> Result<()> {
     let own = Ext4Inode::of(inode);
+    // Or the finish of a write that is on its way converts the blocks that have come to its old position.
     let _quiet = Quiet::wait(inode, base::guard!("R07", true));
     let blocks = own.whole_blocks(&range);
     let by = blocks.end - blocks.start;
@@ -95,6 +97,7 @@ fn write_and_drop(inode: &Arc<Inode>, from: u64) -> Result<()> {
     let page = PAGE_SIZE as u64;
     let range = from / page * page..u64::MAX;
     iomap::write_and_check(inode, range.clone())?;
+    // Or a folio stays at the position that its bytes had.
     if base::guard!("TRC-8", true) {
         inode.mapping.truncate_range(range);
     }
