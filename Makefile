@@ -10,7 +10,7 @@ XTASK := cargo run --quiet --package xtask --
 setup:
 	@sh xtask/setup.sh
 
-.PHONY: run test kernel demo count numbers museum powercut powercut-long fuzz clean help
+.PHONY: run test kernel demo count numbers museum powercut powercut-long fuzz soak clean help
 run: setup ## boot and run /bin/bench on a fresh disk; DISK=my.img INIT="/bin/prog arg" for your own; JSON=rows.json keeps the rows
 	@$(XTASK) run $(if $(SECONDS),--seconds $(SECONDS))
 test: setup ## all tests; closes with "N passed, N failed"
@@ -31,6 +31,8 @@ powercut-long: setup ## the same with 100,000 states
 	@$(XTASK) powercut --states 100000
 fuzz: setup ## search for images that break ext4: TARGET=mount, journal, directory or extents, else all; RUNS=1000000
 	@$(XTASK) fuzz
+soak: setup ## random operations against a model on all CPUs, for MINUTES=30; SEED=
+	@$(XTASK) soak
 clean: ## remove what was built
 	@cargo clean
 help: ## this list

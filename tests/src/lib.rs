@@ -1,4 +1,5 @@
 //! What the integration tests share: a disk with the programs on it, and a machine that runs one of them; and the power cut.
+pub mod oracle;
 pub mod powercut;
 
 use anyhow::{Context, Result, ensure};

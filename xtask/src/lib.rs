@@ -29,6 +29,7 @@ pub mod progress;
 pub mod qemu;
 pub mod rules;
 pub mod run;
+pub mod soak;
 pub mod symbols;
 pub mod syscalls;
 pub mod table;

@@ -2,7 +2,7 @@
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 use xtask::build::{self, Flavour};
-use xtask::{count, demo, fuzz, museum, numbers, powercut, rules, run, syscalls, test};
+use xtask::{count, demo, fuzz, museum, numbers, powercut, rules, run, soak, syscalls, test};
 
 #[derive(Parser)]
 #[command(about = "Builds, boots and tests Sluice", version)]
@@ -31,6 +31,8 @@ enum Command {
     Numbers(numbers::Options),
     /// The power cut in the middle of everything: nothing that was acknowledged is lost
     Powercut(powercut::Options),
+    /// Random operations against a model, for as long as is wanted
+    Soak(soak::Options),
     /// Write docs/SYSCALLS.md from the kernel's table
     Syscalls,
     /// Write docs/RULES.md: the code and the tests of each rule; fails where one is missing
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Numbers(options) => numbers::run(&options),
         Command::Powercut(options) => powercut::run(&options),
+        Command::Soak(options) => soak::run(&options),
         Command::Rules => rules::run(),
         Command::Syscalls => syscalls::write().map(|()| ExitCode::SUCCESS),
     };

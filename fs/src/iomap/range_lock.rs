@@ -16,6 +16,7 @@
 //! the inode at once.
 use crate::vfs::Inode;
 use alloc::vec::Vec;
+use base::PAGE_SIZE;
 use base::stats::{self, Gauge};
 use base::sync::rank::{self, Rank};
 use base::sync::{Arc, SpinLock, WaitQueue};
@@ -100,10 +101,11 @@ pub struct RangeGuard {
 }
 
 impl RangeGuard {
-    /// Locks the blocks of `block_size` bytes that `range` touches. As [`RangeLock::acquire`].
+    /// Locks the blocks of `block_size` bytes and the folios that `range` touches: of two writers with different blocks of one folio,
+    /// the second would wait with the folio locked for the first, which may have to lock it again (R75). As [`RangeLock::acquire`].
     pub fn new(inode: &Arc<Inode>, range: Range<u64>, block_size: u32) -> Self {
-        let block = u64::from(block_size);
-        let rounded = range.start / block * block..range.end.checked_next_multiple_of(block).unwrap_or(u64::MAX);
+        let unit = u64::from(block_size).max(PAGE_SIZE as u64);
+        let rounded = range.start / unit * unit..range.end.checked_next_multiple_of(unit).unwrap_or(u64::MAX);
         RangeGuard { inode: inode.clone(), ticket: inode.ranges.acquire(rounded) }
     }
 }

@@ -173,18 +173,7 @@ impl<'a> Writer<'a> {
     /// Puts the dirty blocks of `folio` from `from` on under writeback.
     fn folio(&mut self, folio: &Arc<Folio>, from: u64, extents: Option<&Extents>) -> Result<Step> {
         let mapping = &*self.inode.mapping;
-        let guard = match mapping.try_lock(folio.clone()) {
-            Some(guard) => guard,
-            None if !self.integrity => return Ok(Step::Done),
-            None => {
-                self.send();
-                let Some(guard) = mapping.lock(folio.clone()) else { return Ok(Step::Done) };
-                guard
-            }
-        };
-        if !self.own(folio) && base::guard!("R19", !self.wait_or_skip(&guard)) {
-            return Ok(Step::Done);
-        }
+        let Some(guard) = self.lock(folio) else { return Ok(Step::Done) };
         // Before the dirty bits are read: a store so far is in this I/O or leaves its block dirty (MM-2).
         guard.write_protect();
         if folio.pos() >= self.inode.size() {
@@ -207,16 +196,33 @@ impl<'a> Writer<'a> {
         self.last.as_ref().is_some_and(|(last, stamp)| Arc::ptr_eq(last, folio) && !folio.started_after(*stamp))
     }
 
-    /// BUF-5: whether the folio may be written now, after waiting for its writeback if it must be.
-    fn wait_or_skip(&mut self, guard: &FolioGuard<'_>) -> bool {
-        if !guard.state().writeback() {
-            return true;
-        }
-        if self.integrity {
+    /// The folio, locked and with no writeback of others under way. `None` where there is nothing to do for it: it is gone, or it has not to
+    /// be waited for (BUF-5).
+    ///
+    /// Writeback is not waited for with the folio locked. A write-through that has some blocks of the folio on their way may be about to
+    /// lock it for others, in another extent or behind a page fault, and its writeback cannot end before that (R75).
+    fn lock(&mut self, folio: &Arc<Folio>) -> Option<FolioGuard<'a>> {
+        let mapping = &*self.inode.mapping;
+        loop {
+            let guard = match mapping.try_lock(folio.clone()) {
+                Some(guard) => guard,
+                None if !self.integrity => return None,
+                None => {
+                    self.send();
+                    mapping.lock(folio.clone())?
+                }
+            };
+            if self.own(folio) || !base::guard!("R19", guard.state().writeback()) {
+                return Some(guard);
+            }
+            if !self.integrity {
+                return None;
+            }
             self.send();
-            guard.wait_writeback();
+            base::mistake!("R75", folio.wait_writeback());
+            drop(guard);
+            folio.wait_writeback();
         }
-        self.integrity
     }
 
     /// Blocks past the end are not written, and the bytes past it in the last block are zeros on the device (EOF-2, EOF-4).

@@ -141,6 +141,39 @@ fn r75_split_extent_folio() {
     }
 }
 
+/// R75: between the two halves of such a folio an fsync comes by. It waits for the writeback of the first half without the folio locked, or
+/// the write could not mark the second, and the writeback never end.
+#[test]
+fn r75_fsync_between_the_halves_of_a_folio() {
+    let stage = Stage::new(1024);
+    let file = stage.create("f");
+    assert_eq!(sync_wt(&file, 2048, &[b'o'; 2048]), Ok(2048));
+    assert_eq!(sync_wt(&file, 0, &[b'o'; 2048]), Ok(2048));
+    // A block of the folio that is dirty, and not in the range of the write.
+    assert_eq!(sync_wt(&file, 4096, &[b'o'; 1024]), Ok(1024));
+    assert_eq!(write(&file, 1024 * 3, &[b'd'; 1024]), Ok(1024));
+    let second = base::lab::stop_at("S-7").id(inode(&file).ino).nth(2).arm();
+    let writing = stage.spawn("write", {
+        let file = file.clone();
+        move || assert_eq!(sync_wt(&file, 1024, &[b'n'; 1536]), Ok(1536))
+    });
+    second.wait_reached();
+    let waiting = base::lab::stop_at("folio.wait_writeback").id(0).arm();
+    let syncing = stage.spawn("fsync", {
+        let file = file.clone();
+        move || assert_eq!(fsync(&file), Ok(()))
+    });
+    waiting.wait_reached();
+    waiting.release();
+    // Asleep by now or not: the write goes on, and both come to their end.
+    second.release();
+    writing.join();
+    syncing.join();
+    let expected = [[b'o'; 1024].as_slice(), &[b'n'; 1536], &[b'o'; 512], &[b'd'; 1024]].concat();
+    assert_eq!(read(&file, 0, BLOCK), expected);
+    stage.end([file]);
+}
+
 /// FOL-5, BUF-1: a copy that ends short inside a block that was not valid publishes nothing of that block.
 #[test]
 fn fol5_a_short_copy_marks_nothing_that_is_not_valid() {
