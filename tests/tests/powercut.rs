@@ -1,9 +1,10 @@
 //! The power cut, a little of it: each test is there for one promise, and the museum shows that it can fail. `make powercut` does more.
 use tests::powercut::campaign::{self, Plan};
+use tests::powercut::case::By;
 
 /// Looks at about `states` states of a workload.
 fn cut(workload: &str, states: usize) {
-    let plan = Plan { states, seed: 1, only: Some(workload.to_owned()), run: None };
+    let plan = Plan { states, by: By::Host, seed: 1, only: Some(workload.to_owned()), run: None };
     let outcome = campaign::run(&plan, &|| ()).expect("the workload is played");
     let violations = outcome.sum(|counts| counts.violations);
     assert_eq!(violations, 0, "{}", outcome.told.first().map_or("", String::as_str));

@@ -10,6 +10,9 @@ pub struct Options {
     /// States to look at
     #[arg(long, env = "STATES", default_value_t = 10_000)]
     states: u64,
+    /// States to look at of workloads that the booted kernel plays: 1,000, or none where one workload is asked for
+    #[arg(long, env = "GUEST")]
+    guest: Option<u64>,
     /// States to look at in the booted kernel as well; none where one workload is asked for
     #[arg(long, env = "BOOTED", default_value_t = 500)]
     booted: u64,
@@ -28,6 +31,8 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<ExitCode> {
     let mut program = program()?;
     program.args(["--states", &options.states.to_string(), "--seed", &options.seed.to_string()]);
+    let guest = options.guest.unwrap_or(if options.only.is_none() { 1000 } else { 0 });
+    program.args(["--guest", &guest.to_string()]);
     if options.only.is_none() {
         program.args(["--booted", &options.booted.to_string()]);
     }
@@ -51,6 +56,6 @@ fn program() -> Result<Command> {
     cargo.args(["build", "--package", "tests", "--bin", "powercut", "--profile", "cut"]);
     progress::build(&mut cargo, "what cuts the power")?;
     let mut program = Command::new(build::target().join("cut/powercut"));
-    ["STATES", "BOOTED", "SEED", "ONLY", "RUN"].iter().for_each(|name| _ = program.env_remove(name));
+    ["STATES", "GUEST", "BOOTED", "SEED", "ONLY", "RUN"].iter().for_each(|name| _ = program.env_remove(name));
     Ok(program)
 }

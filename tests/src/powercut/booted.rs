@@ -18,6 +18,7 @@ use crate::{TestDisk, kernel};
 use anyhow::{Result, ensure};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use user::digest::Digest;
 use xtask::image::Spec;
 use xtask::nbd::serve_medium;
@@ -25,6 +26,8 @@ use xtask::qemu::{Disk, End, Machine};
 
 /// Bytes of the disk that is changed: those of the file systems that workloads are played on.
 const SIZE: usize = 16 << 20;
+/// The longest delay of an answer.
+const DELAY: Duration = Duration::from_millis(2);
 /// States of one run of a workload.
 const STATES_OF_A_RUN: usize = 10;
 
@@ -52,7 +55,7 @@ pub fn run(count: usize, seed: u64, progress: &dyn Fn()) -> Result<Outcome> {
     let first = samples.first().map(|sample| sample.state.clone());
     let first = first.ok_or_else(|| anyhow::anyhow!("no states"))?;
     let served = Arc::new(Mutex::new(Served::new(first, SIZE)));
-    served.lock().unwrap_or_else(PoisonError::into_inner).delay(seed);
+    served.lock().unwrap_or_else(PoisonError::into_inner).delay(seed, DELAY);
     serve_medium(served.clone(), socket.clone())?;
     let mut machine = Machine::with_program(kernel(), "/bin/recover /dev/vdb").disk(&root.path);
     machine.disks.push(Disk::Nbd(socket));

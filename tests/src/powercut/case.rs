@@ -3,7 +3,7 @@ use super::check::{Checker, Verdict};
 use super::disk::{CutDisk, Manner};
 use super::image::{self, Shape};
 use super::oracle::History;
-use super::player::Player;
+use super::player::{Actor, Player};
 use super::record::Recording;
 use super::rng::Rng;
 use super::states::{Choice, States};
@@ -12,11 +12,22 @@ use super::workloads::{Stage, Workload};
 use anyhow::{Result, anyhow};
 use std::collections::HashSet;
 
+/// Who plays the steps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum By {
+    /// This process, on a disk in its memory.
+    Host,
+    /// A program of the booted kernel, on the block server.
+    Guest,
+}
+
 /// A workload with its seed. The same case plays the same steps on the same disk.
 #[derive(Clone, Copy)]
 pub struct Case {
     /// What is played.
     pub workload: &'static Workload,
+    /// By whom.
+    pub by: By,
     /// On which file system.
     pub shape: Shape,
     /// From which numbers.
@@ -63,30 +74,46 @@ pub struct Violation {
 }
 
 impl Case {
-    /// The file system of this run.
+    /// A run on this host, with its file system.
     pub fn new(workload: &'static Workload, seed: u64, number: u64) -> Case {
         let shapes = workload.shapes;
-        Case { workload, shape: shapes[number as usize % shapes.len()], seed, number }
+        Case { workload, by: By::Host, shape: shapes[number as usize % shapes.len()], seed, number }
     }
 
     pub(super) fn rng(self, purpose: &str) -> Rng {
         Rng::new(self.seed, &format!("{} {} {purpose}", self.workload.name, self.number))
     }
 
-    /// Plays it. Errors: the file system could not be made or mounted.
-    pub fn play(self) -> Result<Played> {
-        let base = image::fresh(self.shape)?;
+    /// Its name in words.
+    pub fn name(self) -> String {
+        let by = if self.by == By::Guest { "guest-" } else { "" };
+        format!("{by}{}-{}-{}", self.workload.name, self.seed, self.number)
+    }
+
+    /// How the disk is to behave; and the numbers for the steps.
+    pub(super) fn manner(self) -> (Manner, Rng) {
         let mut rng = self.rng("steps");
         let manner = Manner {
             order: Some(self.rng("order")),
             max_segments: *rng.pick(&[2, 8, 64]),
             fail_write: self.workload.fails.then(|| 30 + rng.below(60)),
         };
+        (manner, rng)
+    }
+
+    /// Has `actor` play the steps.
+    pub(super) fn direct(self, actor: &dyn Actor, rng: &mut Rng) {
+        (self.workload.play)(&Stage { actor, shape: self.shape, number: self.number }, rng);
+    }
+
+    /// Plays it on this host. Errors: the file system could not be made or mounted.
+    pub fn play(self) -> Result<Played> {
+        let base = image::fresh(self.shape)?;
+        let (manner, mut rng) = self.manner();
         let disk = CutDisk::new(base.clone(), manner);
         let player =
             Player::new(disk.clone()).map_err(|error| anyhow!("{}: the mount fails: {error}", self.workload.name))?;
-        let stage = Stage { player: player.clone(), disk: disk.clone(), shape: self.shape, number: self.number };
-        (self.workload.play)(&stage, &mut rng);
+        self.direct(&player, &mut rng);
         let record = disk.take_recording();
         let history = History::new(player.history(), &record);
         Ok(Played { case: self, base, record, history })

@@ -1,5 +1,5 @@
 //! A failure for later: the state as an image, and in words what was done, what was promised and what was found.
-use super::case::{Case, Played, Violation};
+use super::case::{By, Case, Played, Violation};
 use super::record::{Event, Mark, Request};
 use super::states::{Choice, States};
 use super::timeline;
@@ -15,13 +15,14 @@ pub fn folder() -> PathBuf {
 
 /// The command that plays a case again.
 pub fn command(case: &Case) -> String {
-    format!("make powercut SEED={} ONLY={} RUN={}", case.seed, case.workload.name, case.number)
+    let guest = if case.by == By::Guest { " STATES=0 GUEST=1000" } else { "" };
+    format!("make powercut SEED={} ONLY={} RUN={}{guest}", case.seed, case.workload.name, case.number)
 }
 
 /// Keeps a violation; gives one sentence with where it is.
 pub fn keep(played: &Played, violation: &Violation) -> Result<String> {
     let case = &played.case;
-    let name = format!("{}-{}-{}-{}", case.workload.name, case.seed, case.number, violation.at);
+    let name = format!("{}-{}", case.name(), violation.at);
     let folder = folder().join(&name);
     std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     std::fs::write(folder.join("state.img"), violation.state.to_vec())?;

@@ -12,8 +12,9 @@
 //!
 //! | file | contents |
 //! |---|---|
-//! | `op`, `workloads` | what is done, and in what mixes |
+//! | `user::step` (`op`), `workloads` | what is done, and in what mixes |
 //! | `player` | doing it, with marks in the record |
+//! | `guest` | having the booted kernel do it, with the same marks |
 //! | `disk`, `record`, `store` | the disk, what happened on it, its bytes |
 //! | `image`, `fsck` | `mke2fs` and `e2fsck` |
 //! | `states` | what a cut may leave |
@@ -35,9 +36,9 @@ pub mod check;
 pub mod disk;
 pub mod found;
 pub mod fsck;
+pub mod guest;
 pub mod image;
 pub mod keep;
-pub mod op;
 pub mod oracle;
 pub mod player;
 pub mod record;
@@ -47,3 +48,4 @@ pub mod states;
 pub mod store;
 pub mod timeline;
 pub mod workloads;
+pub use user::step as op;

@@ -62,6 +62,18 @@ pub struct Recording {
 }
 
 impl Recording {
+    /// Makes of the disk one that lies: flushes end with success, and nothing was made durable by those after the scenery.
+    pub fn deny_flushes(&mut self) {
+        let ready = self.ready();
+        for event in &mut self.events[ready..] {
+            if let Event::Completed(number, ok) = event
+                && self.requests[*number].op == BioOp::Flush
+            {
+                *ok = false;
+            }
+        }
+    }
+
     /// The first place for a cut.
     pub fn ready(&self) -> usize {
         self.events.iter().position(|e| matches!(e, Event::Ready)).map_or(0, |at| at + 1)
