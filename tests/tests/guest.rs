@@ -1,14 +1,18 @@
-//! Workloads that the booted kernel plays on a block server that records: cuts of what virtio-blk and the whole kernel have done.
+//! Workloads that the booted kernel plays on a block server that records: cuts of what virtio-blk and the whole kernel have done. And
+//! the same kernel on a device that stops answering for half a minute.
 use anyhow::{Result, ensure};
 use std::collections::BTreeSet;
 use std::mem::discriminant;
+use std::time::{Duration, Instant};
 use tests::powercut::case::{Case, Played};
 use tests::powercut::check::Checker;
+use tests::powercut::fsck::Fsck;
 use tests::powercut::guest;
 use tests::powercut::image::Shape;
 use tests::powercut::op::{How, Op};
 use tests::powercut::record::{Event, Mark};
 use tests::powercut::rng::Rng;
+use tests::powercut::states::States;
 use tests::powercut::workloads::{Stage, Workload};
 
 /// Every step there is, and every way to write, with asynchronous writes in flight while others are played.
@@ -109,5 +113,36 @@ fn what_the_kernel_plays_survives_every_cut_unless_the_disk_lies_about_flushes()
         let found = broken(&run, 60)?;
         ensure!(found.len() > 10, "a disk that lies about flushes breaks only {} states", found.len());
     }
+    Ok(())
+}
+
+/// How long the device is silent: less than the 60 s after which the driver resets a device.
+const SILENCE: Duration = Duration::from_secs(30);
+/// Requests before that.
+const BEFORE: usize = 150;
+
+#[test]
+fn a_device_that_stops_for_half_a_minute_is_waited_for() -> Result<()> {
+    let case = Case::new(&EVERYTHING, 2, 0);
+    let (run, took) = guest::with_machine(|machine| {
+        let start = Instant::now();
+        let run = machine.play(case, &mut |disk| disk.stop_after(BEFORE, SILENCE))?;
+        Ok((run, start.elapsed()))
+    })?;
+    all_succeeded(&run)?;
+    ensure!(took >= SILENCE, "the device did not stop: the workload took {took:?}");
+    let events = &run.record.events;
+    let stopped = events.iter().position(|event| matches!(event, Event::Submitted(BEFORE)));
+    let last = events.iter().rposition(|event| matches!(event, Event::Step(_, Mark::Began)));
+    ensure!(
+        stopped > Some(run.record.ready()) && stopped < last,
+        "the device stopped at event {stopped:?} of {last:?}"
+    );
+
+    let states = States::new(&run.base, &run.record);
+    let cut = states.cut(events.len());
+    let disk = states.stable(&cut);
+    assert_eq!(Fsck::new()?.check(&disk)?, Ok(()));
+    assert_eq!(Checker::new()?.check(&disk, &run.history.seen(events.len()), case.shape)?, Ok(()));
     Ok(())
 }
