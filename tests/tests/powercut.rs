@@ -1,6 +1,12 @@
 //! The power cut, a little of it: each test is there for one promise, and the museum shows that it can fail. `make powercut` does more.
 use tests::powercut::campaign::{self, Plan};
-use tests::powercut::case::By;
+use tests::powercut::case::{By, Case, Played, Violation};
+use tests::powercut::check::{Checker, Look};
+use tests::powercut::image::Shape;
+use tests::powercut::op::{How, Op};
+use tests::powercut::oracle::History;
+use tests::powercut::states::{Fate, States};
+use tests::powercut::workloads::Workload;
 
 /// Looks at about `states` states of a workload.
 fn cut(workload: &str, states: usize) {
@@ -39,4 +45,77 @@ fn r56_no_stale_block_shows() {
 #[test]
 fn r54_dsync_is_told_after_the_commit() {
     cut("ways", 100);
+}
+
+/// A file is written behind a commit: nothing that it promises is more than what was there before.
+static BEHIND: Workload = Workload {
+    name: "behind",
+    shapes: &[Shape::USUAL],
+    share: 4,
+    fails: false,
+    threaded: false,
+    play: |stage, _| {
+        stage.create("/f", 0);
+        stage.write(0, 0, 4 * 4096, How::Buffered);
+        stage.ready();
+        for n in 0..6 {
+            stage.write(0, n * 3 * 4096, 2 * 4096, How::Through);
+            let _ = stage.play(Op::Mkdir { path: format!("/d{n}") });
+            let _ = stage.play(Op::Commit);
+        }
+        stage.end();
+    },
+};
+
+/// How many writes are there, and how many are not or not as a whole.
+type Size = (usize, usize);
+
+fn size(fates: &[Fate], whole: &[Fate]) -> Size {
+    let there = fates.iter().filter(|fate| !fate.is_lost()).count();
+    (there, fates.iter().zip(whole).filter(|(fate, whole)| fate != whole).count())
+}
+
+/// Looks at states of `run`; tells the sizes of those that break promises, as they were found and as they were kept. Each of these must
+/// still fail.
+fn sizes(run: &Played) -> Vec<(Size, Size)> {
+    let mut checker = Checker::new().expect("there is e2fsck");
+    let (_, violations) = run.check(&mut checker, 60, || ()).expect("states are looked at");
+    let (states, shape) = (States::new(&run.base, &run.record), run.case.shape);
+    let size_of = |violation: &Violation| {
+        let (cut, seen) = (states.cut(violation.at), run.history.seen(violation.at));
+        // By Sluice or by `e2fsck`, whichever had found it.
+        let verdict = checker.look(&violation.state, &seen, shape, &Look::Both).expect("the state is looked at").1;
+        assert!(verdict.is_err(), "no longer: {}", violation.why);
+        let whole = states.whole(&cut);
+        (size(&states.fates(&cut, violation.choice), &whole), size(&violation.fates, &whole))
+    };
+    violations.iter().map(size_of).collect()
+}
+
+#[test]
+fn a_state_that_fails_becomes_smaller_and_still_fails() {
+    let mut run = Case::new(&BEHIND, 1, 0).play().expect("the workload is played");
+    assert_eq!(sizes(&run), [], "all is well with an honest disk");
+    run.record.deny_flushes();
+    let sizes = sizes(&run);
+    assert!(sizes.iter().all(|(found, kept)| kept.0 <= found.0 || kept.1 <= found.1), "{sizes:?}");
+    // What a lost write of data breaks needs the commit that vouches for it, or no more than its own loss.
+    let smaller =
+        |(found, kept): &&(Size, Size)| kept.0.min(kept.1) > 0 && kept.0.min(kept.1) + 2 < found.0.min(found.1);
+    assert!(sizes.iter().filter(smaller).count() > 0, "{sizes:?}");
+}
+
+#[test]
+fn a_forged_acknowledgement_is_found_with_nothing_on_the_disk() {
+    let run = Case::new(&BEHIND, 1, 0).play().expect("the workload is played");
+    let mut ops = run.history.ops().to_vec();
+    for op in &mut ops {
+        if let Op::Write { how, .. } = op {
+            *how = How::ThroughDsync;
+        }
+    }
+    let forged = Played { history: History::new(ops, &run.record), ..run };
+    let sizes = sizes(&forged);
+    assert!(sizes.iter().any(|(found, _)| found.0 > 0), "{sizes:?}");
+    assert!(sizes.iter().all(|(_, kept)| kept.0 == 0), "such a promise needs no write to be broken: {sizes:?}");
 }

@@ -22,6 +22,7 @@
 //! | `found`, `check` | finding it, and the verdict |
 //! | `server`, `booted` | the same states, recovered by the kernel in QEMU |
 //! | `case`, `campaign` | one run and its states; many, on all CPUs |
+//! | `minimise` | the smallest state that fails |
 //! | `keep`, `timeline` | a failure for later; one cut as a picture |
 //! | `rng` | numbers from a seed |
 //!
@@ -39,6 +40,7 @@ pub mod fsck;
 pub mod guest;
 pub mod image;
 pub mod keep;
+pub mod minimise;
 pub mod oracle;
 pub mod player;
 pub mod record;
