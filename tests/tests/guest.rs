@@ -63,6 +63,9 @@ fn everything(stage: &Stage<'_>, rng: &mut Rng) {
     play(Op::Unmount);
 }
 
+/// A machine lives no longer.
+const LIMIT_S: u64 = 240;
+
 /// Steps that began while at least two asynchronous writes were in flight.
 fn steps_beside_two(run: &Played) -> usize {
     let (mut in_flight, mut beside) = (BTreeSet::new(), 0);
@@ -96,7 +99,7 @@ fn broken(run: &Played, budget: usize) -> Result<Vec<String>> {
 #[test]
 fn what_the_kernel_plays_survives_every_cut_unless_the_disk_lies_about_flushes() -> Result<()> {
     let mut runs = Vec::new();
-    guest::play((0..2).map(|number| Case::new(&EVERYTHING, 1, number)), |run| {
+    guest::play(LIMIT_S, (0..2).map(|number| Case::new(&EVERYTHING, 1, number)), |run| {
         runs.push(run);
         true
     })?;
@@ -124,7 +127,7 @@ const BEFORE: usize = 150;
 #[test]
 fn a_device_that_stops_for_half_a_minute_is_waited_for() -> Result<()> {
     let case = Case::new(&EVERYTHING, 2, 0);
-    let (run, took) = guest::with_machine(|machine| {
+    let (run, took) = guest::with_machine(LIMIT_S, |machine| {
         let start = Instant::now();
         let run = machine.play(case, &mut |disk| disk.stop_after(BEFORE, SILENCE))?;
         Ok((run, start.elapsed()))

@@ -20,7 +20,7 @@ struct Options {
     /// States to look at of workloads that the booted kernel plays
     #[arg(long, env = "GUEST", default_value_t = 0)]
     guest: usize,
-    /// States to look at in the booted kernel as well
+    /// States that the booted kernel recovers
     #[arg(long, env = "BOOTED", default_value_t = 0)]
     booted: usize,
     /// The seed of all choices

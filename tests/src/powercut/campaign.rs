@@ -24,6 +24,8 @@ const fn pairs_per_round(by: By) -> usize {
 }
 /// Nothing takes that long: a recovery hangs.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// Nor does the machine live longer that plays for all of a campaign.
+const MACHINE_LIMIT_S: u64 = 4 * 3600;
 
 /// What to do.
 #[derive(Clone)]
@@ -86,7 +88,9 @@ pub fn run(plan: &Plan, progress: &(dyn Fn() + Sync)) -> Result<Outcome> {
         ),
         By::Guest => std::thread::scope(|scope| {
             let (send, receive) = mpsc::sync_channel(1);
-            let machine = scope.spawn(|| guest::play(std::iter::from_fn(following), move |run| send.send(run).is_ok()));
+            let machine = scope.spawn(|| {
+                guest::play(MACHINE_LIMIT_S, std::iter::from_fn(following), move |run| send.send(run).is_ok())
+            });
             let played = Mutex::new(receive);
             let next = |_: &Watch| Ok(played.lock().unwrap_or_else(PoisonError::into_inner).recv().ok());
             let outcome = judge(plan, &cases, &next, progress);

@@ -41,9 +41,9 @@ const ANSWER: &str = "play: ";
 const EVENT: &str = "play: event ";
 
 /// Boots a machine that plays one case after the other; each is handed to `played`, which says whether to go on. Errors: something
-/// could not be built or booted, or the program does not answer.
-pub fn play(cases: impl Iterator<Item = Case>, mut played: impl FnMut(Played) -> bool) -> Result<()> {
-    with_machine(|machine| {
+/// could not be built or booted, the program does not answer, or the machine does not end within `limit_s` seconds.
+pub fn play(limit_s: u64, cases: impl Iterator<Item = Case>, mut played: impl FnMut(Played) -> bool) -> Result<()> {
+    with_machine(limit_s, |machine| {
         for case in cases {
             let run = machine.play(case, &mut |_| ())?;
             if !played(run) {
@@ -54,14 +54,14 @@ pub fn play(cases: impl Iterator<Item = Case>, mut played: impl FnMut(Played) ->
     })
 }
 
-/// Boots a machine, has `director` use it, and ends it.
-pub fn with_machine<T>(director: impl FnOnce(&mut Guest) -> Result<T>) -> Result<T> {
+/// Boots a machine, has `director` use it, and ends it. Errors: as [`play`].
+pub fn with_machine<T>(limit_s: u64, director: impl FnOnce(&mut Guest) -> Result<T>) -> Result<T> {
     let root = TestDisk::new(&Spec { size_mib: 64, ..Spec::default() }, &["play"])?;
     let folder = tempfile::tempdir()?;
     let socket = folder.path().join("nbd");
     let served = Arc::new(Mutex::new(Served::new(image::fresh(Shape::USUAL)?, SIZE)));
     serve_medium(served.clone(), socket.clone())?;
-    let mut machine = Machine::with_program(kernel(), "/bin/play /dev/vdb").disk(&root.path).limit(LIMIT_S);
+    let mut machine = Machine::with_program(kernel(), "/bin/play /dev/vdb").disk(&root.path).limit(limit_s);
     machine.disks.push(Disk::Nbd(socket));
     let (heard, lines) = mpsc::channel();
     let (typed, keyboard) = mpsc::channel::<String>();
@@ -84,9 +84,6 @@ pub fn with_machine<T>(director: impl FnOnce(&mut Guest) -> Result<T>) -> Result
         Ok(done)
     })
 }
-
-/// A machine lives no longer. A case takes a few seconds.
-const LIMIT_S: u64 = 1800;
 
 /// A machine that waits for lines.
 pub struct Guest {
