@@ -5,7 +5,8 @@ use tests::powercut::check::{Checker, Look};
 use tests::powercut::image::Shape;
 use tests::powercut::op::{How, Op};
 use tests::powercut::oracle::History;
-use tests::powercut::states::{Fate, States};
+use tests::powercut::record::{Event, Mark};
+use tests::powercut::states::{Choice, Fate, States};
 use tests::powercut::workloads::Workload;
 
 /// Looks at about `states` states of a workload.
@@ -66,6 +67,44 @@ static BEHIND: Workload = Workload {
         stage.end();
     },
 };
+
+/// A file without a name is open while the disk fails a write and the journal stops: it stays on the list of orphans.
+static ORPHAN: Workload = Workload {
+    name: "orphan",
+    fails: true,
+    play: |stage, _| {
+        (0..2).for_each(|file| stage.create(&format!("/f{file}"), file));
+        stage.write(0, 0, 4096, How::Buffered);
+        stage.ready();
+        let _ = stage.play(Op::Unlink { path: "/f0".into() });
+        // One of the writes of these fails.
+        (0..60).for_each(|n| stage.write(1, n * 4096, 4096, How::Dsync));
+        stage.end();
+    },
+    ..BEHIND
+};
+
+#[test]
+fn orphans_of_a_disk_that_has_failed_are_left_to_sluice() {
+    let run = Case::new(&ORPHAN, 1, 0).play().expect("the workload is played");
+    let end = run.record.events.len();
+    assert!(run.record.has_failed(end) && !run.record.has_failed(run.record.ready()));
+    let mut checker = Checker::new().expect("there is e2fsck");
+    let (counts, violations) = run.check(&mut checker, 100, || ()).expect("states are looked at");
+    let words: Vec<&str> = violations.iter().map(|violation| violation.why.as_str()).collect();
+    assert_eq!((counts.states >= 100, words), (true, vec![]));
+
+    // Why: `e2fsck` finds the orphan, but not by the list.
+    let told = |&at: &usize| matches!(run.record.events[at - 1], Event::Step(_, Mark::Returned(Err(_))));
+    let at = (1..end).find(told).expect("a step fails");
+    let states = States::new(&run.base, &run.record);
+    let cut = states.cut(at);
+    let state = states.apply(&cut, &states.stable(&cut), Choice::Everything);
+    let seen = run.history.seen(at);
+    assert_eq!(checker.check(&state, &seen, run.case.shape).expect("Sluice looks at it"), Ok(()));
+    let verdict = checker.check_repaired(&state, &seen, run.case.shape).expect("e2fsck looks at it");
+    assert!(verdict.as_ref().is_err_and(|why| why.contains("zero dtime")), "{verdict:?}");
+}
 
 /// How many writes are there, and how many are not or not as a whole.
 type Size = (usize, usize);

@@ -147,7 +147,7 @@ impl Played {
             if !known.insert((state.fingerprint(), seen.returned_count())) {
                 continue;
             }
-            let look = self.manner_of_look(choice, counts.states, &mut rng);
+            let look = self.manner_of_look(at, choice, counts.states, &mut rng);
             let (more, verdict) = checker.look(&state, &seen, self.case.shape, &look)?;
             counts.states += 1 + more;
             counts.replays += more;
@@ -203,9 +203,10 @@ impl Played {
     }
 
     /// How the `nth` state is looked at.
-    fn manner_of_look(&self, choice: Choice, nth: usize, rng: &mut Rng) -> Look {
-        // `e2fsck` does not look into the journal for a superblock that was torn.
-        let whole = !matches!(choice, Choice::Torn(_));
+    fn manner_of_look(&self, at: usize, choice: Choice, nth: usize, rng: &mut Rng) -> Look {
+        // `e2fsck` does not look into the journal for a superblock that was torn. Where an error is noted in the superblock or in the
+        // journal, it does not trust the list of orphans, and takes what is on it for damage.
+        let whole = !matches!(choice, Choice::Torn(_)) && !self.record.has_failed(at);
         match nth {
             _ if !self.case.shape.journal => Look::Repaired,
             nth if nth % 8 == 3 && whole => Look::Both,

@@ -62,6 +62,12 @@ pub struct Recording {
 }
 
 impl Recording {
+    /// Whether a write has failed before `at`.
+    pub fn has_failed(&self, at: usize) -> bool {
+        let failed = |event: &Event| matches!(*event, Event::Completed(n, false) if self.requests[n].writes());
+        self.events[..at].iter().any(failed)
+    }
+
     /// Makes of the disk one that lies: flushes end with success, and nothing was made durable by those after the scenery.
     pub fn deny_flushes(&mut self) {
         let ready = self.ready();
