@@ -67,7 +67,7 @@ pub struct Owed {
     pub convert: bool,
     /// The durability owed (A13).
     pub sync: Option<SyncKind>,
-    /// Metadata needed to reach the blocks was pending at submission: the flush alone will not do (DUR-4, R53).
+    /// Metadata needed to reach the bytes, d_size among it, was pending at submission: the flush alone will not do (DUR-4, R53).
     pub metadata_pending: bool,
     /// F4.
     pub drain: Option<DrainGuard>,

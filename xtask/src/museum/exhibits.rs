@@ -92,5 +92,6 @@ pub(super) const EXHIBITS: &[Exhibit] = &[
     exhibit("revoke", CUT, "revoked_blocks_are_not_written_over_by_recovery"),
     exhibit("EXT-1", CUT, "r56_no_stale_block_shows"),
     exhibit("R51", RACES, "completion::r51_fdatasync_between_writeback_and_outcome"),
+    exhibit("R53", RACES, "log::r53_size_pending_of_the_write_that_was_waited_for"),
     exhibit("R54", CUT, "r54_dsync_is_told_after_the_commit"),
 ];
