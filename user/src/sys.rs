@@ -1,4 +1,4 @@
-//! Raw system calls: the one file of `user` with `unsafe`.
+//! Raw system calls: the one file of `user` with `unsafe`, and long for that.
 //!
 //! Measured calls must cost what the kernel costs and nothing else, so they go around the C library. Each wrapper keeps
 //! the memory rules of its call: what the kernel reads or writes is borrowed for the call, or owned by [`AioQueue`] until the
