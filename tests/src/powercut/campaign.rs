@@ -71,29 +71,23 @@ impl Outcome {
 /// Carries out the plan. `progress` is told of each state. Errors: no such workload, no e2fsprogs, or a case that cannot be played.
 pub fn run(plan: &Plan, progress: &(dyn Fn() + Sync)) -> Result<Outcome> {
     let cases = Cases::new(plan)?;
-    let next = AtomicUsize::new(0);
-    let following = || cases.get(next.fetch_add(1, Ordering::Relaxed));
+    if plan.by == By::Guest {
+        // That may take longer than a watch is patient.
+        crate::kernel();
+        crate::programs();
+    }
+    let (next, watch) = (AtomicUsize::new(0), Watch::default());
+    let following = || cases.get(next.fetch_add(1, Ordering::Relaxed)).inspect(|case| watch.seen(*case));
     match plan.by {
-        By::Host => judge(
-            plan,
-            &cases,
-            &|watch| match following() {
-                Some(case) => {
-                    watch.seen(case);
-                    case.play().map(Some)
-                }
-                None => Ok(None),
-            },
-            progress,
-        ),
+        By::Host => judge(plan, &cases, &watch, &|| following().map(Case::play).transpose(), progress),
         By::Guest => std::thread::scope(|scope| {
             let (send, receive) = mpsc::sync_channel(1);
             let machine = scope.spawn(|| {
                 guest::play(MACHINE_LIMIT_S, std::iter::from_fn(following), move |run| send.send(run).is_ok())
             });
             let played = Mutex::new(receive);
-            let next = |_: &Watch| Ok(played.lock().unwrap_or_else(PoisonError::into_inner).recv().ok());
-            let outcome = judge(plan, &cases, &next, progress);
+            let next = || Ok(played.lock().unwrap_or_else(PoisonError::into_inner).recv().ok());
+            let outcome = judge(plan, &cases, &watch, &next, progress);
             // With nobody to take them, no more are played.
             drop(played);
             machine.join().unwrap_or_else(|_| Err(anyhow::anyhow!("who plays died")))?;
@@ -106,14 +100,14 @@ pub fn run(plan: &Plan, progress: &(dyn Fn() + Sync)) -> Result<Outcome> {
 fn judge(
     plan: &Plan,
     cases: &Cases,
-    next: &(dyn Fn(&Watch) -> Result<Option<Played>> + Sync),
+    watch: &Watch,
+    next: &(dyn Fn() -> Result<Option<Played>> + Sync),
     progress: &(dyn Fn() + Sync),
 ) -> Result<Outcome> {
     let rows = cases.workloads.iter().map(|w| Row { workload: w.name, runs: 0, counts: Counts::default() });
     let outcome = Mutex::new(Outcome { rows: rows.collect(), told: Vec::new() });
     let done = AtomicUsize::new(0);
     let workers = std::thread::available_parallelism().map_or(2, |n| n.get() + 1);
-    let watch = Watch::default();
     std::thread::scope(|scope| {
         let work = || -> Result<()> {
             let mut checker = Checker::new()?;
@@ -122,7 +116,7 @@ fn judge(
                 if left == 0 {
                     return Ok(());
                 }
-                let Some(played) = next(&watch)? else { return Ok(()) };
+                let Some(played) = next()? else { return Ok(()) };
                 let case = played.case;
                 let share = states_per_share(plan.by) * case.workload.share;
                 let budget = if plan.run.is_some() { left } else { left.min(share) };
