@@ -10,7 +10,7 @@ pub struct Options {
     /// States to look at
     #[arg(long, env = "STATES", default_value_t = 10_000)]
     states: u64,
-    /// States to look at of workloads that the booted kernel plays: a fifth of STATES, or none where one workload is asked for
+    /// States to look at of workloads that the booted kernel plays: a tenth of STATES, or none where one workload is asked for
     #[arg(long, env = "GUEST")]
     guest: Option<u64>,
     /// States that the booted kernel recovers: a twentieth of STATES; none where one workload is asked for
@@ -32,7 +32,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     let mut program = program()?;
     program.args(["--states", &options.states.to_string(), "--seed", &options.seed.to_string()]);
     let (guest, booted) = match options.only {
-        None => (options.guest.unwrap_or(options.states / 5), options.booted.unwrap_or(options.states / 20)),
+        None => (options.guest.unwrap_or(options.states / 10), options.booted.unwrap_or(options.states / 20)),
         Some(_) => (options.guest.unwrap_or(0), 0),
     };
     program.args(["--guest", &guest.to_string(), "--booted", &booted.to_string()]);
