@@ -3,6 +3,7 @@ use tests::powercut::campaign::{self, Plan};
 use tests::powercut::case::{By, Case, Played, Violation};
 use tests::powercut::check::{Checker, Look};
 use tests::powercut::image::Shape;
+use tests::powercut::keep;
 use tests::powercut::op::{How, Op};
 use tests::powercut::oracle::History;
 use tests::powercut::record::{Event, Mark};
@@ -114,11 +115,15 @@ fn size(fates: &[Fate], whole: &[Fate]) -> Size {
     (there, fates.iter().zip(whole).filter(|(fate, whole)| fate != whole).count())
 }
 
-/// Looks at states of `run`; tells the sizes of those that break promises, as they were found and as they were kept. Each of these must
-/// still fail.
-fn sizes(run: &Played) -> Vec<(Size, Size)> {
+/// The violations among some states of `run`.
+fn broken(run: &Played) -> Vec<Violation> {
     let mut checker = Checker::new().expect("there is e2fsck");
-    let (_, violations) = run.check(&mut checker, 60, || ()).expect("states are looked at");
+    run.check(&mut checker, 60, || ()).expect("states are looked at").1
+}
+
+/// The sizes of violations, as they were found and as they were kept. Each of these must still fail.
+fn sizes(run: &Played, violations: &[Violation]) -> Vec<(Size, Size)> {
+    let mut checker = Checker::new().expect("there is e2fsck");
     let (states, shape) = (States::new(&run.base, &run.record), run.case.shape);
     let size_of = |violation: &Violation| {
         let (cut, seen) = (states.cut(violation.at), run.history.seen(violation.at));
@@ -134,14 +139,24 @@ fn sizes(run: &Played) -> Vec<(Size, Size)> {
 #[test]
 fn a_state_that_fails_becomes_smaller_and_still_fails() {
     let mut run = Case::new(&BEHIND, 1, 0).play().expect("the workload is played");
-    assert_eq!(sizes(&run), [], "all is well with an honest disk");
+    assert_eq!(broken(&run).len(), 0, "all is well with an honest disk");
     run.record.deny_flushes();
-    let sizes = sizes(&run);
+    let violations = broken(&run);
+    let sizes = sizes(&run, &violations);
     assert!(sizes.iter().all(|(found, kept)| kept.0 <= found.0 || kept.1 <= found.1), "{sizes:?}");
     // What a lost write of data breaks needs the commit that vouches for it, or no more than its own loss.
     let smaller =
         |(found, kept): &&(Size, Size)| kept.0.min(kept.1) > 0 && kept.0.min(kept.1) + 2 < found.0.min(found.1);
-    assert!(sizes.iter().filter(smaller).count() > 0, "{sizes:?}");
+    let smallest = sizes.iter().position(|sizes| smaller(&sizes)).unwrap_or_else(|| panic!("{sizes:?}"));
+
+    // What is kept tells of these writes alone.
+    let (folder, _) = keep::keep(&run, &violations[smallest]).expect("the state is kept");
+    let told = std::fs::read_to_string(folder.join("told.txt")).expect("it is told");
+    let (there, gone) = sizes[smallest].1;
+    let count = if there <= gone { format!("{there} are there") } else { format!("{gone} are not there") };
+    assert!(told.lines().any(|line| line.contains("may be lost") && line.contains(&count)), "{count}: {told}");
+    assert_eq!(told.lines().filter(|line| line.starts_with("  (")).count(), there.min(gone), "{told}");
+    let _ = std::fs::remove_dir_all(folder);
 }
 
 #[test]
@@ -154,7 +169,7 @@ fn a_forged_acknowledgement_is_found_with_nothing_on_the_disk() {
         }
     }
     let forged = Played { history: History::new(ops, &run.record), ..run };
-    let sizes = sizes(&forged);
+    let sizes = sizes(&forged, &broken(&forged));
     assert!(sizes.iter().any(|(found, _)| found.0 > 0), "{sizes:?}");
     assert!(sizes.iter().all(|(_, kept)| kept.0 == 0), "such a promise needs no write to be broken: {sizes:?}");
 }

@@ -127,7 +127,8 @@ fn judge(
                 };
                 watch.seen(case);
                 let (counts, violations) = played.check(&mut checker, budget, told)?;
-                let words: Vec<String> = violations.iter().map(|v| keep::keep(&played, v)).collect::<Result<_>>()?;
+                let words: Vec<String> =
+                    violations.iter().map(|v| Ok(keep::keep(&played, v)?.1)).collect::<Result<_>>()?;
                 outcome.lock().unwrap_or_else(PoisonError::into_inner).add(case, counts, words);
             }
         };

@@ -19,8 +19,8 @@ pub fn command(case: &Case) -> String {
     format!("make powercut SEED={} ONLY={} RUN={}{guest}", case.seed, case.workload.name, case.number)
 }
 
-/// Keeps a violation; gives one sentence with where it is.
-pub fn keep(played: &Played, violation: &Violation) -> Result<String> {
+/// Keeps a violation; gives the folder, and one sentence with where it is.
+pub fn keep(played: &Played, violation: &Violation) -> Result<(PathBuf, String)> {
     let case = &played.case;
     let name = format!("{}-{}", case.name(), violation.at);
     let folder = folder().join(&name);
@@ -28,7 +28,8 @@ pub fn keep(played: &Played, violation: &Violation) -> Result<String> {
     std::fs::write(folder.join("state.img"), violation.state.to_vec())?;
     std::fs::write(folder.join("told.txt"), tell(played, violation)?)?;
     std::fs::write(folder.join("timeline.html"), timeline::page(played, violation.at, &violation.fates))?;
-    Ok(format!("{name}: {}\n  kept at {}; again: {}", violation.why, folder.display(), command(case)))
+    let words = format!("{name}: {}\n  kept at {}; again: {}", violation.why, folder.display(), command(case));
+    Ok((folder, words))
 }
 
 /// Writes one cut of a healthy run as a picture, `timeline.html`: in the middle of what the workload does, with some writes lost.
