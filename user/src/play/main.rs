@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `mount` | mounts the disk |
 //! | `free` | counts the free blocks |
+//! | `end` | unmounts what the step `unmount` has left mounted, because of an error that may pass |
 //! | `NUMBER STEP` | plays a step, in the words of `user::step`; the step `unmount` is the last one |
 //!
 //! Each line is answered by one: `play: ok N`, `play: accepted` for an asynchronous write, or `play: error ERRNO`. Events of
@@ -50,6 +51,9 @@ fn answer(disk: &str, stage: &mut Option<Stage>, line: &str) -> Result<String, S
         *stage = mounted.ok();
         return Ok(words(result));
     }
+    if line == "end" {
+        return Ok(words(stage::unmount().map(|()| Outcome::Done(0))));
+    }
     let mounted = stage.as_mut().ok_or("nothing is mounted")?;
     if line == "free" {
         return Ok(words(mounted.free_blocks().map(|n| Outcome::Done(n as usize))));
@@ -67,7 +71,8 @@ fn unmount(stage: &mut Option<Stage>) -> Result<Outcome, Errno> {
     if let Some(mut mounted) = stage.take() {
         mounted.settle()?;
         told(&mut mounted);
-        mounted.unmount()?;
+        drop(mounted);
+        stage::unmount()?;
     }
     Ok(Outcome::Done(0))
 }

@@ -46,12 +46,6 @@ impl Stage {
         Ok(Stage { root, files: BTreeMap::new(), aio: AioWrites::new(DEPTH)?, events: Vec::new() })
     }
 
-    /// Lets go of everything and unmounts.
-    pub fn unmount(self) -> Result<()> {
-        drop(self);
-        sys::umount(&c_string(AT)?)
-    }
-
     /// Free blocks of the file system.
     pub fn free_blocks(&self) -> Result<u64> {
         sys::free_blocks(self.root.as_raw_fd())
@@ -130,6 +124,11 @@ impl Stage {
     fn open(&self, file: FileId) -> Result<&Open> {
         self.files.get(&file).ok_or(sys::EBADF)
     }
+}
+
+/// Unmounts the disk, of which nothing is open.
+pub fn unmount() -> Result<()> {
+    sys::umount(&c_string(AT)?)
 }
 
 /// Bytes that begin at a page, as `O_DIRECT` wants them.
