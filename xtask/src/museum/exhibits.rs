@@ -77,6 +77,7 @@ pub(super) const EXHIBITS: &[Exhibit] = &[
     exhibit("R32", RACES, "overlap::r32_append_pipeline"),
     exhibit("R38", IOMAP_MODEL, "r38_last_drop_exactly_once"),
     exhibit("R39", RACES, "completion::r39_waiter_uaf"),
+    exhibit("R39", RACES, "completion::r39_queue_ends_in_interrupt"),
     deadlock("R40", IOMAP_MODEL, "r40_waiter_lost_wake"),
     exhibit("R43", RACES, "completion::r43_queue_create_fail"),
     exhibit("R44", RACES, "completion::r44_inline_vs_queued"),
