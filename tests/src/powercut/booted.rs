@@ -13,6 +13,7 @@ use super::player::Mounted;
 use super::server::Served;
 use super::states::States;
 use super::store::Store;
+use super::watch::Watch;
 use super::workloads::WORKLOADS;
 use crate::{TestDisk, kernel};
 use anyhow::{Result, ensure};
@@ -48,7 +49,8 @@ pub struct Outcome {
 
 /// Lets a machine recover about `count` states; `progress` is told of each. Errors: something could not be built, played or booted.
 pub fn run(count: usize, seed: u64, progress: &dyn Fn()) -> Result<Outcome> {
-    let (played, samples) = collect(count, seed)?;
+    let watch = Watch::default();
+    let (played, samples) = watch.over(|| collect(count, seed, &watch))?;
     let root = TestDisk::new(&Spec { size_mib: 64, ..Spec::default() }, &["recover"])?;
     let folder = tempfile::tempdir()?;
     let socket = folder.path().join("nbd");
@@ -90,7 +92,7 @@ pub fn run(count: usize, seed: u64, progress: &dyn Fn()) -> Result<Outcome> {
 const END_OF_INPUT: &str = "\u{4}";
 
 /// Plays workloads until there are enough states.
-fn collect(count: usize, seed: u64) -> Result<(Vec<Played>, Vec<Sample>)> {
+fn collect(count: usize, seed: u64, watch: &Watch) -> Result<(Vec<Played>, Vec<Sample>)> {
     let fits = |shape: &Shape| shape.journal && shape.mib as usize == SIZE >> 20;
     let (mut played, mut samples) = (Vec::new(), Vec::new());
     for number in 0.. {
@@ -102,6 +104,7 @@ fn collect(count: usize, seed: u64) -> Result<(Vec<Played>, Vec<Sample>)> {
             if !fits(&case.shape) {
                 continue;
             }
+            watch.seen(case);
             let run = case.play()?;
             let states = States::new(&run.base, &run.record);
             for (at, choice) in

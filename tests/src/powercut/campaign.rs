@@ -1,12 +1,13 @@
 //! Many cases on all CPUs, until enough states were looked at.
 use super::case::{By, Case, Counts, Played};
 use super::check::Checker;
+use super::watch::Watch;
 use super::workloads::{WORKLOADS, Workload};
 use super::{guest, keep};
 use anyhow::{Result, ensure};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError, mpsc};
-use std::time::{Duration, Instant};
+use std::thread::ScopedJoinHandle;
 
 /// States of a case for each unit of its workload's share. A guest plays slowly, so that less is made of each of its runs: more runs.
 const fn states_per_share(by: By) -> usize {
@@ -22,9 +23,7 @@ const fn pairs_per_round(by: By) -> usize {
         By::Guest => 4,
     }
 }
-/// Nothing takes that long: a recovery hangs.
-const PATIENCE: Duration = Duration::from_secs(120);
-/// Nor does the machine live longer that plays for all of a campaign.
+/// The machine that plays for all of a campaign lives no longer.
 const MACHINE_LIMIT_S: u64 = 4 * 3600;
 
 /// What to do.
@@ -108,38 +107,36 @@ fn judge(
     let outcome = Mutex::new(Outcome { rows: rows.collect(), told: Vec::new() });
     let done = AtomicUsize::new(0);
     let workers = std::thread::available_parallelism().map_or(2, |n| n.get() + 1);
-    std::thread::scope(|scope| {
-        let work = || -> Result<()> {
-            let mut checker = Checker::new()?;
-            loop {
-                let left = plan.states.saturating_sub(done.load(Ordering::Relaxed));
-                if left == 0 {
-                    return Ok(());
-                }
-                let Some(played) = next()? else { return Ok(()) };
-                let case = played.case;
-                let share = states_per_share(plan.by) * case.workload.share;
-                let budget = if plan.run.is_some() { left } else { left.min(share) };
-                let told = || {
-                    watch.seen(case);
-                    done.fetch_add(1, Ordering::Relaxed);
-                    progress();
-                };
-                watch.seen(case);
-                let (counts, violations) = played.check(&mut checker, budget, told)?;
-                let words: Vec<String> =
-                    violations.iter().map(|v| Ok(keep::keep(&played, v)?.1)).collect::<Result<_>>()?;
-                outcome.lock().unwrap_or_else(PoisonError::into_inner).add(case, counts, words);
+    let work = || -> Result<()> {
+        let mut checker = Checker::new()?;
+        loop {
+            let left = plan.states.saturating_sub(done.load(Ordering::Relaxed));
+            if left == 0 {
+                return Ok(());
             }
-        };
-        let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-        while !threads.iter().all(|thread| thread.is_finished()) {
-            std::thread::sleep(Duration::from_millis(10));
-            watch.check();
+            let Some(played) = next()? else { return Ok(()) };
+            let case = played.case;
+            let share = states_per_share(plan.by) * case.workload.share;
+            let budget = if plan.run.is_some() { left } else { left.min(share) };
+            let told = || {
+                watch.seen(case);
+                done.fetch_add(1, Ordering::Relaxed);
+                progress();
+            };
+            watch.seen(case);
+            let (counts, violations) = played.check(&mut checker, budget, told)?;
+            let words: Vec<String> = violations.iter().map(|v| Ok(keep::keep(&played, v)?.1)).collect::<Result<_>>()?;
+            outcome.lock().unwrap_or_else(PoisonError::into_inner).add(case, counts, words);
         }
-        threads
-            .into_iter()
-            .try_for_each(|thread| thread.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a worker died"))))
+    };
+    watch.over(|| {
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+            let ended = |thread: ScopedJoinHandle<'_, Result<()>>| {
+                thread.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a worker died")))
+            };
+            threads.into_iter().try_for_each(ended)
+        })
     })?;
     Ok(outcome.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
@@ -197,29 +194,6 @@ impl Cases {
         };
         let times = round.iter().filter(|(w, _)| w.name == workload.name).count();
         Some(case(workload, (turn * times + i) as u64))
-    }
-}
-
-/// Ends the process where a recovery does not end.
-struct Watch(Mutex<(Instant, Option<Case>)>);
-
-impl Default for Watch {
-    fn default() -> Self {
-        Watch(Mutex::new((Instant::now(), None)))
-    }
-}
-
-impl Watch {
-    fn seen(&self, case: Case) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (Instant::now(), Some(case));
-    }
-    fn check(&self) {
-        let (at, case) = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if at.elapsed() > PATIENCE {
-            let what = case.map_or_else(String::new, |case| keep::command(&case));
-            println!("sluice: FAILED: nothing ends any more, at or after {what}");
-            std::process::exit(1);
-        }
     }
 }
 
