@@ -84,6 +84,8 @@ gauges! {
     WtFolios => "wt_folios",
     /// Holders of write-freeze protection.
     FreezeHolders => "freeze_holders",
+    /// Byte ranges of inodes that are locked or waited for.
+    RangeLocks => "range_locks",
 }
 
 static LEVELS: [AtomicU64; GAUGES.len()] = [const { AtomicU64::new(0) }; GAUGES.len()];

@@ -38,7 +38,7 @@ fn a_write_through_is_seen_in_the_gauges_while_its_io_runs() {
     writer.join();
     vfs::fput(file);
     sb.freeze().and_then(|()| sb.thaw()).expect("nothing holds the freeze protection");
-    for gauge in [Gauge::WtFolios, Gauge::FreezeHolders, Gauge::LiveContexts, Gauge::DrainCounts] {
+    for gauge in [Gauge::WtFolios, Gauge::FreezeHolders, Gauge::LiveContexts, Gauge::DrainCounts, Gauge::RangeLocks] {
         assert_eq!(level(gauge), 0, "{gauge:?}");
     }
 }

@@ -1,9 +1,9 @@
-//! Models of the shared words of an I/O context, on the real types, exhaustive under weak memory (M1, M2, M4).
+//! Models of the shared words of an I/O context, on the real types, exhaustive under weak memory (M1, M2, M4, M10).
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test --release -p fs --test loom_iomap`
 #![cfg(loom)]
 use base::Errno;
-use fs::iomap::{CtxRefs, Done, DrainCount, DrainKind, FirstError};
+use fs::iomap::{CtxRefs, Done, DrainCount, DrainKind, FirstError, RangeLock};
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicU32, Ordering};
 use loom::thread;
@@ -137,5 +137,32 @@ fn r08_drain_lost_wake() {
         drain.drain();
         assert_eq!(drain.count(DrainKind::Writethrough) + drain.count(DrainKind::Direct), 0, "drained above zero");
         finishers.into_iter().for_each(|t| t.join().unwrap());
+    });
+}
+
+/// M10, R37, LOCK-9: three writers, of whom the middle one overlaps both others. No two that overlap are inside at once, and all of
+/// them come to their end.
+#[test]
+fn r37_range_lock_keeps_overlapping_writers_apart() {
+    loom::model(|| {
+        let lock = Arc::new(RangeLock::new(1));
+        // Who is inside, by the halves that a range touches.
+        let inside = Arc::new([AtomicU32::new(0), AtomicU32::new(0)]);
+        let write = |range: core::ops::Range<u64>, halves: &'static [usize]| {
+            let (lock, inside) = (lock.clone(), inside.clone());
+            move || {
+                let ticket = lock.acquire(range);
+                for half in halves {
+                    assert_eq!(inside[*half].fetch_add(1, Ordering::Relaxed), 0, "two writers of one half");
+                }
+                for half in halves {
+                    inside[*half].fetch_sub(1, Ordering::Relaxed);
+                }
+                lock.release(ticket);
+            }
+        };
+        let others = [thread::spawn(write(0..8, &[0])), thread::spawn(write(8..16, &[1]))];
+        write(4..12, &[0, 1])();
+        others.into_iter().for_each(|t| t.join().unwrap());
     });
 }

@@ -3,7 +3,7 @@ use super::disk::Overlay;
 use super::image::{BLOCK, Base, filled, fresh};
 use super::input::Input;
 use super::play::{self, Play};
-use fs::vfs::{File, OpenFlags, fput};
+use fs::vfs::{FallocMode, File, OpenFlags, fput};
 use std::sync::{Arc, OnceLock};
 
 /// Files, and how many extents each has. A node of 1 KiB holds 84 entries, the root 4.
@@ -76,6 +76,12 @@ fn use_file(play: &Play, file: &Arc<File>, extents: u64) -> bool {
         play::write_through(file, at(1) + BLOCK as u64, &[3; 5 * BLOCK]).is_ok(),
         play::write(file, at(extents) + 100, &[4; 2 * BLOCK]).is_ok(),
         play::fsync(file).is_ok(),
+        // Split; map to unwritten; remove from the middle; move to the front and to the back, and join.
+        play::change(file, FallocMode::ZeroRange { keep_size: true }, at(middle) + 10, 4 * BLOCK as u64).is_ok(),
+        play::change(file, FallocMode::PunchHole, at(3) + 10, 3 * BLOCK as u64).is_ok(),
+        play::change(file, FallocMode::InsertRange, at(1), 5 * BLOCK as u64).is_ok(),
+        play::change(file, FallocMode::CollapseRange, at(1), 5 * BLOCK as u64).is_ok(),
+        play::count_extents(file).is_ok(),
         play::truncate(file, at(extents - extents / 4) + 5).is_ok(),
         play::truncate(file, at(2) + 7).is_ok(),
         play.sync().is_ok(),

@@ -115,6 +115,19 @@ pub fn read(file: &Arc<File>, pos: u64, len: usize) -> Result<usize> {
 pub fn allocate(file: &Arc<File>, pos: u64, len: u64) -> Result<()> {
     vfs::fallocate(file, FallocMode::Allocate { keep_size: false }, pos, len, &KernelCaller)
 }
+/// Punch, zero, collapse or insert.
+pub fn change(file: &Arc<File>, mode: FallocMode, pos: u64, len: u64) -> Result<()> {
+    vfs::fallocate(file, mode, pos, len, &KernelCaller)
+}
+/// All extents, as FIEMAP counts them.
+pub fn count_extents(file: &Arc<File>) -> Result<usize> {
+    let mut count = 0;
+    vfs::report_extents(file, 0, u64::MAX, true, &mut |_| {
+        count += 1;
+        Ok(true)
+    })?;
+    Ok(count)
+}
 pub fn truncate(file: &Arc<File>, size: u64) -> Result<()> {
     vfs::ftruncate(file, size, &KernelCaller)
 }

@@ -2,5 +2,7 @@
 //!
 //! Everything here speaks the Linux x86-64 ABI, so the same static binary runs on Linux and on Sluice.
 pub mod digest;
+pub mod oracle;
+pub mod rng;
 pub mod step;
 pub mod sys;

@@ -57,6 +57,8 @@ errnos! {
     ENOSYS
     /// "Operation not supported".
     EOPNOTSUPP
+    /// "Invalid request descriptor": flags that FIEMAP does not understand.
+    EBADR
 }
 
 /// The result of a call.

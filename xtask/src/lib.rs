@@ -27,6 +27,7 @@ pub mod numbers;
 pub mod powercut;
 pub mod progress;
 pub mod qemu;
+pub mod rules;
 pub mod run;
 pub mod symbols;
 pub mod syscalls;

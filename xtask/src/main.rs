@@ -2,7 +2,7 @@
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 use xtask::build::{self, Flavour};
-use xtask::{count, demo, fuzz, museum, numbers, powercut, run, syscalls, test};
+use xtask::{count, demo, fuzz, museum, numbers, powercut, rules, run, syscalls, test};
 
 #[derive(Parser)]
 #[command(about = "Builds, boots and tests Sluice", version)]
@@ -33,6 +33,8 @@ enum Command {
     Powercut(powercut::Options),
     /// Write docs/SYSCALLS.md from the kernel's table
     Syscalls,
+    /// Write docs/RULES.md: the code and the tests of each rule; fails where one is missing
+    Rules,
 }
 
 fn main() -> ExitCode {
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Numbers(options) => numbers::run(&options),
         Command::Powercut(options) => powercut::run(&options),
+        Command::Rules => rules::run(),
         Command::Syscalls => syscalls::write().map(|()| ExitCode::SUCCESS),
     };
     result.unwrap_or_else(|error| {

@@ -6,11 +6,13 @@
 //! | `exhibits` | which test is there for which guard |
 //! | `binaries` | the test programs, built once with the feature `museum` |
 //! | `trial` | one test under one condition, within a time limit |
+//! | `pages` | a page for each guard, `docs/museum` |
 //!
 //! A test that does not end counts as caught only where the hazard is a deadlock. A guard in the sources without an exhibit
 //! counts as not caught.
 mod binaries;
 mod exhibits;
+mod pages;
 mod trial;
 
 use crate::build;
@@ -20,7 +22,7 @@ use binaries::Binaries;
 use clap::Args;
 use exhibits::{EXHIBITS, Exhibit};
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use trial::{End, Trial};
 
@@ -30,10 +32,16 @@ pub struct Options {
     /// Only these guards
     #[arg(long, env = "GUARDS", value_delimiter = ',')]
     only: Vec<String>,
+    /// Only write docs/museum
+    #[arg(long)]
+    pages: bool,
 }
 
 /// Runs all exhibits and prints which test caught what.
 pub fn run(options: &Options) -> Result<ExitCode> {
+    if options.pages {
+        return pages::write().map(|()| ExitCode::SUCCESS);
+    }
     let wanted = |guard: &str| options.only.is_empty() || options.only.iter().any(|name| name == guard);
     let exhibits: Vec<&Exhibit> = EXHIBITS.iter().filter(|exhibit| wanted(exhibit.guard)).collect();
     let binaries = Binaries::build(&exhibits)?;
@@ -74,25 +82,41 @@ fn visit(exhibit: &Exhibit, binaries: &Binaries) -> Result<(Result<String, Strin
     Ok((verdict, took.as_secs_f64()))
 }
 
+/// Fails where `docs/museum` is not what the sources say.
+pub fn check_pages() -> Result<()> {
+    pages::check()
+}
+
 /// The names of all `guard!("NAME", ...)` and `mistake!("NAME", ...)` in the kernel's crates.
 fn guards_in_sources() -> Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
-    for package in ["base", "drivers", "fs", "kernel"] {
-        collect(&build::root().join(package).join("src"), &mut names)?;
+    for path in kernel_sources()? {
+        names.extend(guards_in(&std::fs::read_to_string(&path)?));
     }
     Ok(names)
 }
 
-fn collect(folder: &Path, names: &mut BTreeSet<String>) -> Result<()> {
+/// The sources of the kernel's crates, in order. The lab is left out: it defines guards and tests them under names of no hazard.
+fn kernel_sources() -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for package in ["base", "drivers", "fs", "kernel"] {
+        rust_files(&build::root().join(package).join("src"), &mut files)?;
+    }
+    files.retain(|path| !path.components().any(|part| part.as_os_str() == "lab"));
+    files.sort();
+    Ok(files)
+}
+
+fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    if !folder.exists() {
+        return Ok(());
+    }
     for entry in std::fs::read_dir(folder).with_context(|| folder.display().to_string())? {
         let path = entry?.path();
         if path.is_dir() {
-            // The lab defines guards and tests them under names of no hazard.
-            if !path.ends_with("lab") {
-                collect(&path, names)?;
-            }
+            rust_files(&path, files)?;
         } else if path.extension().is_some_and(|ext| ext == "rs") {
-            names.extend(guards_in(&std::fs::read_to_string(&path)?));
+            files.push(path);
         }
     }
     Ok(())

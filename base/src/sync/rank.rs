@@ -22,6 +22,8 @@ pub enum Rank {
     DirInode = 29,
     /// Inode lock.
     Inode = 30,
+    /// Byte ranges of an inode; one at a time, and handed on to the finish of a direct write.
+    Range = 35,
     /// Map of a user address space.
     Mmap = 40,
     /// Freeze protection of a write fault; as above.

@@ -4,9 +4,10 @@
 //! goal on, so that a file that grows stays contiguous; then any group that has a run of the full length, then the longest run
 //! there is.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
-use super::groups::{AllocState, BitmapKind};
+use super::groups::{AllocState, BitmapKind, Held};
 use super::txn::Handle;
 use super::{Ext4Fs, bitmap};
+use alloc::vec;
 use base::{Errno, Result};
 
 /// A run of blocks of the file system.
@@ -38,6 +39,16 @@ struct Found {
     group: u32,
     start: u32,
     len: u32,
+}
+
+/// What is looked for in a group.
+struct Request {
+    group: u32,
+    /// The first block that will do.
+    from: u32,
+    want: u32,
+    /// A run that begins at `from` is taken even if it is shorter, but not a mere scrap.
+    at_goal: bool,
 }
 
 impl AllocState {
@@ -136,7 +147,8 @@ impl Ext4Fs {
                 continue;
             }
             let from = if step == 0 { offset } else { 0 };
-            let Some(found) = self.search_group(handle, state, group, from, want, step == 0)? else { continue };
+            let request = Request { group, from, want, at_goal: step == 0 };
+            let Some(found) = self.search_group(handle, state, &request)? else { continue };
             if found.len >= want || (step == 0 && found.start == offset && found.len >= SHORT) {
                 return Ok(found);
             }
@@ -148,26 +160,33 @@ impl Ext4Fs {
         best.ok_or_else(|| self.corrupt("free block count; wanted blocks", u64::from(want)))
     }
 
-    /// The first run of `want` blocks in a group from `from` on, else the longest. With `at_goal`, a run that begins at `from`
-    /// is taken even if it is shorter, but not a mere scrap.
+    /// As [`Self::find_run`]. A search may look into every group, and changes none: the bitmap of a group that was never used is made up on
+    /// the side.
     fn search_group(
         &self,
         handle: &mut Handle<'_>,
         state: &mut AllocState,
-        group: u32,
-        from: u32,
-        want: u32,
-        at_goal: bool,
+        request: &Request,
     ) -> Result<Option<Found>> {
-        let block = self.bitmap(handle, state, group, BitmapKind::Blocks)?;
-        let bits = block.read();
+        if self.was_never_used(state, request.group, BitmapKind::Blocks)? {
+            let mut bits = vec![0; self.meta.block_size()];
+            self.make_bitmap(&mut bits, request.group, BitmapKind::Blocks);
+            return Ok(self.find_run(&bits, &state.held, request));
+        }
+        let block = self.bitmap(handle, state, request.group, BitmapKind::Blocks)?;
+        Ok(self.find_run(&block.read(), &state.held, request))
+    }
+
+    /// The first run of the wanted length in a group, else the longest.
+    fn find_run(&self, bits: &[u8], held: &Held, request: &Request) -> Option<Found> {
+        let &Request { group, from, want, at_goal } = request;
         let end = self.geo.group_len(group);
         let mut best: Option<Found> = None;
         let base = self.geo.group_start(group);
         let mut at = from;
-        while let Some((start, mut len)) = bitmap::clear_run(&bits, at, end, want) {
+        while let Some((start, mut len)) = bitmap::clear_run(bits, at, end, want) {
             let first = base.saturating_add(u64::from(start));
-            if let Some((held, held_end)) = state.held.first_within(first, first.saturating_add(u64::from(len))) {
+            if let Some((held, held_end)) = held.first_within(first, first.saturating_add(u64::from(len))) {
                 len = held.saturating_sub(first) as u32;
                 if len == 0 {
                     at = held_end.saturating_sub(base) as u32;
@@ -176,14 +195,14 @@ impl Ext4Fs {
             }
             let found = Found { group, start, len };
             if len >= want || (at_goal && start == from && len >= SHORT) {
-                return Ok(Some(found));
+                return Some(found);
             }
             if best.is_none_or(|b| len > b.len) {
                 best = Some(found);
             }
             at = start.saturating_add(len);
         }
-        Ok(best)
+        best
     }
 
     fn take(&self, handle: &mut Handle<'_>, state: &mut AllocState, found: Found) -> Result<()> {

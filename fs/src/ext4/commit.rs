@@ -2,20 +2,20 @@
 //!
 //! | | with a journal | without |
 //! |---|---|---|
-//! | while it closes | group descriptors are brought up to date, checksums are stored, every block is copied | the same |
+//! | first | it closes: see `close` | the same |
 //! | then | the copies go to the log: see `journal` | flush; the copies go to their places; flush; those of inode tables too; flush (DUR-5) |
 //! | after a cut | all of the transaction or nothing | what was not durable may be there in part; `e2fsck` repairs it |
 //!
 //! One task commits at a time. Who comes meanwhile waits for the lock, and then finds its transaction committed with that of
-//! everybody else who waited: a group commit. Handles go on in the next transaction as soon as the copies are made.
+//! everybody else who waited: a group commit. Handles go on in the next transaction as soon as the copies are made. Where finishes
+//! have closed full ones before, those are written first.
 //!
 //! A commit waits for open handles and for the device; for no folio, no data and no finish of any I/O. So a finish may wait for
 //! it, and a write that waits for a finish is no circle (R47).
 use super::Ext4Fs;
-use super::journal::{Copy, Journal, Supplies};
+use super::close::Batch;
+use super::journal::{Copy, Journal};
 use super::meta_io;
-use super::txn::Closed;
-use alloc::vec::Vec;
 use base::stats::{self, Counter};
 use base::{Errno, Result};
 
@@ -23,22 +23,12 @@ use base::{Errno, Result};
 pub(super) struct Log {
     /// The journal, if the file system has one.
     pub journal: Option<Journal>,
-    /// Blocks whose commit has failed: newer than the disk, and held so that readers go on seeing them.
-    stuck: Vec<Copy>,
 }
 
 impl Log {
     pub(super) fn new(journal: Option<Journal>) -> Self {
-        Log { journal, stuck: Vec::new() }
+        Log { journal }
     }
-}
-
-/// A closed transaction, ready to be written.
-struct Batch {
-    tid: u64,
-    copies: Vec<Copy>,
-    revoked: Vec<u64>,
-    supplies: Option<Supplies>,
 }
 
 impl Ext4Fs {
@@ -76,79 +66,51 @@ impl Ext4Fs {
     }
 
     fn commit_running(&self, log: &mut Log) -> Result<()> {
-        self.txn.start_closing();
-        let batch = self.close(&mut log.journal).inspect_err(|_| self.txn.reopen())?;
-        let Some(batch) = batch else {
-            self.txn.reopen();
-            return Ok(());
-        };
-        let Batch { tid, copies, revoked, supplies } = batch;
-        base::anchor!("commit.closed", tid);
-        let written = match (&mut log.journal, supplies) {
-            (Some(journal), Some(supplies)) => journal.commit(tid as u32, &copies, &revoked, supplies, &self.flush),
-            _ => self.write_in_place(&copies),
-        };
-        if let Err(error) = written {
-            log.stuck.extend(copies);
-            return Err(error);
-        }
-        stats::count(Counter::Commits);
-        self.txn.set_committed(tid);
-        self.release_freed(tid);
-        if let Some(journal) = &mut log.journal {
-            journal.keep(copies, &revoked);
-            let later = !journal.needs_checkpoint() && self.background.is_running();
-            match journal.wants_checkpoint() {
-                true if later => self.background.ask_for_checkpoint(),
-                true => return self.empty_log(log),
-                false => {}
+        self.close(self.txn.running())?;
+        while let Some(batch) = self.txn.take_closed() {
+            if let Err(error) = self.write_batch(log, &batch) {
+                self.txn.put_back(batch);
+                return Err(error);
+            }
+            stats::count(Counter::Commits);
+            self.txn.set_committed(batch.tid);
+            self.release_freed(batch.tid);
+            if let Some(journal) = &mut log.journal {
+                journal.keep(batch);
+                let later = !journal.needs_checkpoint() && self.background.is_running();
+                match journal.wants_checkpoint() {
+                    true if later => self.background.ask_for_checkpoint(),
+                    true => self.empty_log(log)?,
+                    false => {}
+                }
             }
         }
         Ok(())
     }
 
-    /// Makes the copies of the transaction that is closing, and lets the next one run; `None` if nothing was changed. Nothing has
-    /// happened after an error. Errors: `ENOMEM`, `EIO`, `EUCLEAN`.
-    fn close(&self, journal: &mut Option<Journal>) -> Result<Option<Batch>> {
-        if self.txn.with_closing(|_, running| running.members.is_empty() && running.revoked.is_empty()) {
-            return Ok(None);
+    /// Makes a closed transaction durable, after a checkpoint if the log has no room. Errors: `EIO`; `ENOMEM` before anything was written.
+    fn write_batch(&self, log: &mut Log, batch: &Batch) -> Result<()> {
+        base::anchor!("commit.closed", batch.tid);
+        let Some(journal) = &mut log.journal else { return self.write_in_place(&batch.copies) };
+        let needed = journal.blocks_needed(batch);
+        if !journal.has_room(needed) {
+            journal.checkpoint(batch.tid as u32, &self.flush)?;
+            self.txn.log_is_empty(Some(batch));
         }
-        self.seal_groups()?;
-        let (tid, blocks, revoked) = self.txn.with_closing(|tid, running| {
-            let blocks: Vec<_> = running.members.values().map(|m| (m.block.clone(), m.page.clone())).collect();
-            (tid, blocks, running.revoked.iter().copied().collect::<Vec<u64>>())
-        });
-        let mut supplies = None;
-        if let Some(journal) = &mut *journal {
-            let needed = journal.blocks_needed(blocks.len(), revoked.len());
-            if !journal.has_room(needed) {
-                journal.checkpoint(tid as u32, &self.flush)?;
-                self.txn.log_is_empty();
-            }
-            if !journal.has_room(needed) {
-                log::error!("ext4 {}: a transaction of {needed} blocks is larger than the journal", self.device.name());
-                return Err(Errno::EIO);
-            }
-            supplies = Some(journal.supplies(blocks.len(), revoked.len())?);
+        if !journal.has_room(needed) {
+            log::error!("ext4 {}: a transaction of {needed} blocks is larger than the journal", self.device.name());
+            return Err(Errno::EIO);
         }
-        let mut copies = Vec::with_capacity(blocks.len());
-        for (block, page) in &blocks {
-            copies.push(block.take(|data| match journal {
-                Some(journal) => journal.copy(tid as u32, block, page, data),
-                None => Ok(Copy::plain(block, page, data)),
-            })?);
-        }
-        let Closed { members, .. } = self.txn.close(journal.is_some());
-        drop(members);
-        Ok(Some(Batch { tid, copies, revoked, supplies }))
+        let supplies = journal.supplies(batch)?;
+        journal.commit(batch, supplies, &self.flush)
     }
 
     /// Without a journal: data first, then what points to it, inodes last (CRA-1, DUR-5).
     fn write_in_place(&self, copies: &[Copy]) -> Result<()> {
         self.flush.flush(self.flush.ticket())?;
         for inodes in [false, true] {
-            let part = copies.iter().filter(|copy| copy.block.holds_inodes() == inodes);
-            let pages = part.map(|copy| (copy.block.number(), &copy.page));
+            let part = copies.iter().filter(|copy| copy.holds_inodes() == inodes);
+            let pages = part.map(|copy| (copy.home(), &copy.page));
             meta_io::write_pages(&self.device, self.geo.block_size, pages)?;
             // Between the two also: an inode that points to a new block of extents must not be durable before that block is.
             self.flush.flush(self.flush.ticket())?;
@@ -159,7 +121,7 @@ impl Ext4Fs {
     fn empty_log(&self, log: &mut Log) -> Result<()> {
         if let Some(journal) = &mut log.journal {
             journal.checkpoint(self.txn.committed().wrapping_add(1) as u32, &self.flush)?;
-            self.txn.log_is_empty();
+            self.txn.log_is_empty(None);
         }
         Ok(())
     }

@@ -12,6 +12,7 @@ use base::sync::{Arc, WaitQueue, Weak};
 pub(super) struct Background {
     running: AtomicBool,
     stopped: AtomicBool,
+    commit: AtomicBool,
     checkpoint: AtomicBool,
     wait: WaitQueue,
 }
@@ -19,7 +20,7 @@ pub(super) struct Background {
 impl Background {
     pub fn new() -> Self {
         let no = || AtomicBool::new(false);
-        Background { running: no(), stopped: no(), checkpoint: no(), wait: WaitQueue::new() }
+        Background { running: no(), stopped: no(), commit: no(), checkpoint: no(), wait: WaitQueue::new() }
     }
 
     /// Whether there is a task.
@@ -27,9 +28,17 @@ impl Background {
         self.running.load(Ordering::Acquire)
     }
 
+    /// Asks for a commit. Any task.
+    pub fn ask_for_commit(&self) {
+        self.ask(&self.commit);
+    }
     /// Asks for a checkpoint. Any task.
     pub fn ask_for_checkpoint(&self) {
-        if !self.checkpoint.swap(true, Ordering::AcqRel) {
+        self.ask(&self.checkpoint);
+    }
+
+    fn ask(&self, what: &AtomicBool) {
+        if !what.swap(true, Ordering::AcqRel) {
             self.wait.wake_all();
         }
     }
@@ -58,14 +67,15 @@ fn run(fs: &Ext4Fs, sb: &Weak<SuperBlock>, interval_ns: u64) {
     let asked = &fs.background;
     let mut deadline = base::time::now_ns() + interval_ns;
     loop {
-        let woken = || asked.stopped.load(Ordering::Acquire) || asked.checkpoint.load(Ordering::Acquire);
-        let early = asked.wait.wait_until_deadline(deadline, woken);
+        let wakers = [&asked.stopped, &asked.commit, &asked.checkpoint];
+        asked.wait.wait_until_deadline(deadline, || wakers.iter().any(|flag| flag.load(Ordering::Acquire)));
         if asked.stopped.load(Ordering::Acquire) {
             return;
         }
-        let result = if early {
-            asked.checkpoint.store(false, Ordering::Release);
+        let result = if asked.checkpoint.swap(false, Ordering::AcqRel) {
             fs.checkpoint()
+        } else if asked.commit.swap(false, Ordering::AcqRel) {
+            fs.commit_all()
         } else {
             deadline = base::time::now_ns() + interval_ns;
             let Some(sb) = sb.upgrade() else { return };

@@ -6,17 +6,18 @@
 //! | write-through, or any integrity flag (FLAG-8) | `iomap::writethrough_write` |
 //! | else | `iomap::buffered_write`, `buffered_read` |
 use super::limited::Limited;
-use super::{Ext4Inode, fsync, seek, truncate};
+use super::{Ext4Inode, fallocate, fiemap, fsync, seek, truncate};
 use crate::caller::Caller;
 use crate::io::{IoSink, IoSource};
 use crate::iomap::{self, InodeLock, IomapOps, WriteRequest};
 use crate::kiocb::{IoFlags, Kiocb, Outcome};
 use crate::vfs::{
-    FallocMode, File, FileFeatures, FileOps, FreezeGuard, FreezeLevel, Inode, InodeOps, SyncKind, Timespec,
+    FallocMode, File, FileExtent, FileFeatures, FileOps, FreezeGuard, FreezeLevel, Inode, InodeOps, SyncKind, Timespec,
     needs_privilege_removal, remove_privileges,
 };
 use base::sync::Arc;
 use base::{Errno, Result};
+use core::ops::Range;
 
 /// The operations of a regular file's inode.
 pub struct FileInode(pub Ext4Inode);
@@ -40,6 +41,17 @@ impl InodeOps for FileInode {
     fn fsync(&self, inode: &Arc<Inode>, kind: SyncKind) -> Result<()> {
         iomap::write_and_wait(inode, 0..u64::MAX)?;
         fsync::sync_inode(&self.0, inode, kind)
+    }
+    fn has_extents(&self) -> bool {
+        true
+    }
+    fn report_extents(
+        &self,
+        inode: &Arc<Inode>,
+        range: Range<u64>,
+        emit: &mut dyn FnMut(&FileExtent) -> Result<bool>,
+    ) -> Result<()> {
+        fiemap::report(inode, range, emit)
     }
     fn iomap(&self) -> Option<&dyn IomapOps> {
         Some(&self.0)
@@ -89,11 +101,7 @@ impl FileOps for Ext4File {
     }
 
     fn fallocate(&self, file: &File, mode: FallocMode, pos: u64, len: u64, caller: &dyn Caller) -> Result<()> {
-        let FallocMode::Allocate { keep_size } = mode;
-        let inode = inode_of(file)?;
-        let _freeze = FreezeGuard::enter(&inode.sb, FreezeLevel::Write);
-        let _lock = inode.lock.write();
-        allocate(inode, pos, len, keep_size, caller)
+        fallocate::fallocate(inode_of(file)?, mode, pos, len, caller)
     }
 
     fn seek_extent(&self, file: &File, from: u64, data: bool) -> Result<u64> {
@@ -105,8 +113,8 @@ fn inode_of(file: &File) -> Result<&Arc<Inode>> {
     file.inode.as_ref().ok_or(Errno::EBADF)
 }
 
-/// Takes the inode lock in the mode the request needs (LOCK-2). Shared is chosen by what is true now; it stays true: the size cannot
-/// shrink while the lock is held, and what made the mode exclusive is looked at again by nobody.
+/// Takes the inode lock in the mode the request needs (LOCK-2, LOCK-9). Shared is chosen by what is true now; it stays true: neither the
+/// size nor an allocated block can go while the lock is held, and what made the mode exclusive is looked at again by nobody.
 fn lock_for_write<'a>(
     own: &Ext4Inode,
     inode: &'a Arc<Inode>,
@@ -117,15 +125,19 @@ fn lock_for_write<'a>(
         kiocb.flags.insert(IoFlags::SYNC);
     }
     let may_share = |kiocb: &Kiocb<'_>| {
-        let block = u64::from(own.fs.geo.block_size);
         let (pos, len) = (kiocb.pos, src.remaining() as u64);
-        pos.is_multiple_of(block)
-            && len.is_multiple_of(block)
-            && pos.checked_add(len).is_some_and(|end| end <= inode.size())
-            && !needs_privilege_removal(inode, kiocb.caller)
+        let inside = pos.checked_add(len).is_some_and(|end| end <= inode.size());
+        let fits = |len| {
+            if kiocb.flags.contains(IoFlags::DIRECT) {
+                whole_blocks(own, pos, len)
+            } else {
+                own.is_in_place(inode, pos, len)
+            }
+        };
+        inside && fits(len) && !needs_privilege_removal(inode, kiocb.caller)
     };
-    let asked = kiocb.flags.contains(IoFlags::DIRECT) && !kiocb.flags.contains(IoFlags::APPEND);
-    if asked {
+    let ways = IoFlags::DIRECT | IoFlags::WRITETHROUGH | IoFlags::DSYNC | IoFlags::SYNC;
+    if kiocb.flags.intersects(ways) && !kiocb.flags.contains(IoFlags::APPEND) {
         let shared = inode.lock.read();
         if may_share(kiocb) {
             return InodeLock::Shared(shared);
@@ -135,7 +147,12 @@ fn lock_for_write<'a>(
     InodeLock::Exclusive(inode.lock.write())
 }
 
-/// The checks of A2 in their order; gives the length that is left. An append's position is chosen here (APP-1).
+fn whole_blocks(own: &Ext4Inode, pos: u64, len: u64) -> bool {
+    let block = u64::from(own.fs.geo.block_size);
+    pos.is_multiple_of(block) && len.is_multiple_of(block)
+}
+
+/// The checks of A2 in their order (CHK-2 to CHK-5); gives the length that is left. An append's position is chosen here (APP-1).
 /// Errors: `EPERM`, `EFBIG`, `EROFS`, `EIO`.
 fn check_write(own: &Ext4Inode, inode: &Inode, kiocb: &mut Kiocb<'_>, len: usize) -> Result<usize> {
     if kiocb.flags.contains(IoFlags::APPEND) {
@@ -165,7 +182,7 @@ fn check_write(own: &Ext4Inode, inode: &Inode, kiocb: &mut Kiocb<'_>, len: usize
 }
 
 /// Takes privileges off and sets the times (CHK-6): once for a call, before the first byte is copied.
-fn touch(own: &Ext4Inode, inode: &Arc<Inode>, caller: &dyn Caller) -> Result<()> {
+pub(super) fn touch(own: &Ext4Inode, inode: &Arc<Inode>, caller: &dyn Caller) -> Result<()> {
     if needs_privilege_removal(inode, caller) {
         remove_privileges(inode)?;
     }
@@ -190,27 +207,4 @@ fn buffered(request: WriteRequest<'_>, kiocb: &mut Kiocb<'_>, src: &mut dyn IoSo
     }
     drop(freeze);
     written.map(Outcome::Done)
-}
-
-/// Allocates the holes of a range as unwritten blocks (TRC-9). The inode lock is held exclusively. No drain: nothing that exists
-/// changes, and i_size only grows (R09). Errors: `EFBIG`, `ENOSPC` (what was allocated stays), `EPERM`, `EIO`.
-fn allocate(inode: &Arc<Inode>, pos: u64, len: u64, keep_size: bool, caller: &dyn Caller) -> Result<()> {
-    let own = Ext4Inode::of(inode);
-    let end = pos.checked_add(len).filter(|&end| end <= own.fs.max_file_size()).ok_or(Errno::EFBIG)?;
-    own.fs.check_writable()?;
-    if inode.with_attr(|attr| attr.immutable || attr.append_only && pos < inode.size()) {
-        return Err(Errno::EPERM);
-    }
-    let grows = !keep_size && end > inode.size();
-    if grows && end > caller.file_size_limit() {
-        caller.file_size_exceeded();
-        return Err(Errno::EFBIG);
-    }
-    own.allocate_range(inode, pos, len, caller)?;
-    if grows {
-        iomap::zero_gap(inode, own, end)?;
-        inode.set_size(end);
-    }
-    touch(own, inode, caller)?;
-    if grows { own.raise_disk_size(inode, end) } else { Ok(()) }
 }

@@ -3,12 +3,12 @@ use super::commit::Log;
 use super::committer::Background;
 use super::geometry::Geometry;
 use super::groups::Groups;
-use super::journal::Journal;
+use super::journal::{Journal, Style};
 use super::meta::MetaCache;
 use super::orphan::Orphans;
 use super::queues::Queues;
 use super::super_block::Ext4Super;
-use super::txn::Transactions;
+use super::txn::{Limits, Transactions};
 use crate::iomap::{SharedFlush, Ticket};
 use crate::vfs::SuperBlock;
 use base::block::BlockDevice;
@@ -16,8 +16,8 @@ use base::sync::atomic::{AtomicU32, Ordering};
 use base::sync::{Arc, Mutex, Rank, SpinLock, Weak};
 use base::{Errno, Result};
 
-/// Blocks of an ordinary transaction at most, however long the log is: a copy of each is in memory.
-const MOST_BLOCKS: u32 = 256;
+/// Blocks of a transaction at most, however long the log is: a copy of each is in memory.
+const MOST_BLOCKS: Limits = Limits { ordinary: 256, finish: 512 };
 
 const READ_ONLY: u32 = 1;
 const SHUT_DOWN: u32 = 2;
@@ -43,6 +43,7 @@ pub struct Ext4Fs {
     /// What commits work with (`Rank::Commit`).
     pub(super) log: Mutex<Log>,
     has_journal: bool,
+    pub(super) log_style: Option<Style>,
     pub(super) background: Background,
     pub(super) orphans: Orphans,
     pub(super) generations: AtomicU32,
@@ -60,14 +61,15 @@ impl Ext4Fs {
         read_only: bool,
     ) -> Self {
         let first = journal.as_ref().map_or(1, |journal| u64::from(journal.next_sequence()).max(1));
-        let limit = journal.as_ref().map_or(MOST_BLOCKS, Journal::transaction_limit);
+        let limits = journal.as_ref().map_or(MOST_BLOCKS, |journal| MOST_BLOCKS.within(journal.capacity()));
         Ext4Fs {
             flush: SharedFlush::new(device.clone()),
             device,
             geo,
             meta,
             groups,
-            txn: Transactions::new(first, limit.min(MOST_BLOCKS)),
+            txn: Transactions::new(first, limits),
+            log_style: journal.as_ref().map(Journal::style),
             has_journal: journal.is_some(),
             background: Background::new(),
             log: Mutex::new(Rank::Commit, Log::new(journal)),

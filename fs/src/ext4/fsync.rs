@@ -1,4 +1,4 @@
-//! Durability of one inode: what fsync and the finish of a synchronous write do (DUR-5, DUR-11).
+//! Durability of one inode: what fsync and the finish of a synchronous write do, any number of them at once (DUR-5, DUR-11, SYN-4).
 use super::{Ext4Inode, inode};
 use crate::vfs::{Inode, SyncKind};
 use base::Result;

@@ -119,6 +119,16 @@ pub enum BitmapKind {
     Inodes,
 }
 
+impl BitmapKind {
+    /// The flag of a group that was never used.
+    fn uninit(self) -> GroupFlags {
+        match self {
+            BitmapKind::Blocks => GroupFlags::BLOCK_UNINIT,
+            BitmapKind::Inodes => GroupFlags::INODE_UNINIT,
+        }
+    }
+}
+
 impl Groups {
     /// Reads and checks all descriptors. `log` are the runs of the journal's blocks. Errors: `EUCLEAN`, `EIO`, `ENOMEM`.
     pub fn load(geo: &Geometry, meta: &MetaCache, log: &[(u64, u32)]) -> Result<Groups> {
@@ -178,15 +188,15 @@ impl Ext4Fs {
         kind: BitmapKind,
     ) -> Result<Arc<MetaBlock>> {
         let place = self.groups.place(group)?;
-        let (number, uninit) = match kind {
-            BitmapKind::Blocks => (place.block_bitmap, GroupFlags::BLOCK_UNINIT),
-            BitmapKind::Inodes => (place.inode_bitmap, GroupFlags::INODE_UNINIT),
+        let number = match kind {
+            BitmapKind::Blocks => place.block_bitmap,
+            BitmapKind::Inodes => place.inode_bitmap,
         };
-        if self.geo.csum_seed.is_some() && state.group(group)?.flags.contains(uninit) {
+        if self.was_never_used(state, group, kind)? {
             let block = self.meta.get_new(number)?;
             self.make_bitmap(&mut handle.write(&block)?, group, kind);
             let changed = state.group_mut(group)?;
-            changed.flags.remove(uninit);
+            changed.flags.remove(kind.uninit());
             changed.mark_bitmap(kind);
             return Ok(block);
         }
@@ -198,8 +208,13 @@ impl Ext4Fs {
         Ok(block)
     }
 
+    /// Whether a group has no such bitmap on the disk. Errors: `EUCLEAN` for a group that doesn't exist.
+    pub(super) fn was_never_used(&self, state: &AllocState, group: u32, kind: BitmapKind) -> Result<bool> {
+        Ok(self.geo.csum_seed.is_some() && state.group(group)?.flags.contains(kind.uninit()))
+    }
+
     /// The content of a bitmap whose group was never used.
-    fn make_bitmap(&self, bits: &mut [u8], group: u32, kind: BitmapKind) {
+    pub(super) fn make_bitmap(&self, bits: &mut [u8], group: u32, kind: BitmapKind) {
         let total = self.geo.block_size.saturating_mul(8);
         let used = match kind {
             BitmapKind::Blocks => {

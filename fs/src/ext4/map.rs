@@ -15,7 +15,7 @@ use crate::vfs::{Inode, SyncKind};
 use base::block::{BlockDevice, SECTOR_SIZE, Sector};
 use base::sync::Arc;
 use base::workqueue::WorkQueue;
-use base::{Errno, Result};
+use base::{Errno, PAGE_SIZE, Result};
 use core::ops::Range;
 
 /// Bitmap, inode and the nodes of a split at both ends.
@@ -150,7 +150,7 @@ impl Ext4Inode {
     }
 
     /// One handle's part of a conversion: gives what is left of `range`. d_size follows the blocks that were converted, up to `end`, so that
-    /// no committed state has mapped blocks behind it (SIZE-4).
+    /// no committed state has mapped blocks behind it (SIZE-4); conversions come in any order (SIZE-3).
     fn convert_some(&self, inode: &Inode, range: Range<u32>, end: u64) -> Result<Option<Range<u32>>> {
         let mut handle = self.fs.begin_reserved(WRITE_CREDITS)?;
         let mut core = self.core.write();
@@ -217,7 +217,7 @@ impl Ext4Inode {
         }
     }
 
-    /// Allocates unwritten blocks for the beginning of a hole (EXT-1). The map has not changed if it fails.
+    /// Allocates unwritten blocks for the beginning of a hole: nobody reads what they held before (EXT-1, ERR-12). The map has not changed if it fails.
     pub(super) fn fill_hole(
         &self,
         handle: &mut Handle<'_>,
@@ -317,6 +317,32 @@ impl Ext4Inode {
     fn reserve_needed(&self, core: &InodeCore) -> u32 {
         let leaf_entries = (self.fs.geo.block_size - 16) / 12;
         core.unconverted.blocks_needed(core.depth(), leaf_entries)
+    }
+
+    /// Whether every block of a byte range is allocated, and those that it covers in part hold data or are valid in the cache: a
+    /// write to it needs no other (LOCK-9). The inode lock is held.
+    pub(super) fn is_in_place(&self, inode: &Inode, pos: u64, len: u64) -> bool {
+        let Ok(blocks) = self.blocks_of(pos, len) else { return false };
+        let block = u64::from(self.fs.geo.block_size);
+        let (head, tail) = (!pos.is_multiple_of(block), !(pos + len).is_multiple_of(block));
+        let edges = [head.then_some(blocks.start), tail.then(|| blocks.end - 1)];
+        let is_valid = |lblk: u32| {
+            let pos = u64::from(lblk) * block;
+            let folio = inode.mapping.get(pos / PAGE_SIZE as u64);
+            folio.is_some_and(|folio| folio.state().uptodate_in((pos - folio.pos()) as usize, block as usize))
+        };
+        let core = self.core.read();
+        let mut at = blocks.start;
+        while at < blocks.end {
+            let Ok(Run::Extent(extent)) = self.lookup(&core, &(at..blocks.end)) else { return false };
+            let mut in_part =
+                edges.iter().flatten().filter(|edge| extent.unwritten && (at..extent.end()).contains(edge));
+            if !in_part.all(|edge| is_valid(*edge)) {
+                return false;
+            }
+            at = extent.end();
+        }
+        true
     }
 
     fn has_unwritten(&self, core: &InodeCore, blocks: &Range<u32>) -> Result<bool> {

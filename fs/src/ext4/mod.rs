@@ -11,6 +11,7 @@
 //! | `super_block` | mount, sync, unmount |
 //! | `meta`, `meta_io` | the cache of metadata blocks and its device I/O |
 //! | `txn` | transactions and handles: atomic changes |
+//! | `close` | their end: copies of what they changed |
 //! | `commit`, `committer` | making transactions durable, when somebody asks and every few seconds |
 //! | `journal` | the log they go to, and what a mount finds in it after a power cut |
 //! | `balloc`, `ialloc` | allocation of blocks and inodes |
@@ -20,8 +21,9 @@
 //! | `dir`, `hash` | directories: blocks of entries, the index by hash |
 //! | `namei`, `rename`, `symlink` | operations on names |
 //! | `map`, `unconverted` | the iomap side of a regular file; what its conversions have in reserve |
-//! | `file`, `limited` | open regular files: read, write, fallocate |
-//! | `seek` | where data and holes begin |
+//! | `file`, `limited` | open regular files: read, write |
+//! | `fallocate`, `punch`, `shift` | fallocate: checks and allocation; punch hole and zero range; collapse and insert range |
+//! | `seek`, `fiemap` | where data and holes begin; what stands where on the device |
 //! | `truncate` | shrinking, growing, and the end of an inode |
 //! | `fsync` | durability of one inode |
 //! | `queues` | the work queues of finished I/O |
@@ -41,12 +43,15 @@
 //! A handle is begun with neither folio nor extent lock held (LOCK-1). The allocator is called with no metadata block locked.
 pub mod balloc;
 mod bitmap;
+mod close;
 mod commit;
 mod committer;
 pub mod csum;
 pub mod dir;
 pub mod extents;
+mod fallocate;
 pub mod features;
+mod fiemap;
 mod file;
 mod fs;
 mod fsync;
@@ -63,10 +68,12 @@ pub mod meta;
 mod meta_io;
 mod namei;
 pub mod orphan;
+mod punch;
 mod queues;
 mod raw_inode;
 mod rename;
 mod seek;
+mod shift;
 mod special;
 mod super_block;
 mod symlink;

@@ -8,11 +8,12 @@ use super::dir::{Dir, MAX_NAME};
 use super::features::RoCompat;
 use super::inode::{Ext4Inode, iget};
 use super::txn::{Credits, Handle};
-use super::{ROOT_INO, fsync, ialloc, orphan, rename, symlink};
+use super::{ROOT_INO, fiemap, fsync, ialloc, orphan, rename, symlink};
 use crate::caller::Caller;
-use crate::vfs::{DirEntry, FileOps, FileType, Inode, InodeOps, SyncKind, Timespec};
+use crate::vfs::{DirEntry, FileExtent, FileOps, FileType, Inode, InodeOps, SyncKind, Timespec};
 use base::sync::Arc;
 use base::{Errno, Result};
+use core::ops::Range;
 
 /// Most names of one inode.
 pub(super) const LINK_MAX: u32 = 65000;
@@ -36,6 +37,17 @@ impl InodeOps for DirInode {
     }
     fn fsync(&self, inode: &Arc<Inode>, kind: SyncKind) -> Result<()> {
         fsync::sync_inode(&self.0, inode, kind)
+    }
+    fn has_extents(&self) -> bool {
+        true
+    }
+    fn report_extents(
+        &self,
+        inode: &Arc<Inode>,
+        range: Range<u64>,
+        emit: &mut dyn FnMut(&FileExtent) -> Result<bool>,
+    ) -> Result<()> {
+        fiemap::report(inode, range, emit)
     }
     fn lookup(&self, dir: &Arc<Inode>, name: &[u8]) -> Result<Arc<Inode>> {
         if name.len() > MAX_NAME {

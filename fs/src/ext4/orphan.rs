@@ -1,5 +1,5 @@
 //! The list of inodes that lost their last name, or are being truncated, before their blocks are free: so that a mount after a
-//! power cut can finish the work.
+//! power cut can finish the work (CRA-2).
 //!
 //! On the disk it is a chain: the superblock names the first inode, `i_dtime` of each the next. In memory it is kept as a
 //! whole, because an inode leaves it from anywhere.

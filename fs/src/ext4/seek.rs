@@ -39,7 +39,7 @@ pub(super) fn seek_extent(inode: &Arc<Inode>, from: u64, data: bool) -> Result<u
 }
 
 /// Start, at least `pos`, and end of the first folio from there whose bytes are not all on the device; [`u64::MAX`] twice if none.
-fn next_cached(mapping: &Mapping, pos: u64) -> (u64, u64) {
+pub(super) fn next_cached(mapping: &Mapping, pos: u64) -> (u64, u64) {
     let page = PAGE_SIZE as u64;
     let find = |tag| mapping.next_tagged(pos / page..u64::MAX, tag).map_or(u64::MAX, |folio| folio.index());
     // A folio goes from dirty to writeback in one step: in this order it is seen in one of the two.

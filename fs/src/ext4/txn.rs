@@ -5,28 +5,30 @@
 //!
 //! ```text
 //!            begin            the last handle ends          copies made                durable
-//!   running ───────▶ running ─────────────────▶ closing ──────────────▶ committing ──────────▶ committed
-//!             ▲          │ a commit is asked for    │ nobody begins         │ the next transaction runs
-//!             └──────────┘ new handles wait         │ a handle meanwhile    │
+//!   running ───────▶ running ─────────────────▶ closing ──────────────▶ closed ──────────────▶ committed
+//!             ▲          │ a commit is asked for,   │ nobody begins         │ the next transaction runs;
+//!             └──────────┘ or it is full            │ a handle meanwhile    │ several may wait to be written
 //! ```
 //!
 //! A block joins the running transaction when a handle changes it for the first time; a page for its copy is taken from a stock
 //! that [`Ext4Fs::begin`] has filled, so that a change does not fail for memory half way. Blocks that a transaction frees are not
 //! handed out again before it has committed (CRA-3; see `groups`).
 //!
-//! Handles of finished I/O ([`Ext4Fs::begin_reserved`]) never wait for a commit or for room in the log (R47): an ordinary handle does
-//! once the transaction holds a quarter of the log, and what is left is theirs. All they can meet is a transaction that is closing,
-//! which waits for open handles only, and those wait for no I/O of files.
+//! A transaction never outgrows the log. An ordinary handle that finds it full waits until it is committed. Handles of finished I/O
+//! ([`Ext4Fs::begin_reserved`]) wait for no commit and for no room in the log (R47): they find it full later, and then close it
+//! (see `close`), which takes copies in memory and waits for open handles only; those wait for no I/O of files. Whoever commits
+//! next writes what was closed. So finishes need no promise of room at submission, however many are in flight.
 //!
 //! # Order of locks
 //!
 //! A handle is begun with no folio locked and no folio is locked inside one (LOCK-1). It is begun before the extent lock is
 //! taken and ended after that was let go, or dropped together with it. A task has one handle at a time.
 use super::Ext4Fs;
+use super::close::Batch;
 use super::meta::{MetaBlock, Seal};
 use crate::vfs::SyncKind;
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use base::sync::atomic::{AtomicU64, Ordering};
 use base::sync::rank::{self, Rank};
@@ -47,58 +49,83 @@ pub(super) struct Member {
     pub page: Page,
 }
 
-/// What a closed transaction consists of.
+/// What the running transaction consists of.
 #[derive(Default)]
-pub(super) struct Closed {
+pub(super) struct Running {
     /// By block number.
     pub members: BTreeMap<u64, Member>,
     /// Freed blocks that have a copy in the log.
     pub revoked: BTreeSet<u64>,
 }
 
-struct State {
+impl Running {
+    pub(super) fn is_changed(&self) -> bool {
+        !self.members.is_empty() || !self.revoked.is_empty()
+    }
+}
+
+pub(super) struct State {
     /// The number of the running transaction.
-    tid: u64,
-    /// A commit waits for the open handles, or makes its copies.
-    closing: bool,
+    pub tid: u64,
+    /// Somebody closes it: waits for the open handles, or makes its copies.
+    pub closing: bool,
     /// Open handles.
-    handles: u32,
+    pub handles: u32,
     /// What they may still touch.
     credits: u32,
-    running: Closed,
-    /// Blocks with a copy in the log.
-    logged: BTreeSet<u64>,
+    pub running: Running,
+    /// Closed transactions that are not durable, the oldest first.
+    pub closed: VecDeque<Batch>,
+    /// Blocks with a copy in the log, or in what is closed and on its way there.
+    pub logged: BTreeSet<u64>,
     /// Pages for copies.
     stock: Vec<Page>,
 }
 
+/// Blocks that handles fill a transaction with. Closing it may add as many descriptors of groups as it has bitmaps.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    /// Ordinary handles.
+    pub ordinary: u32,
+    /// Handles of finished I/O.
+    pub finish: u32,
+}
+
+impl Limits {
+    /// The same, or smaller ones where a log of `capacity` blocks asks for it: even twice the larger number, with the blocks that describe
+    /// a transaction, fits into it.
+    pub fn within(self, capacity: u32) -> Limits {
+        Limits { ordinary: self.ordinary.min(capacity / 4), finish: self.finish.min(capacity / 8 * 3) }
+    }
+}
+
 /// The transactions of a file system.
 pub struct Transactions {
-    state: SpinLock<State>,
+    pub(super) state: SpinLock<State>,
     /// The last handle has ended, or a closed transaction has been replaced by a running one.
-    changed: WaitQueue,
+    pub(super) changed: WaitQueue,
     /// Up to this number all transactions are durable.
     committed: AtomicU64,
     /// The number of the first transaction of this mount.
     first: u64,
-    /// Blocks that ordinary handles fill a transaction with.
-    limit: u32,
+    limits: Limits,
 }
 
 impl Transactions {
-    /// The running transaction gets the number `first`; it takes `limit` blocks.
-    pub(super) fn new(first: u64, limit: u32) -> Self {
+    /// The running transaction gets the number `first`.
+    pub(super) fn new(first: u64, limits: Limits) -> Self {
         let state = State {
             tid: first,
             closing: false,
             handles: 0,
             credits: 0,
-            running: Closed::default(),
+            running: Running::default(),
+            closed: VecDeque::new(),
             logged: BTreeSet::new(),
             stock: Vec::new(),
         };
         let committed = AtomicU64::new(first.saturating_sub(1));
-        Transactions { state: SpinLock::new(state), changed: WaitQueue::new(), committed, first, limit }
+        Transactions { state: SpinLock::new(state), changed: WaitQueue::new(), committed, first, limits }
     }
 
     /// The number of the running transaction.
@@ -109,63 +136,30 @@ impl Transactions {
     pub fn committed(&self) -> u64 {
         self.committed.load(Ordering::Acquire)
     }
-    /// Blocks of the running transaction, and how many transactions were committed since mount.
+    /// Blocks that were changed and are not durable, and how many transactions were committed since mount.
     pub fn figures(&self) -> (u64, u64) {
-        let uncommitted = self.state.lock().running.members.len() as u64;
+        let state = self.state.lock();
+        let closed = state.closed.iter().map(|batch| batch.copies.len()).sum::<usize>();
+        let uncommitted = (state.running.members.len() + closed) as u64;
         (uncommitted, (self.committed() + 1).saturating_sub(self.first))
     }
     /// Blocks that ordinary handles may still add to the running transaction.
     pub fn room(&self) -> u32 {
         let state = self.state.lock();
-        self.limit.saturating_sub(state.running.members.len() as u32 + state.credits)
+        self.limits.ordinary.saturating_sub(state.running.members.len() as u32 + state.credits)
     }
     /// Whether changes wait for a commit.
     pub fn is_dirty(&self) -> bool {
         let state = self.state.lock();
         !state.running.members.is_empty() || state.tid > self.committed() + 1
     }
+    /// The most that one handle may ask for.
+    pub(super) fn most_credits(&self) -> Credits {
+        Credits(self.limits.ordinary)
+    }
 
     pub(super) fn set_committed(&self, tid: u64) {
         self.committed.fetch_max(tid, Ordering::AcqRel);
-    }
-
-    /// Keeps new handles out and waits until the open ones have ended. Ended by [`Self::close`] or [`Self::reopen`].
-    pub(super) fn start_closing(&self) {
-        self.state.lock().closing = true;
-        self.changed.wait_until(|| self.state.lock().handles == 0);
-    }
-
-    /// Looks at the transaction that is closing.
-    pub(super) fn with_closing<R>(&self, look: impl FnOnce(u64, &Closed) -> R) -> R {
-        let state = self.state.lock();
-        look(state.tid, &state.running)
-    }
-
-    /// Replaces the closing transaction by a new one; its blocks count as logged where there is a log.
-    pub(super) fn close(&self, logged: bool) -> Closed {
-        let mut state = self.state.lock();
-        let closed = core::mem::take(&mut state.running);
-        if logged {
-            state.logged.extend(closed.members.keys());
-        }
-        state.tid += 1;
-        state.closing = false;
-        drop(state);
-        self.changed.wake_all();
-        closed
-    }
-
-    /// Lets the closing transaction run on.
-    pub(super) fn reopen(&self) {
-        self.state.lock().closing = false;
-        self.changed.wake_all();
-    }
-
-    /// The log is empty: nothing needs to be revoked any more.
-    pub(super) fn log_is_empty(&self) {
-        // Dropped outside the lock.
-        let gone = core::mem::take(&mut self.state.lock().logged);
-        drop(gone);
     }
 
     /// Fills the stock for `credits` more. Errors: `ENOMEM`.
@@ -184,14 +178,14 @@ impl Transactions {
         }
     }
 
-    /// Enters the running transaction if it is open and, for an ordinary handle, has room.
-    fn enter(&self, credits: u32, ordinary: bool) -> Entry {
+    /// Enters the running transaction if it is open and has room.
+    fn enter(&self, credits: u32, limit: u32) -> Entry {
+        debug_assert!(credits <= self.limits.ordinary, "{credits} credits never fit into the log");
         let mut state = self.state.lock();
         if state.closing {
             return Entry::Closing;
         }
-        let used = state.running.members.len() as u32;
-        if ordinary && used > 0 && used + state.credits + credits > self.limit {
+        if state.running.members.len() as u32 + state.credits + credits > limit {
             return Entry::Full(state.tid);
         }
         state.handles += 1;
@@ -279,7 +273,7 @@ impl Ext4Fs {
         loop {
             self.check_writable()?;
             self.txn.stock_up(credits.0)?;
-            match self.txn.enter(credits.0, true) {
+            match self.txn.enter(credits.0, self.txn.limits.ordinary) {
                 Entry::Entered(tid) => return Ok(Handle { fs: self, tid, credits: credits.0 }),
                 Entry::Closing => self.wait_until_open(),
                 Entry::Full(tid) => self.commit(tid)?,
@@ -287,20 +281,25 @@ impl Ext4Fs {
         }
     }
 
-    /// Begins a change for I/O that has ended. Never waits for a commit, for the log or for memory (LOCK-5, R47). Errors: `EROFS`,
-    /// `EIO`.
+    /// Begins a change for I/O that has ended. Never waits for a commit or for the log (LOCK-5, R47). Errors: `EROFS`, `EIO`; where the
+    /// transaction is full and cannot be closed, `ENOMEM`, `EUCLEAN`.
     pub fn begin_reserved(&self, credits: Credits) -> Result<Handle<'_>> {
         rank::check(Rank::FreezeInternal);
+        let limit = if base::guard!("EXT-2", true) { self.txn.limits.finish } else { u32::MAX };
         loop {
             self.check_writable()?;
-            match self.txn.enter(credits.0, false) {
+            match self.txn.enter(credits.0, limit) {
                 Entry::Entered(tid) => return Ok(Handle { fs: self, tid, credits: credits.0 }),
-                _ => self.wait_until_open(),
+                Entry::Closing => self.wait_until_open(),
+                Entry::Full(tid) => {
+                    self.close(tid)?;
+                    self.background.ask_for_commit();
+                }
             }
         }
     }
 
-    /// The handle of the commit itself, in the transaction that it is closing.
+    /// The handle of the one who closes the transaction.
     pub(super) fn begin_closing(&self) -> Handle<'_> {
         let mut state = self.txn.state.lock();
         debug_assert!(state.closing && state.handles == 0);
@@ -314,6 +313,11 @@ impl Ext4Fs {
 }
 
 impl Handle<'_> {
+    /// Blocks that it may still touch for the first time.
+    pub(super) fn credits(&self) -> u32 {
+        self.credits
+    }
+
     /// Locks `block` for change. One block at a time; the extent and allocator locks are taken before. Errors: `ENOMEM`, where
     /// more is touched than the stock of pages was filled for.
     pub fn write<'b>(&mut self, block: &'b Arc<MetaBlock>) -> Result<MetaWrite<'b>> {

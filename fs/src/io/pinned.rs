@@ -40,7 +40,9 @@ impl PinAccount {
     }
 }
 
-/// Segments pinned for direct I/O, with what they are charged to. They are let go in task context: that may free frames.
+/// Segments pinned for direct I/O, with what they are charged to. They are let go in task context: that may free
+/// frames. A device that reads into folios which a mapping has lent may change bytes that are on their way to a disk; nothing depends
+/// on those (STB-8).
 #[derive(Default)]
 pub struct Pinned {
     segments: SmallVec<[Segment; 4]>,

@@ -77,6 +77,7 @@ impl Writer<'_> {
         base::anchor!("bw.after_map", self.inode.ino);
         let len = len.min((map.end() - pos) as usize);
         let guard = self.inode.mapping.find_or_create(pos / PS)?;
+        // BUF-4: what is dirtied from here on is in a later I/O.
         guard.wait_stable();
         if base::guard!("R16", self.ops.extent_seq() != map.seq) {
             self.map = None;

@@ -39,7 +39,7 @@ impl Default for CtxRefs {
 }
 
 /// Waits until interrupt handlers on other CPUs that have done their part have let go of their references too, so that `own` remain: a
-/// handler must not find itself to be the last, because what `this` holds ends with it (CTX-6). A matter of a few instructions.
+/// handler must not find itself to be the last, because what `this` holds ends with it (CTX-6, CTX-7). A matter of a few instructions.
 pub(super) fn wait_for_stragglers<T>(this: &Arc<T>, own: usize) {
     while base::guard!("R39", Arc::strong_count(this) > own) {
         sched::yield_now();

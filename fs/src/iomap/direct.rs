@@ -8,10 +8,10 @@
 use super::ioctx::IoCtx;
 use super::ioend::{IoKind, Owed, sync_kind};
 use super::request::{InodeLock, WriteRequest};
-use super::writeback::write_and_wait;
+use super::writeback::write_and_check;
 use super::writethrough::{context, writethrough_write};
 use super::zero::zero_gap;
-use super::{DrainGuard, DrainKind, Iomap, IomapKind, IomapOps};
+use super::{DrainGuard, DrainKind, Iomap, IomapKind, IomapOps, RangeGuard};
 use crate::io::{IoSink, IoSource, Pinned};
 use crate::kiocb::{Kiocb, Outcome};
 use crate::vfs::Inode;
@@ -35,7 +35,7 @@ pub fn direct_read(inode: &Arc<Inode>, kiocb: &mut Kiocb<'_>, sink: &mut dyn IoS
     }
     let len = (sink.remaining() as u64).min(size.next_multiple_of(unit) - pos);
     if base::guard!("R13", true) {
-        write_and_wait(inode, pos..pos + len)?;
+        write_and_check(inode, pos..pos + len)?;
     }
     let ctx = context(kiocb, iomap)?;
     let drain = DrainGuard::new(inode, DrainKind::Direct);
@@ -75,12 +75,18 @@ pub fn direct_write(request: WriteRequest<'_>, kiocb: &mut Kiocb<'_>, source: &m
     }
     let range = pos..pos + len;
     let whole_blocks = pos.is_multiple_of(block) && len.is_multiple_of(block);
+    let locked = RangeGuard::new(inode, range.clone(), iomap.block_size());
     if !whole_blocks || !evict(inode, &range)? {
+        drop(locked);
         return through_the_cache(request, kiocb, source);
     }
     let extends = range.end > inode.size();
     debug_assert!(exclusive || !extends, "an extending write holds the inode lock exclusively (LOCK-2)");
-    if extends { extend(request, kiocb, source, iomap) } else { overwrite(request, kiocb, source, iomap) }
+    if extends {
+        extend(request, kiocb, source, iomap, locked)
+    } else {
+        overwrite(request, kiocb, source, iomap, locked)
+    }
 }
 
 /// The part of a direct write that goes through the cache. Its submitter needs the lock exclusively: it is retaken if need be.
@@ -103,6 +109,7 @@ fn overwrite(
     kiocb: &mut Kiocb<'_>,
     source: &mut dyn IoSource,
     iomap: &dyn IomapOps,
+    range: RangeGuard,
 ) -> Result<Outcome> {
     let WriteRequest { inode, freeze, lock, pos, len } = request;
     let ctx = context(kiocb, iomap)?;
@@ -119,6 +126,7 @@ fn overwrite(
         stopped,
         convert: unwritten,
         metadata_pending,
+        range: Some(range),
         drain: Some(drain),
         freeze: Some(freeze),
         ..Owed::by(kiocb, inode, pos, IoKind::DirectWrite(frames))
@@ -133,6 +141,7 @@ fn extend(
     kiocb: &mut Kiocb<'_>,
     source: &mut dyn IoSource,
     iomap: &dyn IomapOps,
+    range: RangeGuard,
 ) -> Result<Outcome> {
     let WriteRequest { inode, freeze, lock, pos, len } = request;
     let ctx = IoCtx::new_sync();
@@ -156,6 +165,7 @@ fn extend(
         }
         inode.mapping.invalidate_range_clean(pos..end);
     }
+    drop(range);
     drop(drain);
     drop(lock);
     if let Some(kind) = sync_kind(kiocb.flags) {
@@ -180,7 +190,7 @@ fn pin_blocks(source: &mut dyn IoSource, len: usize, iomap: &dyn IomapOps, frame
 
 /// Empties the cache of the range before a direct write. False: some folio stays, the write goes through the cache (DIO-5).
 fn evict(inode: &Arc<Inode>, range: &Range<u64>) -> Result<bool> {
-    write_and_wait(inode, range.clone())?;
+    write_and_check(inode, range.clone())?;
     Ok(inode.mapping.invalidate_range_clean(range.clone()))
 }
 

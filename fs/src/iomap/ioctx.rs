@@ -1,6 +1,6 @@
 //! One I/O in flight, from its first bio to its outcome.
 //!
-//! A context is shared by the bios of one write-through or direct I/O. Its life (SEMANTICS A7):
+//! A context (CTX-1) is shared by the bios of one write-through or direct I/O. Its life (SEMANTICS A7):
 //!
 //! | # | state | who owns it | encoded by |
 //! |---|---|---|---|
@@ -87,7 +87,8 @@ impl IoCtx {
     /// S-10: the submitter hands over what the finish owes and drops its reference. The three fates of that reference:
     /// * it was the last one: every bio has ended, or none was sent. The finish runs here, inline (CMP-7);
     /// * not the last, synchronous: sleep until the last bio ended, then finish here;
-    /// * not the last, asynchronous: a worker finishes; nothing of the context may be touched from here on (CTX-3).
+    /// * not the last, asynchronous: a worker finishes; nothing of the context may be touched from here on (CTX-3), and no lock is
+    ///   held for it (LOCK-4). It waits for no flush and no commit either (DUR-6).
     ///
     /// `unlock` lets go of the inode lock; it is called before any sleep on the device or on a flush (S-11).
     pub fn hand_over(self: Arc<Self>, owed: Owed, unlock: impl FnOnce()) -> Result<Outcome> {
@@ -158,7 +159,7 @@ impl IoCtx {
         match &self.kind {
             // The submitter sleeps, or is about to look: it finishes in its own context.
             Kind::Sync(done) => done.signal(),
-            // Nobody waits: the finish may sleep, so it needs a worker. The event is posted from there also where there is
+            // Nobody waits: the finish may sleep, so it needs a worker (CMP-6: the link is embedded). The event is posted from there also where there is
             // nothing to convert, so that it always comes from the same context (CMP-3).
             Kind::Aio { first, .. } => {
                 first.queue(self.clone());
@@ -166,7 +167,7 @@ impl IoCtx {
         }
     }
 
-    /// Makes sure that the context will be freed by a task. `tasks` is how many references tasks hold here: this one, and on a worker
+    /// Makes sure that the context will be freed by a task (CTX-7). `tasks` is how many references tasks hold here: this one, and on a worker
     /// also its queue's.
     fn settle(self: &Arc<Self>, tasks: usize) {
         wait_for_stragglers(self, tasks);
@@ -174,7 +175,7 @@ impl IoCtx {
 }
 
 impl BioEnd for IoCtx {
-    /// CMP-1: record the status, keep the bio for a task to free, drop the reference.
+    /// CMP-1, CMP-2: writeback is left to the finish. Record the status, keep the bio for a task to free, drop the reference.
     fn bio_end(self: Arc<Self>, bio: Box<Bio>) {
         if let Err(error) = bio.status() {
             self.error.set(error);

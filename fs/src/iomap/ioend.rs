@@ -14,6 +14,7 @@
 //! count or for another context (LOCK-5). F5 runs elsewhere (QUE-5).
 use super::IomapOps;
 use super::drain::DrainGuard;
+use super::range_lock::RangeGuard;
 use super::shared_flush::Ticket;
 use crate::io::Pinned;
 use crate::kiocb::{Completion, IoFlags, Kiocb, Outcome};
@@ -49,7 +50,8 @@ pub enum IoKind {
     DirectRead(Pinned),
 }
 
-/// What an I/O owes when its last bio has ended. Every field is a duty that is done once, by moving it.
+/// What an I/O owes when its last bio has ended. Every field is a duty that is done once, by moving it, whatever error there was
+/// (ERR-11).
 pub struct Owed {
     /// The inode; kept alive by the request's file too.
     pub inode: Arc<Inode>,
@@ -65,10 +67,12 @@ pub struct Owed {
     pub kind: IoKind,
     /// F1 is needed: an unwritten block was written, or the range ends behind d_size.
     pub convert: bool,
-    /// The durability owed (A13).
+    /// The durability owed (DUR-1, DUR-2); a plain write owes none (DUR-10).
     pub sync: Option<SyncKind>,
     /// Metadata needed to reach the bytes, d_size among it, was pending at submission: the flush alone will not do (DUR-4, R53).
     pub metadata_pending: bool,
+    /// The range of a direct write: unlocked in F4, when the cache and the disk agree.
+    pub range: Option<RangeGuard>,
     /// F4.
     pub drain: Option<DrainGuard>,
     /// Released in F6 (FRZ-2); reads have none.
@@ -92,6 +96,7 @@ impl Owed {
             convert: false,
             sync: None,
             metadata_pending: false,
+            range: None,
             drain: None,
             freeze: None,
             file: None,
@@ -116,7 +121,7 @@ impl Owed {
         self.inode.ino
     }
 
-    /// F1 to F4. Task context.
+    /// F1 to F4. Task context. An error is the outcome of this request alone (QUE-7).
     pub fn finish(mut self, error: Option<Errno>) -> Finished {
         let ino = self.inode.ino;
         trace::record(Kind::WtFinish, ino, self.pos);
@@ -135,6 +140,7 @@ impl Owed {
         result = self.end_writeback(result);
         let stale = self.drop_cached();
         base::anchor!("F4", ino);
+        drop(self.range.take());
         drop(self.drain.take());
         Finished {
             owes: self.sync.filter(|_| result.is_ok_and(|n| n > 0)),
@@ -158,7 +164,7 @@ impl Owed {
         }
     }
 
-    /// F1. A failed write converts nothing and raises no size (ERR-7).
+    /// F1. A failed write converts nothing and raises no size on the disk (ERR-7); i_size stays where the copy has put it (ERR-8).
     fn convert(&self, result: Result<usize>) -> Result<usize> {
         let len = result?;
         if self.convert && len > 0 {
@@ -170,7 +176,7 @@ impl Owed {
     }
 
     /// F2. The error is recorded before writeback ends, so that an fsync that waited for it sees it (ERR-6); the blocks are
-    /// dirty again before writeback ends, so that no reader finds them clean and old (ERR-3). A submission that ended before it had
+    /// dirty again before writeback ends, so that no reader finds them clean and old (ERR-3, FOL-4). A submission that ended before it had
     /// marked a folio has no folios here, and its error is no news to anybody's fsync.
     fn end_writeback(&mut self, result: Result<usize>) -> Result<usize> {
         let folios = match &mut self.kind {
@@ -244,7 +250,7 @@ impl Finished {
         self
     }
 
-    /// F6 of an asynchronous request that a worker finished: its one event. Whoever sees it may unmount at once, so the request is
+    /// F6 of an asynchronous request that a worker finished: its one event, in the order of completion (AIO-9). Whoever sees it may unmount at once, so the request is
     /// announced as leaving before (R64).
     pub fn conclude(mut self) {
         base::anchor!("F6", self.inode.ino);

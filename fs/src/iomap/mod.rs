@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `types` | the mapping of a range and the trait a file system implements |
 //! | `drain` | the count of I/Os in flight that truncate waits for |
+//! | `range_lock` | order among writes that share the inode lock |
 //! | `read` | buffered reads |
 //! | `readahead`, `read_batch`, `extents` | filling folios: windows, their bios, what stands under them |
 //! | `buffered_write` | copy into the cache, dirty |
@@ -26,6 +27,7 @@ mod fault;
 mod flusher;
 mod ioctx;
 mod ioend;
+mod range_lock;
 mod read;
 mod read_batch;
 mod readahead;
@@ -43,10 +45,11 @@ pub use direct::{direct_read, direct_write};
 pub use drain::{DrainCount, DrainGuard, DrainKind};
 pub use fault::{FolioLookup, fault_folio, with_valid_folio};
 pub use flusher::{balance_dirty, flush_cache, run_flusher, sync_data};
+pub use range_lock::{RangeGuard, RangeLock};
 pub use read::buffered_read;
 pub use request::{InodeLock, WriteRequest};
 pub use shared_flush::{SharedFlush, Ticket, WrittenMark};
 pub use types::{Iomap, IomapKind, IomapOps};
-pub use writeback::{wait_range, write_and_wait, write_range};
+pub use writeback::{wait_range, write_and_check, write_and_wait, write_range};
 pub use writethrough::writethrough_write;
-pub use zero::{zero_gap, zero_range, zero_tail};
+pub use zero::{protect_edges, zero_gap, zero_range, zero_tail};

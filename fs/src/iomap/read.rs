@@ -13,7 +13,8 @@ const PS: u64 = PAGE_SIZE as u64;
 /// Reads through the cache at `kiocb.pos`, at most to the end of the file; returns the bytes read. Task context; sleeps. No locks
 /// are held by the caller (a direct read that falls back may hold the inode lock shared).
 ///
-/// A reader never waits for the device I/O of a write-through (STB-6): its bytes are in the cache. Errors, when nothing was read:
+/// A reader never waits for the device I/O of a write-through (STB-6): its bytes are in the cache, copied folio by folio under the folio
+/// lock of whoever fills it, and the size is looked at before them (BUF-1). Errors, when nothing was read:
 /// `EIO`, `EUCLEAN`, `ENOMEM`, `EFAULT`, `EINTR` (a fatal signal).
 pub fn buffered_read(inode: &Inode, kiocb: &mut Kiocb<'_>, sink: &mut dyn IoSink) -> Result<usize> {
     let start = kiocb.pos;

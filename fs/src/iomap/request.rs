@@ -4,7 +4,8 @@ use base::sync::{Arc, ReadGuard, WriteGuard};
 
 /// How the submitter holds the inode lock (LOCK-2).
 pub enum InodeLock<'a> {
-    /// Aligned direct writes that extend nothing.
+    /// Aligned direct writes that extend nothing, and write-throughs to blocks that are there (LOCK-9): the byte range of the inode orders
+    /// them.
     Shared(ReadGuard<'a, ()>),
     /// Everything else.
     Exclusive(WriteGuard<'a, ()>),

@@ -55,14 +55,22 @@ pub fn wait_range(mapping: &Mapping, range: Range<u64>, stamp: u64) {
 }
 
 /// Writes what is dirty in `range` and waits, also for what was under writeback before, write-throughs included: the data part of
-/// fsync (SYN-1, MM-7). When it returns the data is on the device and its extents are converted (CMP-9). Errors: as
-/// [`write_range`]; of the device, by the error sequence.
+/// fsync (SYN-1, MM-7). When it returns the data is on the device and its extents are converted (CMP-9); no event and no
+/// second stage is waited for (SYN-3). Errors: as [`write_range`]; of the device, by the error sequence.
 pub fn write_and_wait(inode: &Arc<Inode>, range: Range<u64>) -> Result<()> {
     let stamp = inode.mapping.stamp();
     let written = write_range(inode, range.clone(), true);
     wait_range(&inode.mapping, range, stamp);
     base::anchor!("fsync.after_datawait", inode.ino);
     written
+}
+
+/// As [`write_and_wait`] for a caller that goes on only if the data is on the device: also `EIO` where any write of the inode's data failed
+/// meanwhile. Whoever has the file open hears of that too.
+pub fn write_and_check(inode: &Arc<Inode>, range: Range<u64>) -> Result<()> {
+    let before = inode.errors_recorded();
+    write_and_wait(inode, range)?;
+    if inode.errors_recorded() == before { Ok(()) } else { Err(Errno::EIO) }
 }
 
 /// What became of a folio.

@@ -11,12 +11,17 @@
 //! Two rules shape the control flow. A task never sleeps with folios that are marked and not submitted, or two of them wait for
 //! each other (LOCK-6, R26): [`Submission::send`] stands before everything that sleeps. And a folio that this very call has under
 //! writeback is never waited for: its end needs the reference that the submitter still holds (R75).
+//!
+//! Order (ORD-1 to ORD-6): of two writes to one block the later one waits for the folio of the earlier, so that the device ends with what
+//! the cache has; writes to different blocks are in flight together and may end in any order, whatever durability one of them asks
+//! for; writes of many folios do not mix, by the inode lock or that on the range. So an append whose device write fails keeps its place,
+//! and the next one stands behind it (APP-3).
 use super::buffered_write::{ALLOCATE_AT_ONCE, discard_unused, give_up, prepare_folio};
 use super::ioctx::IoCtx;
 use super::ioend::{IoKind, Owed, WrittenFolio, WrittenFolios};
 use super::request::WriteRequest;
 use super::zero::zero_gap;
-use super::{DrainGuard, DrainKind, Iomap, IomapKind, IomapOps};
+use super::{DrainGuard, DrainKind, InodeLock, Iomap, IomapKind, IomapOps, RangeGuard};
 use crate::io::IoSource;
 use crate::kiocb::{Kiocb, Outcome};
 use crate::page_cache::FolioGuard;
@@ -30,7 +35,8 @@ use base::{Errno, PAGE_SIZE, Result, sched, stats, trace};
 const PS: u64 = PAGE_SIZE as u64;
 
 /// Writes `request.len` bytes of `source` through the cache to the device (WT-1 to WT-8). Task context; sleeps, but for its own
-/// device I/O only if the request is synchronous (AIO-13). The inode lock is held exclusively and is let go here.
+/// device I/O only if the request is synchronous (AIO-13). The inode lock is let go here; it is held exclusively, or shared by a write
+/// that changes neither the size nor where blocks are (LOCK-9).
 ///
 /// Errors before anything is copied leave everything as it was (CHK-8); after that the outcome is a short count or the first
 /// error of the device, by the table of ERR-1.
@@ -42,8 +48,14 @@ pub fn writethrough_write(
     let WriteRequest { inode, freeze, lock, pos, len } = request;
     let iomap = inode.ops().iomap().ok_or(Errno::EOPNOTSUPP)?;
     // DIO-3: a direct write in flight and this copy would leave the cache and the disk different for ever.
-    inode.drain.drain_direct();
-    zero_gap(inode, iomap, pos)?;
+    let range = match lock {
+        InodeLock::Shared(_) => Some(RangeGuard::new(inode, pos..pos + len as u64, iomap.block_size())),
+        InodeLock::Exclusive(_) => {
+            inode.drain.drain_direct();
+            zero_gap(inode, iomap, pos)?;
+            None
+        }
+    };
     base::anchor!("S-5", inode.ino);
     let ctx =
         context(kiocb, iomap).inspect_err(|_| base::mistake!("R43", inode.drain.raise(DrainKind::Writethrough)))?;
@@ -62,6 +74,7 @@ pub fn writethrough_write(
     if stopped.is_some() {
         give_up(inode, iomap, end..mapped);
     }
+    drop(range);
     // The last block goes to the device whole, and what others have dirtied in it is clean from then on (SUB-2, WT-7): d_size has to
     // cover that too, because nobody else will raise it. The inode lock keeps i_size.
     let written_end = end.next_multiple_of(u64::from(iomap.block_size())).min(inode.size());
@@ -164,7 +177,7 @@ impl<'a> Submission<'a> {
         Ok(())
     }
 
-    /// S-8 over the folios of one extent. Returns early to have the rest mapped again.
+    /// S-8 over the folios of one extent, none beyond it (SUB-3). Returns early to have the rest mapped again.
     fn extent(&mut self, map: &Iomap, pos: u64, end: u64, killed: &dyn Fn() -> bool) -> Result<()> {
         let end = end.min(map.end());
         let mut most = PAGE_SIZE;
@@ -271,7 +284,8 @@ impl<'a> Submission<'a> {
         counted
     }
 
-    /// S-8h to S-8l for bytes that were copied.
+    /// S-8h to S-8l for bytes that were copied. The size is the end of what was copied (EOF-1, APP-2), what is sent are whole blocks,
+    /// whatever the alignment (ALN-1, ALN-2).
     fn publish(&mut self, folio: &FolioGuard<'_>, map: &Iomap, offset: usize, copied: usize) {
         let end = folio.folio().pos() + (offset + copied) as u64;
         if base::guard!("R32", end > self.inode.size()) {

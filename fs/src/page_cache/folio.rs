@@ -223,7 +223,7 @@ impl<'a> FolioGuard<'a> {
     }
 
     /// Whether a change of bytes has to wait (STB-2): the folio is under the writeback of a write-through, or under any
-    /// writeback and the device needs stable pages.
+    /// writeback and the device needs stable pages, which no write-through changes (STB-3).
     pub fn must_wait_stable(&self) -> bool {
         let state = self.state();
         state.writeback() && base::guard!("STB-2", state.wt() || self.mapping.always_stable())

@@ -13,6 +13,7 @@ use crate::vfs::{
 use alloc::collections::BTreeMap;
 use base::sync::{Arc, SpinLock};
 use base::{Errno, PAGE_SIZE, Page, Result};
+use core::ops::Range;
 
 const PAGE: u64 = PAGE_SIZE as u64;
 const SECTORS_PER_PAGE: u64 = PAGE / 512;
@@ -63,6 +64,29 @@ impl Contents {
             page.zero(tail, PAGE_SIZE - tail);
         }
         self.changed(inode);
+        Ok(())
+    }
+    /// Makes a frame for each page of a range that has none. Errors: `ENOSPC`, `ENOMEM`; what was made stays.
+    fn allocate(&self, range: Range<u64>) -> Result<()> {
+        (range.start / PAGE..range.end.div_ceil(PAGE)).try_for_each(|index| self.page_or_new(index).map(drop))
+    }
+    /// Makes a range read as zeros and gives the frames back that lie wholly in it (TRC-6).
+    fn punch(&self, range: Range<u64>) -> Result<()> {
+        let (first, last) = (range.start.div_ceil(PAGE), range.end / PAGE);
+        let head = range.start..range.end.min(first * PAGE);
+        let tail = range.start.max(last * PAGE)..range.end;
+        for part in [head, tail] {
+            if let Some(page) = self.page(part.start / PAGE).filter(|_| !part.is_empty()) {
+                page.zero((part.start % PAGE) as usize, (part.end - part.start) as usize);
+            }
+        }
+        let mut gone = BTreeMap::new();
+        if first < last {
+            let mut pages = self.pages.lock();
+            gone = pages.split_off(&first);
+            pages.append(&mut gone.split_off(&last));
+        }
+        self.space.pages.give_back(gone.len() as u64);
         Ok(())
     }
     fn changed(&self, inode: &Inode) {
@@ -151,18 +175,23 @@ impl FileOps for Contents {
     fn fsync(&self, _file: &File, _kind: SyncKind) -> Result<()> {
         Ok(())
     }
-    fn fallocate(&self, file: &File, mode: FallocMode, pos: u64, len: u64, _caller: &dyn Caller) -> Result<()> {
+    /// Allocation and punch hole; a frame of zeros costs what any other does, so there is nothing to gain by zero range. Errors: `ENOSPC`,
+    /// `ENOMEM`; `EOPNOTSUPP` for other modes.
+    fn fallocate(&self, file: &File, mode: FallocMode, pos: u64, len: u64, caller: &dyn Caller) -> Result<()> {
         let inode = inode_of(file)?;
-        #[allow(irrefutable_let_patterns, reason = "other modes answer EOPNOTSUPP here once there are any")]
-        let FallocMode::Allocate { keep_size } = mode else {
-            return Err(Errno::EOPNOTSUPP);
-        };
         let _freeze = FreezeGuard::enter(&inode.sb, FreezeLevel::Write);
         let _exclusive = inode.lock.write();
         let end = pos.checked_add(len).ok_or(Errno::EFBIG)?;
-        let done = (pos / PAGE..end.div_ceil(PAGE)).try_for_each(|index| self.page_or_new(index).map(drop));
-        if done.is_ok() && !keep_size && end > inode.size() {
-            inode.set_size(end);
+        if needs_privilege_removal(inode, caller) {
+            remove_privileges(inode)?;
+        }
+        let done = match mode {
+            FallocMode::Allocate { .. } => self.allocate(pos..end),
+            FallocMode::PunchHole => self.punch(pos..end),
+            _ => return Err(Errno::EOPNOTSUPP),
+        };
+        if done.is_ok() {
+            inode.set_size(mode.new_size(inode.size(), pos, len));
         }
         self.changed(inode);
         done

@@ -71,6 +71,7 @@ fn write_through_with_integrity_flags() {
     let o_sync = OpenFlags::DSYNC | OpenFlags::SYNC_BIT;
     assert_eq!(write(OpenFlags::RDWR | o_sync, WT), Ok(IoFlags::WRITETHROUGH | IoFlags::DSYNC | IoFlags::SYNC));
 }
+/// HIP-1.
 #[test]
 fn hipri_is_cleared() {
     assert_eq!(write(OpenFlags::RDWR, WT | 0x1), Ok(IoFlags::WRITETHROUGH));

@@ -31,7 +31,7 @@
 use super::dcache::DirState;
 use super::release::Ghost;
 use super::{ErrSeq, FileType, InodeOps, SuperBlock, Timespec};
-use crate::iomap::{DrainCount, WrittenMark};
+use crate::iomap::{DrainCount, RangeLock, WrittenMark};
 use crate::page_cache::Mapping;
 use alloc::boxed::Box;
 use base::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -106,6 +106,8 @@ pub struct Inode {
     pub lock: RwLock<()>,
     /// Direct I/Os and write-throughs in flight (DIO-6).
     pub drain: DrainCount,
+    /// Byte ranges locked by writes that hold the inode lock shared (LOCK-9).
+    pub ranges: RangeLock,
     /// When data of this inode last reached the device: what fsync must cover by a flush (DUR-11). Whoever ends a write of its
     /// data (write-through, direct, writeback) notes a ticket taken after the completion.
     pub written: WrittenMark,
@@ -113,6 +115,8 @@ pub struct Inode {
     pub mapping: Arc<Mapping>,
     /// Writeback errors, for fsync of the open files (ERR-6). Record with [`SuperBlock::record_error`].
     pub wb_err: ErrSeq,
+    /// Errors recorded there so far, for who writes and waits in the middle of something else.
+    pub(super) wb_errors: AtomicU64,
     /// What the VFS knows of a directory: cached names, its own name, what is mounted on it.
     pub(super) dir: Option<Box<DirState>>,
     attr: SpinLock<Attr>,
@@ -140,9 +144,11 @@ impl Inode {
             sb,
             lock: RwLock::new(rank, ()),
             drain: DrainCount::new(ino),
+            ranges: RangeLock::new(ino),
             written: WrittenMark::new(),
             mapping: Mapping::new(ino, host.clone(), cache, block_size),
             wb_err: ErrSeq::new(),
+            wb_errors: AtomicU64::new(0),
             dir: (kind == FileType::Directory).then(|| Box::new(DirState::new())),
             attr: SpinLock::new(attr),
             size: AtomicU64::new(size),
@@ -153,6 +159,10 @@ impl Inode {
     /// The in-memory size in bytes (i_size). A reader that sees a size sees the data below it (S-8h).
     pub fn size(&self) -> u64 {
         self.size.load(Ordering::Acquire)
+    }
+    /// How many errors of its data were recorded so far.
+    pub fn errors_recorded(&self) -> u64 {
+        self.wb_errors.load(Ordering::Acquire)
     }
     /// Sets i_size. The inode lock is held exclusively (SIZE-1); the data below `size` is in the cache already.
     pub fn set_size(&self, size: u64) {

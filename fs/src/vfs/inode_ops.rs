@@ -95,6 +95,20 @@ pub trait InodeOps: Send + Sync + core::any::Any {
     fn fsync(&self, inode: &Arc<Inode>, kind: super::SyncKind) -> Result<()> {
         Err(Errno::EINVAL)
     }
+    /// Whether [`Self::report_extents`] has an answer.
+    fn has_extents(&self) -> bool {
+        false
+    }
+    /// Tells `emit` of the extents that touch `range` (bytes), until it answers `false`. Takes the inode lock shared. Errors: `EFBIG` if the
+    /// range begins past what a file can have; of the disk and of `emit`.
+    fn report_extents(
+        &self,
+        inode: &Arc<Inode>,
+        range: core::ops::Range<u64>,
+        emit: &mut dyn FnMut(&super::FileExtent) -> Result<bool>,
+    ) -> Result<()> {
+        Err(Errno::EOPNOTSUPP)
+    }
     /// The iomap side of a regular file whose data is on a block device.
     fn iomap(&self) -> Option<&dyn crate::iomap::IomapOps> {
         None

@@ -16,6 +16,7 @@
 //! | `stat`, `setattr` | attributes: shown, changed; truncate |
 //! | `flags` | validation of a request's flags (A1) |
 //! | `rw`, `readdir`, `sync` | what is done with an open file |
+//! | `fallocate`, `extents` | changes of a range as a whole; what stands where on the device |
 //! | `device` | what stands behind device nodes |
 //!
 //! # Locks
@@ -31,6 +32,8 @@
 mod dcache;
 mod device;
 mod errseq;
+mod extents;
+mod fallocate;
 mod file;
 mod flags;
 mod inode;
@@ -55,6 +58,8 @@ mod writers;
 
 pub use device::{DeviceTable, makedev};
 pub use errseq::{ErrCursor, ErrSeq};
+pub use extents::{check_extents, report_extents};
+pub use fallocate::{check_limit, fallocate};
 pub use file::{File, FileOps, OpenFlags, Readiness};
 pub use flags::{Request, request_flags};
 pub use inode::{Attr, Inode, SetAttr};
@@ -65,12 +70,12 @@ pub use namespace::Change;
 pub use perm::{Access, permission};
 pub use readdir::readdir;
 pub use release::{Leaving, fput, fput_deferred, iput};
-pub use rw::{MAX_RW_COUNT, Whence, fallocate, read, read_at, read_current, seek, write, write_at, write_current};
+pub use rw::{MAX_RW_COUNT, Whence, read, read_at, read_current, seek, write, write_at, write_current};
 pub use setattr::{SetTime, chmod, chown, ftruncate, needs_privilege_removal, remove_privileges, truncate, utimens};
 pub use stat::{Stat, stat, statfs};
 pub use super_block::{DurabilityReport, StatFs, SuperBlock, SuperOps};
 pub use sync::{fsync, syncfs};
-pub use types::{DirEntry, FallocMode, FileFeatures, FileType, SyncKind, Timespec};
+pub use types::{DirEntry, FallocMode, FileExtent, FileFeatures, FileType, SyncKind, Timespec};
 pub use writers::{FreezeGuard, FreezeLevel, WriteAccess};
 
 #[cfg(test)]

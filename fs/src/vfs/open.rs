@@ -18,7 +18,8 @@ const AT_OPEN_ONLY: OpenFlags = OpenFlags::from_bits_retain(
 );
 
 impl Vfs {
-    /// Opens `path`; with `CREAT` makes a regular file with permission bits `mode` (less the umask) if there is none.
+    /// Opens `path`: the one place where permissions of a file are looked at, so that later changes of its names or mode leave what is open
+    /// alone (PRC-6); with `CREAT` makes a regular file with permission bits `mode` (less the umask) if there is none.
     /// Task context; may sleep. Errors: as open(2); `EOPNOTSUPP` for `O_TMPFILE`.
     pub fn open(&self, site: Site<'_>, path: &[u8], flags: OpenFlags, mode: u16) -> Result<Arc<File>> {
         let flags = check_flags(flags)?;

@@ -142,29 +142,3 @@ pub fn seek(file: &File, offset: i64, whence: Whence) -> Result<u64> {
     *pos = u64::try_from(target).map_err(|_| Errno::EINVAL)?;
     Ok(*pos)
 }
-
-/// fallocate. Errors: `EBADF` if not open for writing, `EINVAL`, `EFBIG`, those of the file.
-pub fn fallocate(file: &File, mode: super::FallocMode, pos: u64, len: u64, caller: &dyn Caller) -> Result<()> {
-    if !file.writable() {
-        return Err(Errno::EBADF);
-    }
-    let inode = file.inode.as_ref().ok_or(Errno::ESPIPE)?;
-    match inode.kind {
-        FileType::Regular => {}
-        FileType::Directory => return Err(Errno::EISDIR),
-        _ => return Err(Errno::ENODEV),
-    }
-    let end = pos.checked_add(len).filter(|&end| end <= i64::MAX as u64).ok_or(Errno::EFBIG)?;
-    if len == 0 {
-        return Err(Errno::EINVAL);
-    }
-    let grows = !matches!(mode, super::FallocMode::Allocate { keep_size: true });
-    if grows && end > inode.size() && end > caller.file_size_limit() {
-        caller.file_size_exceeded();
-        return Err(Errno::EFBIG);
-    }
-    if inode.with_attr(|a| a.immutable) {
-        return Err(Errno::EPERM);
-    }
-    file.ops().fallocate(file, mode, pos, len, caller)
-}

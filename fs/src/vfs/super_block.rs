@@ -165,6 +165,7 @@ impl SuperBlock {
     /// Records a writeback error of `inode` for fsync of its open files and for syncfs (ERR-6). Any context.
     pub fn record_error(&self, inode: &Inode, error: base::Errno) {
         inode.wb_err.record(error);
+        inode.wb_errors.fetch_add(1, Ordering::AcqRel);
         self.wb_err.record(error);
     }
     /// Open files now.

@@ -46,6 +46,46 @@ pub enum FallocMode {
         /// `FALLOC_FL_KEEP_SIZE`
         keep_size: bool,
     },
+    /// Make the range read as zeros and give whole blocks of it back; the size stays (TRC-6).
+    PunchHole,
+    /// Make the range read as zeros and keep or get its blocks, as unwritten extents (TRC-7).
+    ZeroRange {
+        /// `FALLOC_FL_KEEP_SIZE`
+        keep_size: bool,
+    },
+    /// Take whole blocks out of the file; what stands behind moves forward (TRC-8).
+    CollapseRange,
+    /// Put whole blocks of a hole into the file; what stands behind moves back (TRC-8).
+    InsertRange,
+}
+
+impl FallocMode {
+    /// The size that a file of `size` bytes has after this mode was applied to `len` bytes at `pos`.
+    pub fn new_size(self, size: u64, pos: u64, len: u64) -> u64 {
+        match self {
+            FallocMode::Allocate { keep_size: false } | FallocMode::ZeroRange { keep_size: false } => {
+                size.max(pos.saturating_add(len))
+            }
+            FallocMode::Allocate { .. } | FallocMode::ZeroRange { .. } | FallocMode::PunchHole => size,
+            FallocMode::CollapseRange => size.saturating_sub(len),
+            FallocMode::InsertRange => size.saturating_add(len),
+        }
+    }
+}
+
+/// A run of file bytes on consecutive device bytes, as FIEMAP tells of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct FileExtent {
+    /// First byte in the file.
+    pub pos: u64,
+    /// Bytes; never 0. Whole blocks: the last one may reach past the end of the file.
+    pub len: u64,
+    /// First byte on the device.
+    pub device_pos: u64,
+    /// Allocated, and without content anywhere (BUF-8): reads as zeros.
+    pub unwritten: bool,
+    /// The file has none behind it.
+    pub last: bool,
 }
 
 /// One entry given by readdir.

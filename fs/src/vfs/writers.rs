@@ -104,7 +104,7 @@ impl Freeze {
     pub(super) fn holders(&self) -> u64 {
         self.0.iter().map(|g| g.word.load(Ordering::Acquire) & !CLOSED).sum()
     }
-    /// Closes the levels outside in, waiting at each until its holders are gone (FRZ-1). `sync` runs when no writer is left and
+    /// Closes the levels outside in, waiting at each until its holders are gone, however long that takes (FRZ-1, FRZ-5). `sync` runs when no writer is left and
     /// before the innermost level closes, because it needs transactions itself. Errors: `EBUSY` if frozen already; those of `sync`.
     pub(super) fn freeze(&self, sync: impl FnOnce() -> Result<()>) -> Result<()> {
         let [write, fault, internal] = &self.0;

@@ -17,7 +17,7 @@ fn long_name(n: usize) -> String {
 type Operation = fn(&Stage) -> Result<()>;
 
 /// What is done on the full disk, and undone.
-const OPERATIONS: [(&str, Operation); 9] = [
+const OPERATIONS: [(&str, Operation); 10] = [
     ("create", |stage| stage.try_open("x", OpenFlags::CREAT | OpenFlags::EXCL).map(vfs::fput)),
     ("mkdir", |stage| stage.with_names(|vfs, site| vfs.mkdir(site, b"x", 0o755))),
     ("symlink", |stage| stage.with_names(|vfs, site| vfs.symlink(site, &[b'/'; 500], b"x"))),
@@ -42,6 +42,18 @@ const OPERATIONS: [(&str, Operation); 9] = [
         let mode = FallocMode::Allocate { keep_size: false };
         on_file(stage, |file| vfs::fallocate(file, mode, 0, 6000, &KernelCaller), false)
     }),
+    ("ranges", |stage| {
+        // Every second block of what was one extent: the tree needs a block of its own to give others back.
+        let holes = (0..6).map(|n| (FallocMode::PunchHole, 2048 * n, 1024));
+        let changes = [
+            (FallocMode::Allocate { keep_size: false }, 0, 12 * 1024),
+            (FallocMode::ZeroRange { keep_size: false }, 1000, 3000),
+            (FallocMode::InsertRange, 2048, 1024),
+            (FallocMode::CollapseRange, 1024, 2048),
+        ];
+        let call = |file: OnFile<'_>, (mode, pos, len)| vfs::fallocate(file, mode, pos, len, &KernelCaller);
+        on_file(stage, |file| changes.into_iter().chain(holes.clone()).try_for_each(|change| call(file, change)), true)
+    }),
     ("pieces", |stage| {
         // More extents than the inode holds: the tree needs a block of its own.
         on_file(stage, |file| (0..6).try_for_each(|n| sync_wt(file, n * 3072, &[4; 1024]).map(drop)), true)
@@ -64,7 +76,7 @@ fn on_file(stage: &Stage, call: impl Fn(OnFile<'_>) -> Result<()>, sync: bool) -
 }
 
 fn needs_file(name: &str) -> bool {
-    matches!(name, "buffered" | "write-through" | "fallocate" | "pieces")
+    matches!(name, "buffered" | "write-through" | "fallocate" | "ranges" | "pieces")
 }
 
 /// A stage with everything the operation needs, and `left` free blocks.

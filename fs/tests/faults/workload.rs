@@ -170,7 +170,6 @@ impl<'s> Workload<'s> {
         self.put("write", "t", 0, &[7; 9000], &|pos, bytes| sync_wt(&file, pos, bytes))?;
         self.ledger.change("t", Some(vec![7; 1500]));
         self.call("truncate", "t", || truncate(&file, 1500))?;
-        // Whether the tail of the last block came to the disk is told here.
         self.fsync("t", &file, SyncKind::All)?;
         vfs::fput(file);
         self.ledger.change("u", None);

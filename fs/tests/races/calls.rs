@@ -8,7 +8,8 @@ use fs::caller::{Caller, KernelCaller};
 use fs::io::{IoSource, PageBuffer, SliceSink, SliceSource};
 use fs::iomap::IomapKind;
 use fs::kiocb::{Completion, Kiocb, KiocbComplete, Outcome};
-use fs::vfs::{self, File, Inode, Request, SyncKind};
+use fs::vfs::{self, FallocMode, File, FileExtent, Inode, Request, SyncKind};
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -135,6 +136,21 @@ pub fn disk_size(file: &Arc<File>) -> u64 {
 
 pub fn truncate(file: &Arc<File>, size: u64) -> Result<()> {
     vfs::ftruncate(file, size, &KernelCaller)
+}
+
+pub fn fallocate(file: &Arc<File>, mode: FallocMode, range: Range<u64>) -> Result<()> {
+    vfs::fallocate(file, mode, range.start, range.end - range.start, &KernelCaller)
+}
+
+/// What FIEMAP tells.
+pub fn extents(file: &Arc<File>, sync: bool) -> Vec<FileExtent> {
+    let mut all = Vec::new();
+    let mut emit = |extent: &FileExtent| {
+        all.push(*extent);
+        Ok(true)
+    };
+    vfs::report_extents(file, 0, u64::MAX, sync, &mut emit).expect("the extents can be read");
+    all
 }
 
 pub fn fsync(file: &Arc<File>) -> Result<()> {

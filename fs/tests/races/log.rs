@@ -4,7 +4,7 @@ use base::block::{BioOp, Filter};
 use fs::caller::KernelCaller;
 use fs::ext4::Ext4Fs;
 use fs::iomap::DrainKind;
-use fs::vfs::{File, Site, SyncKind, Vfs};
+use fs::vfs::{self, FallocMode, File, Site, SyncKind, Vfs};
 use std::sync::Arc;
 
 const WT_DSYNC: u32 = WT | 2;
@@ -233,4 +233,37 @@ fn dur9_an_error_on_the_log_keeps_what_was_durable() {
         fs::vfs::fput(file);
         assert_eq!(stage.vfs.unmount_all(), Err(EIO), "what was not durable is lost");
     }
+}
+
+/// EXT-2, R47: more finishes than the log has blocks, each converting in a leaf of its own, with nobody committing between them. They close
+/// transactions before these outgrow the log, and wait for none of it.
+#[test]
+fn ext2_finishes_never_outgrow_the_log() {
+    const FILES: usize = 900;
+    const SMALL: u64 = 1024;
+    let stage = Stage::new(SMALL as u32);
+    let files: Vec<_> = (0..FILES).map(|n| stage.create(&format!("f{n}"))).collect();
+    for file in &files {
+        // Five extents: one more than the inode has room for.
+        for block in (0..10).step_by(2) {
+            let mode = FallocMode::Allocate { keep_size: false };
+            vfs::fallocate(file, mode, block * SMALL, SMALL, &KernelCaller).expect("fallocate");
+        }
+    }
+    Ext4Fs::of(&stage.sb).commit_all().expect("a clean start");
+    let commits = Ext4Fs::of(&stage.sb).txn.figures().1;
+    stage.gate.hold(Filter::any().op(BioOp::Write));
+    let events: Vec<_> = files.iter().map(|file| aio_wt(file, 0, &[b'n'; SMALL as usize])).collect();
+    stage.gate.wait_held(FILES);
+    for request in stage.gate.held() {
+        stage.gate.release(request.number);
+    }
+    events.iter().for_each(|event| assert_eq!(event.wait(), Ok(SMALL as usize), "a finish waited for the log"));
+    assert_eq!(Ext4Fs::of(&stage.sb).txn.figures().1, commits, "the log is held: nothing can have been committed");
+    stage.gate.open();
+    assert_eq!(fsync(&files[0]), Ok(()), "a transaction is larger than the log");
+    assert!(Ext4Fs::of(&stage.sb).txn.figures().1 > commits + 1, "closed by the finishes");
+    let after = stage.cut();
+    (0..FILES).for_each(|n| assert_eq!(after.read(&format!("f{n}"))[..SMALL as usize], [b'n'; SMALL as usize]));
+    stage.end(files);
 }

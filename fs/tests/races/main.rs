@@ -3,7 +3,8 @@
 //!
 //! | file | races |
 //! |---|---|
-//! | `truncate` | truncate and fallocate against write-through |
+//! | `truncate` | truncate and plain fallocate against write-through |
+//! | `ranges` | punch, zero, collapse and insert against write-through |
 //! | `readers` | reads, reclaim and conversion |
 //! | `overlap` | overlapping writers, appends, depth |
 //! | `completion` | contexts, queues, workers |
@@ -13,6 +14,7 @@ mod calls;
 mod completion;
 mod log;
 mod overlap;
+mod ranges;
 mod readers;
 mod stage;
 mod truncate;

@@ -32,6 +32,39 @@ fn r29_overlap_two_aio() {
     stage.end([file]);
 }
 
+/// R37, LOCK-9, ORD-1: two writers that share the inode lock overlap. The second finds the range locked before it has touched a folio,
+/// and comes after the first as a whole.
+#[test]
+fn r37_shared_writers_torn() {
+    let stage = Stage::new(4096);
+    let file = stage.create("f");
+    assert_eq!(sync_wt(&file, 0, &[b'o'; 6 * BLOCK]), Ok(6 * BLOCK));
+    // The third folio of the first writer is copied; two are marked, one is to come.
+    let between = base::lab::stop_at("S-8").id(inode(&file).ino).nth(3).arm();
+    let first = stage.spawn("first", {
+        let file = file.clone();
+        move || assert_eq!(aio_wt(&file, 0, &[b'a'; 4 * BLOCK]).wait(), Ok(4 * BLOCK))
+    });
+    between.wait_reached();
+    let (waiting, inside) = (stop("range.before_sleep", &file), stop("S-7", &file));
+    let second = stage.spawn("second", {
+        let file = file.clone();
+        move || assert_eq!(aio_wt(&file, 2 * BLOCK as u64, &[b'b'; 4 * BLOCK]).wait(), Ok(4 * BLOCK))
+    });
+    stage.until(|| waiting.is_reached() || inside.is_reached());
+    assert!(waiting.is_reached(), "the second writer is between the folios of the first");
+    waiting.release();
+    inside.release();
+    between.release();
+    first.join();
+    second.join();
+    let expected = [[b'a'; 2 * BLOCK], [b'b'; 2 * BLOCK], [b'b'; 2 * BLOCK]].concat();
+    assert_eq!(read(&file, 0, 6 * BLOCK), expected);
+    stage.drop_caches();
+    assert_eq!(read(&file, 0, 6 * BLOCK), expected, "the device has something else");
+    stage.end([file]);
+}
+
 /// R32: appends in flight stand one behind the other in the order of submission, whichever ends first.
 #[test]
 fn r32_append_pipeline() {

@@ -5,10 +5,11 @@ use base::block::{BioOp, BlockDevice, Filter, Gate, RamDisk};
 use base::lab::Stop;
 use base::sched::{self, Task};
 use fs::caller::KernelCaller;
-use fs::ext4::{self, MountOptions};
+use fs::ext4::{self, Ext4Fs, MountOptions};
 use fs::iomap::{DrainKind, IomapKind};
 use fs::page_cache::{CacheLimits, PageCache, Tag};
-use fs::vfs::{self, File, Inode, OpenFlags, Site, SuperBlock, Vfs};
+use fs::vfs::{self, FallocMode, File, Inode, OpenFlags, Site, SuperBlock, Timespec, Vfs};
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -132,16 +133,42 @@ impl Stage {
     /// A truncate to `size` beside a write-through: `write` is called with the next write to the disk held, and the truncate begins
     /// when that is there. Returns when the truncate has come to its wait for the drain count, or fails the test if it does not wait.
     pub fn truncate_against<W>(&self, file: &Arc<File>, size: u64, write: impl FnOnce() -> W) -> (W, Truncate) {
-        self.gate.hold(Filter::any().op(BioOp::Write).nth(1));
-        let (waiting, drained) = (stop("drain.before_sleep", file), stop("trunc.after_drain", file));
-        let writing = write();
-        self.gate.wait_held(1);
-        let task = self.spawn("truncate", {
+        let change = {
             let file = file.clone();
             move || truncate(&file, size).expect("truncate")
-        });
+        };
+        self.change_against(file, "trunc.after_drain", change, write)
+    }
+
+    /// The same for a range that is punched, zeroed, collapsed or inserted.
+    pub fn fallocate_against<W>(
+        &self,
+        file: &Arc<File>,
+        mode: FallocMode,
+        range: Range<u64>,
+        write: impl FnOnce() -> W,
+    ) -> (W, Truncate) {
+        let change = {
+            let file = file.clone();
+            move || fallocate(&file, mode, range).expect("fallocate")
+        };
+        self.change_against(file, "falloc.after_drain", change, write)
+    }
+
+    fn change_against<W>(
+        &self,
+        file: &Arc<File>,
+        after_drain: &'static str,
+        change: impl FnOnce() + Send + 'static,
+        write: impl FnOnce() -> W,
+    ) -> (W, Truncate) {
+        self.gate.hold(Filter::any().op(BioOp::Write).nth(1));
+        let (waiting, drained) = (stop("drain.before_sleep", file), stop(after_drain, file));
+        let writing = write();
+        self.gate.wait_held(1);
+        let task = self.spawn("change", change);
         self.until(|| waiting.is_reached() || drained.is_reached());
-        assert!(!drained.is_reached(), "the truncate does not wait");
+        assert!(!drained.is_reached(), "the change does not wait");
         (writing, Truncate { task, waiting, drained })
     }
 
@@ -206,6 +233,15 @@ impl Stage {
         }
     }
 
+    /// Makes everything durable.
+    pub fn sync(&self) {
+        self.sb.ops().sync().expect("sync");
+    }
+
+    /// Transactions that were committed so far.
+    pub fn commits(&self) -> u64 {
+        Ext4Fs::of(&self.sb).txn.figures().1
+    }
     /// Flushes that have come to the disk so far.
     pub fn flushes(&self) -> usize {
         self.requests(BioOp::Flush)
@@ -245,8 +281,13 @@ impl Stage {
         // A request holds its protection until just after its event: freezing waits for that (FRZ-1), or for ever if one leaked.
         self.sb.freeze().and_then(|()| self.sb.thaw()).expect("the file system freezes");
         self.vfs.unmount_all().expect("the file system unmounts");
+        self.check_image(&self.disk.image());
+    }
+
+    /// Fails the test unless e2fsck finds the image of a disk in order.
+    pub fn check_image(&self, bytes: &[u8]) {
         let image = self.folder.path().join("after.img");
-        std::fs::write(&image, self.disk.image()).expect("the image is written");
+        std::fs::write(&image, bytes).expect("the image is written");
         let check = e2fsprogs("e2fsck").arg("-fn").arg(&image).output().expect("e2fsck is installed");
         assert!(check.status.success(), "e2fsck: {}", String::from_utf8_lossy(&check.stdout));
     }
@@ -265,6 +306,13 @@ impl After {
         let site = Site { cwd: &root, caller: &KernelCaller };
         let file = self.vfs.open(site, name.as_bytes(), OpenFlags::empty(), 0).expect("the file is there");
         read(&file, 0, 1 << 20)
+    }
+    /// When the content of a file was last changed.
+    pub fn mtime(&self, name: &str) -> Timespec {
+        let root = self.vfs.root();
+        let site = Site { cwd: &root, caller: &KernelCaller };
+        let file = self.vfs.open(site, name.as_bytes(), OpenFlags::empty(), 0).expect("the file is there");
+        inode(&file).attr().mtime
     }
     /// Whether the superblock tells of an error: bit 1 of `s_state`.
     pub fn has_error_state(&self) -> bool {

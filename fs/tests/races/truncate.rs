@@ -1,4 +1,4 @@
-//! Truncate and fallocate against write-through in flight.
+//! Truncate and plain fallocate against write-through in flight.
 use crate::stage::*;
 use base::block::{BioOp, Filter};
 use fs::caller::KernelCaller;

@@ -47,7 +47,8 @@ fn dio2_a_direct_write_replaces_what_is_cached() {
     stage.end([file, direct]);
 }
 
-/// DIO-3, R34: a write-through that comes behind a direct write in flight waits for it, and so does a buffered write.
+/// DIO-3, R34: a write-through that comes behind a direct write in flight waits for it, and so does a buffered write. The first shares the
+/// inode lock and waits for the range, the second waits for all direct I/O.
 #[test]
 fn r34_wt_after_dwrite() {
     for through in [true, false] {
@@ -56,7 +57,7 @@ fn r34_wt_after_dwrite() {
         stage.gate.hold(Filter::any().op(BioOp::Write).nth(1));
         let event = aio_direct_write(&direct, 0, &[b'2'; BLOCK]);
         assert!(!event.is_posted());
-        let waiting = stop("drain.before_sleep", &file);
+        let waiting = stop(if through { "range.before_sleep" } else { "drain.before_sleep" }, &file);
         let writing = stage.spawn("write", {
             let file = file.clone();
             let put = if through { sync_wt } else { write };

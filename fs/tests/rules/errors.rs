@@ -106,7 +106,7 @@ fn err9_err10_a_failure_before_the_first_byte_leaves_nothing() {
     stage.end([file]);
 }
 
-/// ERR-3, FS-10: the blocks are dirty again before writeback ends, and readers keep the new bytes. ERR-6: the issuer and one fsync
+/// WT-4, ERR-3, FS-10: the blocks are dirty again before writeback ends, and readers keep the new bytes. ERR-6: the issuer and one fsync
 /// hear of it. ERR-7, ERR-8: nothing is converted, d_size stays, i_size stays. And then ordinary writeback makes all of it good.
 #[test]
 fn err3_err7_err8_a_failed_write_is_dirty_again() {

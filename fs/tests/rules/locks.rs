@@ -1,10 +1,12 @@
 //! A6: which locks are held where, and who waits for what.
-use crate::source::Pieces;
+use crate::source::{NotRoot, Pieces};
 use crate::stage::*;
 use base::block::{BioOp, Filter};
+use fs::caller::KernelCaller;
+use fs::io::SliceSource;
 use fs::iomap::{DrainKind, IomapOps};
 use fs::page_cache::CacheLimits;
-use fs::vfs::OpenFlags;
+use fs::vfs::{self, FallocMode, OpenFlags};
 
 /// LOCK-1: blocks are allocated with no folio locked. Debug builds stop at the beginning of the handle.
 #[test]
@@ -17,7 +19,8 @@ fn lock1_no_handle_begins_with_a_folio_locked() {
     let _ = node.ops().iomap().map(|ops: &dyn IomapOps| ops.map_write(&node, 0, BLOCK as u64));
 }
 
-/// LOCK-2: whatever may extend the file holds the inode lock exclusively, a direct write inside it and a direct read share it.
+/// LOCK-2, LOCK-9: whatever may extend the file or allocate in it holds the inode lock exclusively; a write-through to blocks that are there,
+/// a direct write inside the file and a direct read share it.
 #[test]
 fn lock2_modes_of_the_inode_lock() {
     let stage = Stage::new(4096);
@@ -36,7 +39,9 @@ fn lock2_modes_of_the_inode_lock() {
     };
     let (exclusive, shared) = ((false, false), (true, false));
     let f = file.clone();
-    assert_eq!(modes("S-9", Box::new(move || _ = sync_wt(&f, 0, &[2; 10]))), exclusive);
+    assert_eq!(modes("S-9", Box::new(move || _ = sync_wt(&f, 0, &[2; 10]))), shared);
+    let f = file.clone();
+    assert_eq!(modes("S-9", Box::new(move || _ = sync_wt(&f, 2 * BLOCK as u64 - 1, &[2; 2]))), exclusive);
     let f = file.clone();
     assert_eq!(modes("bw.after_map", Box::new(move || _ = write(&f, 0, &[3; 10]))), exclusive);
     let f = file.clone();
@@ -51,6 +56,92 @@ fn lock2_modes_of_the_inode_lock() {
     let d = direct.clone();
     assert_eq!(modes("S-7", Box::new(move || _ = direct_read(&d, 0, BLOCK))), shared);
     stage.end([file, direct]);
+}
+
+/// LOCK-9: what a write-through needs so that it may share the inode lock.
+#[test]
+fn lock9_what_may_share_the_inode_lock() {
+    let stage = Stage::new(1024);
+    let file = stage.create("f");
+    // Blocks 0 to 3 hold data, 4 to 7 are a hole, 8 to 11 unwritten.
+    assert_eq!(sync_wt(&file, 0, &[1; 4096]), Ok(4096));
+    truncate(&file, 16384).expect("a longer file");
+    vfs::fallocate(&file, FallocMode::Allocate { keep_size: false }, 8192, 4096, &KernelCaller).expect("fallocate");
+    let shares = |pos: u64, len: usize, rwf: u32| {
+        stage.drop_caches();
+        let stop = stop("S-7", &file);
+        let task = stage.spawn("writer", {
+            let file = file.clone();
+            move || assert_eq!(aio_write(&file, pos, &vec![9; len], rwf).wait(), Ok(len))
+        });
+        stop.wait_reached();
+        let shared = inode(&file).lock.try_read().is_some();
+        stop.release();
+        task.join();
+        shared
+    };
+    const DSYNC: u32 = 2;
+    assert!(shares(0, 4096, WT) && shares(0, 4096, DSYNC) && shares(100, 10, WT), "blocks with data");
+    assert!(!shares(3 * 1024, 1025, WT), "a hole");
+    assert!(!shares(8192 + 100, 10, WT), "a part of an unwritten block that is not cached");
+    // That has made block 8 one with data, and block 4 by the write before.
+    assert!(shares(8192, 2 * 1024, WT), "whole unwritten blocks");
+    assert_eq!(read(&file, 10 * 1024 + 5, 1), [0]);
+    let cached = stop("S-7", &file);
+    let task = stage.spawn("writer", {
+        let file = file.clone();
+        move || assert_eq!(sync_wt(&file, 10 * 1024 + 5, &[9; 10]), Ok(10))
+    });
+    cached.wait_reached();
+    assert!(inode(&file).lock.try_read().is_some(), "a part of an unwritten block that is cached");
+    cached.release();
+    task.join();
+    assert!(!shares(16384 - 10, 20, WT), "past the end");
+    inode(&file).update_attr(|attr| attr.mode |= 0o4000);
+    for (mode, shared) in [(0o4644, false), (0o644, true)] {
+        let stop = stop("S-7", &file);
+        assert_eq!(inode(&file).with_attr(|attr| attr.mode), mode);
+        let task = stage.spawn("writer", {
+            let file = file.clone();
+            move || assert_eq!(vfs::write_at(&file, 0, WT, &mut SliceSource::new(&[9; 10]), &NotRoot), Ok(10))
+        });
+        stop.wait_reached();
+        assert_eq!(inode(&file).lock.try_read().is_some(), shared, "a privilege to be taken off");
+        stop.release();
+        task.join();
+    }
+    stage.end([file]);
+}
+
+/// LOCK-9, S-11: a write-through that reads the block it covers in part holds up no other of the same file.
+#[test]
+fn lock9_reading_a_block_holds_up_no_other_writer() {
+    let stage = Stage::new(4096);
+    let file = stage.create("f");
+    assert_eq!(sync_wt(&file, 0, &[b'o'; 2 * BLOCK]), Ok(2 * BLOCK));
+    fsync(&file).expect("fsync");
+    stage.drop_caches();
+    stage.gate.hold(Filter::any().op(BioOp::Read).nth(1));
+    let reading = stage.spawn("part of a block", {
+        let file = file.clone();
+        move || assert_eq!(sync_wt(&file, 100, &[b'a'; 10]), Ok(10))
+    });
+    stage.gate.wait_held(1);
+    let locked = stop("S-3", &file);
+    let other = stage.spawn("another block", {
+        let file = file.clone();
+        move || assert_eq!(sync_wt(&file, BLOCK as u64, &[b'b'; BLOCK]), Ok(BLOCK))
+    });
+    // Past the inode lock while the first still reads.
+    locked.wait_reached();
+    locked.release();
+    other.join();
+    assert!(!reading.has_exited());
+    stage.gate.open();
+    reading.join();
+    let expected = [&[b'o'; 100][..], &[b'a'; 10], &[b'o'; BLOCK - 110], &[b'b'; BLOCK]].concat();
+    assert_eq!(read(&file, 0, 2 * BLOCK), expected);
+    stage.end([file]);
 }
 
 /// LOCK-3: a truncate holds the invalidate lock around the change of cache and extents; a write-through does not take it.

@@ -1,4 +1,4 @@
-//! The rules of SEMANTICS A4 to A16 that cannot be seen from ring 3, or not for sure: each test names its rules. Played on the
+//! The rules of SEMANTICS A4 to A19 that cannot be seen from ring 3, or not for sure: each test names its rules. Played on the
 //! stage of the races: ext4 on a disk in memory behind a gate, tasks stopped at anchors, no sleeps. Each test ends with an
 //! orderly unmount and `e2fsck -fn`, after a scrub that compares what is cached with what the disk has.
 //!
@@ -11,8 +11,10 @@
 //! | `cache` | A10, A16: states of a folio, readers, writeback, eviction |
 //! | `errors`, `sweep` | A11: outcomes; each bio and each allocation fails in turn |
 //! | `sizes` | A12: extents and the two sizes |
-//! | `truncate` | A14 |
+//! | `truncate`, `ranges` | A14; with punch and its kin, what seeks and reports of extents tell |
 //! | `direct` | A15 |
+//! | `durability` | A13, A18: what survives a cut, who flushes; order of outcomes |
+//! | `life` | A19: freeze, remount, shutdown |
 //! | `source` | user space: sources that end, fault and tell; callers; mappings |
 #![cfg(not(any(loom, shuttle)))]
 mod cache;
@@ -20,8 +22,11 @@ mod cache;
 mod calls;
 mod completion;
 mod direct;
+mod durability;
 mod errors;
+mod life;
 mod locks;
+mod ranges;
 mod sizes;
 mod source;
 mod stable;

@@ -122,7 +122,7 @@ fn r48_conversion_enospc() {
     stage.end([file, filler]);
 }
 
-/// SIZE-1, SIZE-2, SIZE-3, SIZE-5: finishes come in any order and raise d_size only, at most to i_size; what is UNWRITTEN below it
+/// R57, SIZE-1, SIZE-2, SIZE-3, SIZE-5: finishes come in any order and raise d_size only, at most to i_size; what is UNWRITTEN below it
 /// reads as zeros if the power fails.
 #[test]
 fn size1_size3_finishes_in_any_order() {

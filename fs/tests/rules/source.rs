@@ -89,6 +89,31 @@ impl Caller for Doomed {
     }
 }
 
+/// Somebody who is not root: a write takes privileges off the file.
+pub struct NotRoot;
+
+impl Caller for NotRoot {
+    fn uid(&self) -> u32 {
+        1000
+    }
+    fn gid(&self) -> u32 {
+        1000
+    }
+    fn in_group(&self, gid: u32) -> bool {
+        gid == 1000
+    }
+    fn umask(&self) -> u16 {
+        0
+    }
+    fn file_size_limit(&self) -> u64 {
+        u64::MAX
+    }
+    fn file_size_exceeded(&self) {}
+    fn fatal_signal_pending(&self) -> bool {
+        false
+    }
+}
+
 /// User mappings of a file that note which folios were write-protected, and say of each whether it was dirty.
 #[derive(Default)]
 pub struct WriteProtected {

@@ -46,6 +46,32 @@ fn trc3_the_tail_is_zero_on_the_device() {
     stage.end([file]);
 }
 
+/// TRC-3: where the device does not take the zeros, the truncate fails and the file is as it was; else a later growth could bring the
+/// bytes back after a cut.
+#[test]
+fn trc3_a_tail_that_cannot_be_written_is_an_error() {
+    for block_size in [4096, 1024] {
+        let stage = Stage::new(block_size);
+        let file = stage.create("f");
+        assert_eq!(sync_wt(&file, 0, &[b'o'; 2 * BLOCK]), Ok(2 * BLOCK));
+        assert_eq!(write(&file, BLOCK as u64 + 3000, b"dirty"), Ok(5));
+        let before = read(&file, 0, 2 * BLOCK);
+        // The first write is the folio as it is; the second one brings the zeros.
+        stage.gate.fail(Filter::any().op(BioOp::Write).nth(2), EIO);
+        assert_eq!(truncate(&file, 5000), Err(EIO));
+        assert_eq!((inode(&file).size(), disk_size(&file)), (2 * BLOCK as u64, 2 * BLOCK as u64));
+        assert_eq!(read(&file, 0, 2 * BLOCK), before);
+        assert_eq!(fsync(&file), Err(EIO), "whoever has the file open hears of the write that failed");
+        truncate(&file, 5000).expect("a device that works again");
+        truncate(&file, 2 * BLOCK as u64).expect("a longer file");
+        assert_eq!(fsync(&file), Ok(()));
+        let found = stage.cut().read("f");
+        assert_eq!(found[..5000], before[..5000]);
+        assert!(found[5000..].iter().all(|byte| *byte == 0), "bytes from behind the end came back");
+        stage.end([file]);
+    }
+}
+
 /// TRC-4: a truncate that makes the file longer waits too. TRC-11: and so for a drain that no signal ends.
 #[test]
 fn trc4_trc11_growing_drains_too() {

@@ -21,7 +21,8 @@ const ABSURD: u32 = 0x1000_0000;
 /// Requests that all contexts together have room for.
 static GIVEN: AtomicU64 = AtomicU64::new(0);
 
-/// A context: io_setup makes it, io_destroy or the end of the process ends it.
+/// A context: io_setup makes it, io_destroy or the end of the process ends it. It belongs to the process: the thread that submits may
+/// end before its requests do (PRC-3).
 pub struct AioContext {
     id: u64,
     capacity: u64,

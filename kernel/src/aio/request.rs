@@ -57,6 +57,7 @@ impl Request {
         if let Some(slot) = carried.slot {
             self.free.lock().push(slot);
         }
+        // The count, of an append too (APP-4).
         self.completions.post(Event { data: carried.data, obj: carried.obj, res, res2: 0 });
         if let Some(file) = carried.eventfd {
             EventFd::signal(&file);

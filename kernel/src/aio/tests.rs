@@ -14,7 +14,7 @@ use fs::vfs::{File, FileOps, OpenFlags, SyncKind};
 const IOCB: u64 = MEMORY + 0x100;
 const EVENTS: u64 = MEMORY + 0x1000;
 
-/// Keeps every write in flight until [`Gate::end`].
+/// Keeps every write in flight until [`Gate::end`] or [`Gate::end_last`].
 struct Gate(SpinLock<Vec<(Completion, usize)>>);
 
 impl Gate {
@@ -25,6 +25,14 @@ impl Gate {
     fn end(&self, error: Option<Errno>) {
         let (completion, len) = self.0.lock().remove(0);
         completion.complete(error.map_or(Ok(len), Err));
+    }
+}
+
+impl Gate {
+    /// Ends the write submitted last.
+    fn end_last(&self) {
+        let (completion, len) = self.0.lock().pop().expect("a write is held");
+        completion.complete(Ok(len));
     }
 }
 
@@ -92,6 +100,19 @@ fn aio_5_an_event_carries_what_the_iocb_said_at_submission() {
     f.submit(&context, f.write(78)).unwrap();
     f.gate.end(Some(Errno::EIO));
     assert_eq!(f.poll(&context, 4)[0].res, Errno::EIO.to_ret());
+}
+
+#[test]
+fn aio_9_events_come_in_the_order_of_completion() {
+    let f = Fixture::new();
+    let (_, context) = f.context(4);
+    for data in 1..=3 {
+        f.submit(&context, f.write(data)).unwrap();
+    }
+    f.gate.end_last();
+    f.gate.end(None);
+    f.gate.end(None);
+    assert_eq!(f.poll(&context, 4).iter().map(|event| event.data).collect::<Vec<_>>(), [3, 1, 2]);
 }
 
 #[test]

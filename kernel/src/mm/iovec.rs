@@ -20,7 +20,7 @@ pub struct IoVec {
     pub len: u64,
 }
 
-/// Pieces of user memory, consumed from the front; what was consumed can be given back.
+/// Pieces of user memory, consumed from the front; what was consumed can be given back. One request, with one outcome (BUF-9).
 #[derive(Clone, Debug)]
 pub struct IoVecCursor {
     iov: SmallVec<[IoVec; 4]>,

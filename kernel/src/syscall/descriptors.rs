@@ -114,6 +114,7 @@ pub fn ioctl(context: &mut SyscallContext<'_>, fd: u32, command: u32, arg: u64) 
             Ok(0)
         }
         io::FIFREEZE | io::FITHAW => freeze(context, &file, command == io::FIFREEZE),
+        io::FS_IOC_FIEMAP => super::fiemap::fiemap(context, &file, arg),
         _ => file.ops().ioctl(&file, command, arg),
     }
 }

@@ -199,3 +199,24 @@ fn sendfile_and_eventfd() {
     assert_eq!(p.word(BUF), 3);
     assert_eq!(p.call(abi::__NR_read, [event, BUF, 8]), Err(Errno::EAGAIN));
 }
+
+#[test]
+fn fallocate_takes_one_mode_and_fiemap_a_file_with_extents() {
+    let mut p = Program::new();
+    let fd = p.open(b"f\0", abi::O_RDWR | abi::O_CREAT).unwrap();
+    p.put(BUF, &[7; 3 * PAGE as usize]);
+    assert_eq!(p.call(abi::__NR_write, [fd, BUF, 3 * PAGE]), Ok(3 * PAGE));
+    let punch = u64::from(abi::FALLOC_FL_PUNCH_HOLE | abi::FALLOC_FL_KEEP_SIZE);
+    assert_eq!(p.call(abi::__NR_fallocate, [fd, punch, 100, 2 * PAGE]), Ok(0));
+    assert_eq!(p.call(abi::__NR_pread64, [fd, BUF, 4 * PAGE, 0]), Ok(3 * PAGE));
+    let zeroed = 100..100 + 2 * PAGE as usize;
+    assert!(
+        p.get(BUF, 3 * PAGE as usize).iter().enumerate().all(|(i, b)| *b == if zeroed.contains(&i) { 0 } else { 7 })
+    );
+    for mode in [abi::FALLOC_FL_PUNCH_HOLE, abi::FALLOC_FL_COLLAPSE_RANGE, abi::FALLOC_FL_ZERO_RANGE, 1 << 20] {
+        assert_eq!(p.call(abi::__NR_fallocate, [fd, mode.into(), 0, PAGE]), Err(Errno::EOPNOTSUPP), "{mode:#x}");
+    }
+    assert_eq!(p.call(abi::__NR_fallocate, [fd, punch, 0, 0]), Err(Errno::EINVAL));
+    let fiemap = u64::from(linux_raw_sys::ioctl::FS_IOC_FIEMAP);
+    assert_eq!(p.call(abi::__NR_ioctl, [fd, fiemap, BUF]), Err(Errno::EOPNOTSUPP), "tmpfs");
+}

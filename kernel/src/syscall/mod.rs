@@ -16,6 +16,7 @@
 //! | `names`, `cwd`, `mounts` | the tree |
 //! | `sync` | durability and space |
 //! | `descriptors`, `pipes`, `poll` | descriptors and what they can be besides files |
+//! | `fiemap` | the ioctl that tells of extents |
 //! | `misc` | what fits nowhere else |
 //!
 //! # The way of a call
@@ -29,6 +30,7 @@ mod args;
 mod attrs;
 mod cwd;
 mod descriptors;
+mod fiemap;
 mod futex;
 mod getdents;
 mod identity;

@@ -41,18 +41,27 @@ pub fn sync_file_range(context: &mut SyscallContext<'_>, fd: u32, offset: i64, l
     }
 }
 
-/// `fallocate`: mode 0 and `FALLOC_FL_KEEP_SIZE`. Errors: as fallocate(2); `EOPNOTSUPP` for other modes.
+/// `fallocate` (TRC-6 to TRC-9). Errors: as fallocate(2); `EOPNOTSUPP` for a mode that the file system has not, or that is none.
 pub fn fallocate(context: &mut SyscallContext<'_>, fd: u32, mode: u32, offset: i64, len: i64) -> Result<u64> {
     let file = context.file(fd)?;
     let (Ok(offset), Ok(len)) = (u64::try_from(offset), u64::try_from(len)) else { return Err(Errno::EINVAL) };
     if len == 0 {
         return Err(Errno::EINVAL);
     }
-    if mode & !abi::FALLOC_FL_KEEP_SIZE != 0 {
-        return Err(Errno::EOPNOTSUPP);
+    vfs::fallocate(&file, falloc_mode(mode)?, offset, len, context.caller()).map(|()| 0)
+}
+
+/// The modes exclude each other, and each goes with `FALLOC_FL_KEEP_SIZE`, or must, or must not. Errors: `EOPNOTSUPP`.
+fn falloc_mode(bits: u32) -> Result<FallocMode> {
+    let keep_size = bits & abi::FALLOC_FL_KEEP_SIZE != 0;
+    match (bits & !abi::FALLOC_FL_KEEP_SIZE, keep_size) {
+        (abi::FALLOC_FL_ALLOCATE_RANGE, _) => Ok(FallocMode::Allocate { keep_size }),
+        (abi::FALLOC_FL_ZERO_RANGE, _) => Ok(FallocMode::ZeroRange { keep_size }),
+        (abi::FALLOC_FL_PUNCH_HOLE, true) => Ok(FallocMode::PunchHole),
+        (abi::FALLOC_FL_COLLAPSE_RANGE, false) => Ok(FallocMode::CollapseRange),
+        (abi::FALLOC_FL_INSERT_RANGE, false) => Ok(FallocMode::InsertRange),
+        _ => Err(Errno::EOPNOTSUPP),
     }
-    let mode = FallocMode::Allocate { keep_size: mode & abi::FALLOC_FL_KEEP_SIZE != 0 };
-    vfs::fallocate(&file, mode, offset, len, context.caller()).map(|()| 0)
 }
 
 /// `fadvise64`: checked, then ignored, as advice may be. Errors: `EBADF`, `EINVAL`, `ESPIPE`.

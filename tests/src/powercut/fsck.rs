@@ -1,4 +1,4 @@
-//! `e2fsck` on a state: one file for each worker, of which only what has changed is written.
+//! `e2fsck` on a state (CRA-2): one file for each worker, of which only what has changed is written.
 use super::image::{e2fsprogs, scratch};
 use super::store::{CHUNK, Store};
 use anyhow::{Context, Result};

@@ -8,7 +8,7 @@ use user::sys::{self, FileMap, MapKind, Memory, O_DIRECT, PAGE, raw};
 pub const CHECKS: &[Check] = &[
     ("WT-1 returned: cache and device have the bytes, without a flush", returned),
     ("WT-2 io_submit returned: readers see it, the buffer is free", submitted),
-    ("WT-3 the event is there: as WT-1", event),
+    ("WT-3 AIO-6 the event is there: as WT-1", event),
     ("WT-5 one outcome for each request", one_outcome),
     ("WT-6 every path reads the new bytes", every_path),
     ("WT-7 other dirty bytes stay dirty and arrive", others),

@@ -13,7 +13,7 @@
 //! | `contract` | A3: what an outcome promises |
 //! | `align` | A5, A12: any position and length, the end of the file |
 //! | `short` | A11: short counts and errors |
-//! | `truncate` | A14 |
+//! | `truncate`, `ranges` | A14; with the modes of fallocate, FIEMAP |
 //! | `direct` | A15, A16: direct and buffered I/O beside write-through |
 //! | `submit`, `events` | A20: aio |
 //! | `process` | A21, A22: close, threads, unlink; append |
@@ -37,6 +37,7 @@ mod kit;
 mod lab;
 mod order;
 mod process;
+mod ranges;
 mod selves;
 mod short;
 mod submit;
@@ -49,7 +50,7 @@ use std::process::ExitCode;
 
 type Part = (&'static str, &'static [Check]);
 
-const PARTS: [Part; 16] = [
+const PARTS: [Part; 17] = [
     ("flags", flags::CHECKS),
     ("vectors", vectors::CHECKS),
     ("before", before::CHECKS),
@@ -57,6 +58,7 @@ const PARTS: [Part; 16] = [
     ("align", align::CHECKS),
     ("short", short::CHECKS),
     ("truncate", truncate::CHECKS),
+    ("ranges", ranges::CHECKS),
     ("direct", direct::CHECKS),
     ("submit", submit::CHECKS),
     ("events", events::CHECKS),

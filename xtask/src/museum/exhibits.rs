@@ -51,6 +51,7 @@ pub(super) struct Exhibit {
 
 const FS: Binary = Binary::Unit("fs");
 const RACES: Binary = Binary::Integration("fs", "races");
+const RULES: Binary = Binary::Integration("fs", "rules");
 const CUT: Binary = Binary::Integration("tests", "powercut");
 const IOMAP_MODEL: Binary = Binary::Model("fs", "loom_iomap");
 
@@ -67,6 +68,13 @@ pub(super) const EXHIBITS: &[Exhibit] = &[
     exhibit("R01", RACES, "truncate::r01_trunc0_resurrect"),
     deadlock("R08", IOMAP_MODEL, "r08_drain_lost_wake"),
     exhibit("R03", RACES, "truncate::r03_write_after_free_block"),
+    exhibit("R05", RACES, "ranges::r05_punch_resurrect"),
+    exhibit("R06", RACES, "ranges::r06_zerorange_resurrect"),
+    exhibit("R07", RACES, "ranges::r07_collapse_shift"),
+    exhibit("R07", RACES, "ranges::r07_insert_shift"),
+    exhibit("TRC-8", RACES, "ranges::r07_no_stale_folio"),
+    exhibit("split", RACES, "ranges::r07_insert_beside_a_conversion"),
+    exhibit("edge", RULES, "ranges::trc6_an_edge_under_writeback"),
     exhibit("R10", RACES, "truncate::r10_trunc_vs_sync_wt"),
     exhibit("R12", RACES, "readers::r12_reclaim_before_convert"),
     exhibit("R16", FS, "iomap::buffered_tests::r16_stale_mapping_does_not_zero_converted_data"),
@@ -74,6 +82,7 @@ pub(super) const EXHIBITS: &[Exhibit] = &[
     exhibit("R19", FS, "iomap::buffered_tests::buf5_background_skips_and_integrity_waits"),
     exhibit("R13", RACES, "readers::r13_dread_zeroes"),
     exhibit("R29", RACES, "overlap::r29_overlap_two_aio"),
+    exhibit("R37", RACES, "overlap::r37_shared_writers_torn"),
     exhibit("R32", RACES, "overlap::r32_append_pipeline"),
     exhibit("R38", IOMAP_MODEL, "r38_last_drop_exactly_once"),
     exhibit("R39", RACES, "completion::r39_waiter_uaf"),
@@ -92,6 +101,8 @@ pub(super) const EXHIBITS: &[Exhibit] = &[
     exhibit("CRA-4", CUT, "cra4_the_log_is_emptied_when_all_is_at_its_place"),
     exhibit("revoke", CUT, "revoked_blocks_are_not_written_over_by_recovery"),
     exhibit("EXT-1", CUT, "r56_no_stale_block_shows"),
+    exhibit("EXT-2", RACES, "log::ext2_finishes_never_outgrow_the_log"),
+    exhibit("TRC-3", RULES, "truncate::trc3_a_tail_that_cannot_be_written_is_an_error"),
     exhibit("R51", RACES, "completion::r51_fdatasync_between_writeback_and_outcome"),
     exhibit("R53", RACES, "log::r53_size_pending_of_the_write_that_was_waited_for"),
     exhibit("R54", CUT, "r54_dsync_is_told_after_the_commit"),

@@ -96,5 +96,7 @@ fn style(tally: &mut Tally) -> Result<()> {
     tally.note("style::doc", build::status(&mut doc, "see above"));
     tally.note("style::dependency_law", crate::law::check());
     tally.note("style::syscalls_document", crate::syscalls::check());
+    tally.note("style::rules_document", crate::rules::check());
+    tally.note("style::museum_pages", crate::museum::check_pages());
     Ok(())
 }

@@ -63,8 +63,9 @@ mod bring_up {
         assert_eq!(Bench::new(|c| c.queue_max = 100).disk.queue_size(), 64);
     }
 
+    /// DUR-3.
     #[test]
-    fn durability_follows_dur_3() {
+    fn durability_is_what_the_device_says() {
         let of = |features: Features, writeback: u8| {
             let bench = Bench::new(|c| {
                 c.features = Features::REQUIRED | features;

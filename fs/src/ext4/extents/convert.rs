@@ -13,16 +13,17 @@ use arrayvec::ArrayVec;
 use base::{Errno, Result};
 use core::ops::Range;
 
-/// Converts the unwritten blocks of `range` and nothing outside it (EXT-3), in at most `steps` extents; what is mapped stays (EXT-4).
+/// Converts the unwritten blocks of `range` and nothing outside it (EXT-3), in at most `steps` extents and as many as the
+/// transaction has room for; what is mapped stays (EXT-4).
 /// Gives what is left of the range, `None` when all is done: the caller goes on in another transaction. The caller holds
 /// the extent lock exclusively and has [`super::worst_case_blocks`] twice in reserve: only the extents at the two ends of
 /// the range can be split, so that it cannot fail for lack of space (EXT-2).
 ///
 /// Errors: `EUCLEAN` if a block of the range is a hole, `EIO`; what stands before that block is converted then.
 pub fn convert<S: NodeStoreMut>(store: &mut S, mut range: Range<u32>, steps: u32) -> Result<Option<Range<u32>>> {
-    for _ in 0..steps {
-        if range.is_empty() {
-            return Ok(None);
+    for step in 0..steps {
+        if range.is_empty() || step > 0 && !store.may_go_on() {
+            break;
         }
         range.start = convert_one(store, range.clone())?;
     }

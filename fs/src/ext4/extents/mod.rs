@@ -15,6 +15,9 @@
 //! | `insert` | newly allocated blocks enter the tree |
 //! | `convert` | unwritten blocks become mapped |
 //! | `remove` | truncate and punch hole |
+//! | `split` | a block becomes the boundary between two extents |
+//! | `unwrite` | mapped blocks become unwritten |
+//! | `shift` | extents move to other file blocks |
 //! | `edit` | the one way in which a leaf changes |
 //! | `grow`, `shrink` | splitting full nodes, dropping empty ones |
 //!
@@ -29,11 +32,14 @@ mod lookup;
 pub mod node;
 mod path;
 mod remove;
+mod shift;
 mod shrink;
+mod split;
 mod store;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod unwrite;
 
 pub use convert::convert;
 pub use grow::worst_case_blocks;
@@ -41,5 +47,8 @@ pub use insert::insert;
 pub use lookup::{Run, lookup};
 pub use node::{END_OF_FILE_SPACE, Extent, MAX_MAPPED, MAX_UNWRITTEN};
 pub use remove::remove;
+pub use shift::{end_of, join, nodes_from, shift_down, shift_up};
+pub use split::split;
 pub use store::{NodeAt, NodeStore, NodeStoreMut};
 pub use tree::{Tree, TreeMut, check_root, empty_root};
+pub use unwrite::unwrite;

@@ -246,6 +246,18 @@ impl<'a> NodeMut<'a> {
         Ok(())
     }
 
+    /// Gives the entries `slots` the first logical blocks that `to` makes of theirs; their order stays. Errors: `EUCLEAN` if an entry is not
+    /// there or `to` has no answer.
+    pub fn shift_keys(&mut self, slots: Range<usize>, to: impl Fn(u32) -> Option<u32>) -> Result<()> {
+        let (header, rest) = Header::mut_from_prefix(self.bytes).map_err(|_| Errno::EUCLEAN)?;
+        let entries = usize::from(header.entries.get());
+        let (all, _) = <[RawEntry]>::mut_from_prefix_with_elems(rest, entries).map_err(|_| Errno::EUCLEAN)?;
+        for entry in all.get_mut(slots).ok_or(Errno::EUCLEAN)? {
+            entry.key = to(entry.key.get()).ok_or(Errno::EUCLEAN)?.into();
+        }
+        Ok(())
+    }
+
     /// Sets the first logical block of entry `slot` and gives the one it had. Errors: `EUCLEAN`.
     pub fn set_key(&mut self, slot: usize, key: u32) -> Result<u32> {
         let (header, rest) = Header::mut_from_prefix(self.bytes).map_err(|_| Errno::EUCLEAN)?;

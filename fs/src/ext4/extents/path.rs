@@ -39,6 +39,13 @@ pub struct Path {
     pub expect: Expect,
 }
 
+impl Path {
+    /// All levels, from the root to the leaf.
+    pub fn steps(&self) -> impl Iterator<Item = &Step> {
+        self.parents.iter().chain([&self.leaf])
+    }
+}
+
 /// Descends to the leaf for `lblk` and gives what `f` makes of that leaf and the way there. The depth falls by one with each
 /// level, so that a tree that points back into itself is found out. Errors: `EIO`, `EUCLEAN`.
 pub fn descend<S: NodeStore, R>(store: &S, lblk: u32, f: impl FnOnce(Path, &Node<'_>) -> Result<R>) -> Result<R> {

@@ -36,6 +36,11 @@ pub trait NodeStoreMut: NodeStore {
     /// Frees data blocks that no extent covers any more.
     fn free_data(&mut self, pblk: u64, len: u32) -> Result<()>;
 
+    /// Whether the transaction has room for a change of one more leaf: asked between the steps of a long change.
+    fn may_go_on(&self) -> bool {
+        true
+    }
+
     /// Tells that the map of the file changed: raises the extent sequence (MAP-1, EXT-5).
     fn map_changed(&mut self);
 }

@@ -5,6 +5,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec;
 use alloc::vec::Vec;
 use base::{Errno, Result};
+use core::cell::Cell;
 
 const DEVICE_BLOCKS: u64 = 1 << 32;
 
@@ -16,6 +17,8 @@ struct Store {
     free_nodes: usize,
     freed: Vec<(u64, u32)>,
     seq: u64,
+    /// Further leaves that the transaction has room for.
+    room: Cell<u32>,
 }
 
 impl Store {
@@ -30,6 +33,7 @@ impl Store {
             free_nodes: usize::MAX,
             freed: vec![],
             seq: 0,
+            room: Cell::new(u32::MAX),
         }
     }
     fn depth(&self) -> u16 {
@@ -75,6 +79,9 @@ impl NodeStoreMut for Store {
     fn free_data(&mut self, pblk: u64, len: u32) -> Result<()> {
         self.freed.push((pblk, len));
         Ok(())
+    }
+    fn may_go_on(&self) -> bool {
+        self.room.replace(self.room.get().saturating_sub(1)) > 0
     }
     fn map_changed(&mut self) {
         self.seq += 1;
@@ -195,6 +202,77 @@ fn remove_both(store: &mut Store, model: &mut Model, range: core::ops::Range<u32
     assert_eq!(freed, expected, "freed blocks are those of the range");
 }
 
+fn split_both(store: &mut Store, lblk: u32) {
+    split(store, lblk).unwrap();
+    if let Run::Extent(e) = lookup(store, lblk).unwrap() {
+        assert_eq!(e.lblk, lblk, "a boundary");
+    }
+}
+
+/// TRC-7. Its ends are made boundaries before; then it needs no node.
+fn unwrite_both(store: &mut Store, model: &mut Model, range: core::ops::Range<u32>, room: u32) {
+    split_both(store, range.start);
+    split_both(store, range.end);
+    let free = core::mem::replace(&mut store.free_nodes, 0);
+    let mut left = Some(range.clone());
+    while let Some(range) = left {
+        store.room.set(room);
+        left = unwrite(store, range).unwrap();
+    }
+    store.free_nodes = store.free_nodes.saturating_add(free);
+    store.room.set(u32::MAX);
+    model.range_mut(range).for_each(|(_, (_, unwritten))| *unwritten = true);
+}
+
+/// TRC-8, `room` leaves and one at a time. In between too the tree is sound, and what has moved and what has not are in order. No shift needs
+/// a node or more than the nodes that were counted.
+fn collapse_both(store: &mut Store, model: &mut Model, range: core::ops::Range<u32>, room: u32) {
+    remove_both(store, model, range.clone(), 3);
+    let by = range.end - range.start;
+    let nodes = nodes_from(store, range.end, usize::MAX).unwrap().unwrap();
+    let saved = store.nodes.clone();
+    let mut from = range.end;
+    store.room.set(room);
+    while let Some(next) = shift_down(store, from, by).unwrap() {
+        store.room.set(room);
+        let moved = model.iter().map(|(&b, &to)| (if (range.end..next).contains(&b) { b - by } else { b }, to));
+        assert_eq!(check(store), moved.collect::<Model>());
+        from = next;
+    }
+    *model = model.iter().map(|(&b, &to)| (if b >= range.end { b - by } else { b }, to)).collect();
+    assert_counted(store, &saved, &nodes);
+    store.room.set(u32::MAX);
+    assert_eq!(check(store), *model);
+    join(store, range.start).unwrap();
+}
+
+fn insert_both(store: &mut Store, model: &mut Model, range: core::ops::Range<u32>, room: u32) {
+    split_both(store, range.start);
+    let by = range.end - range.start;
+    let nodes = nodes_from(store, range.start, usize::MAX).unwrap().unwrap();
+    assert!(nodes.is_empty() || nodes_from(store, range.start, nodes.len() - 1).unwrap().is_none());
+    assert_eq!(end_of(store).unwrap(), model.keys().next_back().map_or(0, |b| b + 1));
+    let saved = store.nodes.clone();
+    let mut left = range.start..END_OF_FILE_SPACE;
+    store.room.set(room);
+    while let Some(next) = shift_up(store, left, by).unwrap() {
+        store.room.set(room);
+        let moved = model.iter().map(|(&b, &to)| (if b >= next.end { b + by } else { b }, to));
+        assert_eq!(check(store), moved.collect::<Model>());
+        left = next;
+    }
+    *model = model.iter().map(|(&b, &to)| (if b >= range.start { b + by } else { b }, to)).collect();
+    assert_counted(store, &saved, &nodes);
+    store.room.set(u32::MAX);
+}
+
+fn assert_counted(store: &Store, before: &BTreeMap<u64, Vec<u8>>, counted: &[u64]) {
+    assert_eq!(counted.iter().collect::<BTreeSet<_>>().len(), counted.len(), "a node counted twice");
+    for (number, bytes) in &store.nodes {
+        assert!(before.get(number) == Some(bytes) || counted.contains(number), "node {number} was not counted");
+    }
+}
+
 fn range(r: &mut Random, longest: u32) -> core::ops::Range<u32> {
     let start = r.below(BLOCKS);
     start..(start + 1 + r.below(longest)).min(BLOCKS)
@@ -209,7 +287,12 @@ fn random_changes_match_a_map() {
         let mut model = Model::new();
         for _ in 0..160 {
             let before = (model.clone(), store.seq);
-            match r.below(8) {
+            match r.below(11) {
+                8 => unwrite_both(&mut store, &mut model, range(&mut r, 40), r.below(3)),
+                9 => collapse_both(&mut store, &mut model, range(&mut r, 20), r.below(4)),
+                10 if model.keys().next_back().is_none_or(|&b| b < 2 * BLOCKS) => {
+                    insert_both(&mut store, &mut model, range(&mut r, 20), r.below(4));
+                }
                 0..3 => allocate(&mut store, &mut model, range(&mut r, 40), &mut r),
                 3..6 => convert_both(&mut store, &mut model, range(&mut r, 30)),
                 6 => remove_both(&mut store, &mut model, range(&mut r, 50), 1 + r.below(3)),
@@ -218,7 +301,7 @@ fn random_changes_match_a_map() {
             }
             assert_eq!(check(&store), model, "seed {seed}");
             assert!(before.0 == model || store.seq > before.1, "MAP-1");
-            check_lookups(&store, &model, BLOCKS);
+            check_lookups(&store, &model, 3 * BLOCKS);
             deepest = deepest.max(store.depth());
         }
         remove_both(&mut store, &mut model, 0..u32::MAX, 100);
@@ -271,6 +354,36 @@ fn lengths_stop_at_the_limits_of_the_format() {
     assert_eq!(insert(&mut store, &Extent { lblk: 5, len: 1, pblk: 1, unwritten: true }), Err(Errno::EUCLEAN));
 }
 
+/// A shift does not take an extent out of what a file can have, and splits and joins are the reverse of each other.
+#[test]
+fn shifts_stop_at_the_limits_of_a_file() {
+    let mut store = Store::new(4, 4);
+    let whole = Extent { lblk: 10, len: 8, pblk: 9000, unwritten: false };
+    insert(&mut store, &whole).unwrap();
+    assert_eq!(shift_up(&mut store, 0..END_OF_FILE_SPACE, u32::MAX - 17), Err(Errno::EFBIG));
+    assert_eq!(shift_down(&mut store, 10, 11), Err(Errno::EUCLEAN));
+    assert_eq!(lookup(&store, 10).unwrap(), Run::Extent(whole), "nothing has changed");
+    assert_eq!(shift_up(&mut store, 0..END_OF_FILE_SPACE, u32::MAX - 18), Ok(None));
+    assert_eq!(lookup(&store, u32::MAX - 1).unwrap(), Run::Extent(Extent { lblk: u32::MAX - 8, ..whole }));
+    assert_eq!(shift_down(&mut store, u32::MAX - 8, u32::MAX - 18), Ok(None));
+    split(&mut store, 13).unwrap();
+    assert_eq!(lookup(&store, 12).unwrap(), Run::Extent(Extent { len: 3, ..whole }));
+    join(&mut store, 13).unwrap();
+    assert_eq!(lookup(&store, 12).unwrap(), Run::Extent(whole));
+}
+
+/// EXT-6: a mapped extent may be one block longer than an unwritten one.
+#[test]
+fn the_longest_mapped_extent_becomes_two_unwritten_ones() {
+    let mut store = Store::new(4, 4);
+    let whole = Extent { lblk: 0, len: MAX_MAPPED, pblk: 9000, unwritten: false };
+    insert(&mut store, &whole).unwrap();
+    assert_eq!(unwrite(&mut store, 0..MAX_MAPPED), Ok(None));
+    assert_eq!(lookup(&store, 0).unwrap(), Run::Extent(Extent { len: MAX_UNWRITTEN, unwritten: true, ..whole }));
+    let last = Extent { lblk: MAX_UNWRITTEN, len: 1, pblk: 9000 + u64::from(MAX_UNWRITTEN), unwritten: true };
+    assert_eq!(lookup(&store, MAX_UNWRITTEN).unwrap(), Run::Extent(last));
+}
+
 /// EXT-2: the reserve that is promised is enough for the worst split, and a failed split leaves the map as it was.
 #[test]
 fn conversion_needs_no_more_than_its_reserve() {
@@ -316,6 +429,12 @@ fn corrupt_nodes_give_errors() {
                 convert(&mut store, at..at + 9),
                 remove(&mut store, at..at + 20, 50).map(|_| ()),
                 insert(&mut store, &Extent { lblk: at, len: 2, pblk: 77, unwritten: true }),
+                unwrite(&mut store, at..at + 20).map(|_| ()),
+                split(&mut store, at),
+                nodes_from(&store, at, 99).map(|_| ()),
+                shift_up(&mut store, at..END_OF_FILE_SPACE, 5).map(|_| ()),
+                shift_down(&mut store, at + 5, 5).map(|_| ()),
+                join(&mut store, at),
             ];
             errors += results.iter().filter(|r| r.is_err()).count();
         }

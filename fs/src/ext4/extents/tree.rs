@@ -1,5 +1,6 @@
 //! The tree of an inode: the root in [`InodeCore`], the other nodes in the cache of metadata blocks.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+use super::grow::worst_case_blocks;
 use super::node::{self, Expect, Node, NodeMut};
 use super::store::{NodeAt, NodeStore, NodeStoreMut};
 use crate::ext4::Ext4Inode;
@@ -92,6 +93,11 @@ impl NodeStoreMut for TreeMut<'_, '_> {
 
     fn free_data(&mut self, pblk: u64, len: u32) -> Result<()> {
         self.free(BlockRun { start: pblk, len })
+    }
+
+    fn may_go_on(&self) -> bool {
+        // The way to the leaf, as many new nodes, the bitmaps of these, and the inode.
+        self.handle.credits() > worst_case_blocks(self.core.depth().saturating_add(1)).saturating_mul(3)
     }
 
     fn map_changed(&mut self) {

@@ -173,7 +173,8 @@ impl SuperRaw {
         let sane = raw.block_size.get() == block_size
             && first >= 1
             && len <= blocks
-            && len.checked_sub(first).is_some_and(|n| n >= 16)
+            && len >= MIN_BLOCKS
+            && first < len
             && (start == 0 || (first..len).contains(&start));
         if sane { Ok(raw) } else { Err(Errno::EUCLEAN) }
     }
@@ -205,6 +206,9 @@ pub struct Style {
     /// Bytes of a block.
     pub block_size: usize,
 }
+
+/// Blocks of the shortest log: what Linux takes, and room for two of the largest changes there are.
+const MIN_BLOCKS: u32 = 1024;
 
 /// One copy in the log: what a tag says of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

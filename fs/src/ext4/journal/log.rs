@@ -1,6 +1,7 @@
 //! Writing to the log: committing transactions, and emptying it.
 use super::area::Area;
 use super::format::{Features, MAGIC, Style, SuperRaw, Tag};
+use crate::ext4::close::Batch;
 use crate::ext4::features::Incompat;
 use crate::ext4::geometry::Geometry;
 use crate::ext4::meta::MetaBlock;
@@ -20,12 +21,49 @@ const MOST_WAITING: usize = 512;
 /// A block of a transaction, as it was when the transaction closed.
 pub struct Copy {
     /// The block it was made of. Held so that nobody reads an old one from its place.
-    pub block: Arc<MetaBlock>,
+    block: Arc<MetaBlock>,
     /// The copy.
     pub page: Page,
     /// What goes to the log instead, where the copy begins with the magic number of the log.
     escaped: Option<Page>,
     csum: u32,
+}
+
+impl Copy {
+    /// A copy of `block` to `page`, to be committed as transaction `tid` to a log of this style, if there is a log. May sleep.
+    /// Errors: `ENOMEM`.
+    pub fn new(style: Option<Style>, tid: u64, block: &Arc<MetaBlock>, page: &Page) -> Result<Copy> {
+        block.take(|data| {
+            page.write_from(0, data);
+            let mut copy = Copy { block: block.clone(), page: page.clone(), escaped: None, csum: 0 };
+            let Some(style) = style else { return Ok(copy) };
+            if data.starts_with(&MAGIC.to_be_bytes()) {
+                let mut bytes = data.to_vec();
+                bytes.iter_mut().take(4).for_each(|byte| *byte = 0);
+                let escaped = base::memory::alloc_page_zeroed()?;
+                escaped.write_from(0, &bytes);
+                copy.csum = style.copy_sum(tid as u32, &bytes);
+                copy.escaped = Some(escaped);
+            } else {
+                copy.csum = style.copy_sum(tid as u32, data);
+            }
+            Ok(copy)
+        })
+    }
+
+    /// The number of the block, where the copy goes in the end.
+    pub fn home(&self) -> u64 {
+        self.block.number()
+    }
+
+    /// Whether it is a block of an inode table.
+    pub fn holds_inodes(&self) -> bool {
+        self.block.holds_inodes()
+    }
+
+    fn tag(&self) -> Tag {
+        Tag { home: self.home(), csum: self.csum, escaped: self.escaped.is_some(), deleted: false }
+    }
 }
 
 /// The journal of a mounted file system. Behind a lock: one commit or checkpoint at a time.
@@ -82,40 +120,24 @@ impl Journal {
         self.raw.sequence.get()
     }
 
-    /// Blocks of an ordinary transaction at most: a quarter of the log.
-    pub fn transaction_limit(&self) -> u32 {
-        self.capacity() / 4
+    /// The style of its blocks.
+    pub fn style(&self) -> Style {
+        self.style
     }
 
-    fn capacity(&self) -> u32 {
+    /// Blocks of the log besides its superblock.
+    pub fn capacity(&self) -> u32 {
         self.raw.max_len.get() - self.raw.first.get()
     }
 
-    /// A copy of `block`, whose bytes are `data` and will be committed as `sequence`. `escape` gives a second page if one is needed.
-    /// Errors: `ENOMEM`.
-    pub fn copy(&self, sequence: u32, block: &Arc<MetaBlock>, page: &Page, data: &[u8]) -> Result<Copy> {
-        let mut copy = Copy::plain(block, page, data);
-        let is_magic = data.first_chunk::<4>().is_some_and(|word| *word == MAGIC.to_be_bytes());
-        if is_magic {
-            let mut bytes = data.to_vec();
-            bytes.iter_mut().take(4).for_each(|byte| *byte = 0);
-            let escaped = base::memory::alloc_page_zeroed()?;
-            escaped.write_from(0, &bytes);
-            copy.csum = self.style.copy_sum(sequence, &bytes);
-            copy.escaped = Some(escaped);
-        } else {
-            copy.csum = self.style.copy_sum(sequence, data);
-        }
-        Ok(copy)
+    /// Blocks of the log that a transaction needs.
+    pub fn blocks_needed(&self, batch: &Batch) -> u32 {
+        (batch.copies.len() + self.blocks_besides(batch)) as u32
     }
 
-    /// Blocks of the log that a transaction of this size needs.
-    pub fn blocks_needed(&self, copies: usize, revoked: usize) -> u32 {
-        (copies + self.blocks_besides(copies, revoked)) as u32
-    }
-
-    fn blocks_besides(&self, copies: usize, revoked: usize) -> usize {
-        copies.div_ceil(self.style.tags_per_block()) + revoked.div_ceil(self.style.revokes_per_block()) + 1
+    fn blocks_besides(&self, batch: &Batch) -> usize {
+        let descriptors = batch.copies.len().div_ceil(self.style.tags_per_block());
+        descriptors + batch.revoked.len().div_ceil(self.style.revokes_per_block()) + 1
     }
 
     /// Whether the log has room for that many blocks more.
@@ -133,22 +155,16 @@ impl Journal {
         self.waiting.len() > 2 * MOST_WAITING
     }
 
-    /// What a commit of this size needs. Errors: `ENOMEM`.
-    pub fn supplies(&self, copies: usize, revoked: usize) -> Result<Supplies> {
-        let pages = self.blocks_besides(copies, revoked);
+    /// What the commit of a transaction needs. Errors: `ENOMEM`.
+    pub fn supplies(&self, batch: &Batch) -> Result<Supplies> {
+        let pages = self.blocks_besides(batch);
         (0..pages).map(|_| base::memory::alloc_page_zeroed()).collect::<Result<_>>().map(Supplies)
     }
 
-    /// Writes transaction `sequence` to the log and makes it durable, and with it all data that had ended before. The log has room for it.
+    /// Writes a transaction to the log and makes it durable, and with it all data that had ended before. The log has room for it.
     /// Errors: `EIO`; the log is to be given up then.
-    pub fn commit(
-        &mut self,
-        sequence: u32,
-        copies: &[Copy],
-        revoked: &[u64],
-        supplies: Supplies,
-        flush: &SharedFlush,
-    ) -> Result<()> {
+    pub fn commit(&mut self, batch: &Batch, supplies: Supplies, flush: &SharedFlush) -> Result<()> {
+        let sequence = batch.tid as u32;
         let mut supplies = supplies.0.into_iter();
         let mut page_of = |bytes: Vec<u8>| {
             let page = supplies.next().ok_or(Errno::ENOMEM)?;
@@ -156,10 +172,10 @@ impl Journal {
             Ok::<Page, Errno>(page)
         };
         let mut blocks: Vec<Page> = Vec::new();
-        for numbers in revoked.chunks(self.style.revokes_per_block()) {
+        for numbers in batch.revoked.chunks(self.style.revokes_per_block()) {
             blocks.push(page_of(self.style.revoke(sequence, numbers))?);
         }
-        for part in copies.chunks(self.style.tags_per_block()) {
+        for part in batch.copies.chunks(self.style.tags_per_block()) {
             let tags: Vec<Tag> = part.iter().map(Copy::tag).collect();
             blocks.push(page_of(self.style.descriptor(sequence, &self.raw.uuid, &tags))?);
             blocks.extend(part.iter().map(|copy| copy.escaped.as_ref().unwrap_or(&copy.page).clone()));
@@ -186,11 +202,11 @@ impl Journal {
     }
 
     /// Keeps the copies of a transaction that has committed, until the checkpoint; what it revoked goes nowhere any more.
-    pub fn keep(&mut self, copies: Vec<Copy>, revoked: &[u64]) {
-        for number in revoked {
+    pub fn keep(&mut self, batch: Batch) {
+        for number in &batch.revoked {
             self.waiting.remove(number);
         }
-        self.waiting.extend(copies.into_iter().map(|copy| (copy.block.number(), copy)));
+        self.waiting.extend(batch.copies.into_iter().map(|copy| (copy.home(), copy)));
     }
 
     /// The device block of the log's head, which moves on.
@@ -251,17 +267,5 @@ impl Journal {
     /// The error of an earlier mount has been noted in the file system.
     pub fn clear_error(&mut self) {
         self.raw.errno = 0.into();
-    }
-}
-
-impl Copy {
-    /// A copy that goes to its place and not to a log.
-    pub fn plain(block: &Arc<MetaBlock>, page: &Page, data: &[u8]) -> Copy {
-        page.write_from(0, data);
-        Copy { block: block.clone(), page: page.clone(), escaped: None, csum: 0 }
-    }
-
-    fn tag(&self) -> Tag {
-        Tag { home: self.block.number(), csum: self.csum, escaped: self.escaped.is_some(), deleted: false }
     }
 }

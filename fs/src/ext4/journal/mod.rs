@@ -59,5 +59,6 @@ mod log;
 mod recover;
 mod scan;
 
-pub(super) use log::{Copy, Journal, Supplies};
+pub(super) use format::Style;
+pub(super) use log::{Copy, Journal};
 pub(super) use recover::open;
