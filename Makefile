@@ -25,9 +25,9 @@ numbers: setup ## boot time, smallest memory, sizes
 	@$(XTASK) numbers
 museum: setup ## each guard switched off in turn; the named test must then fail
 	@$(XTASK) museum
-powercut: setup ## the power cut in the middle of everything, 10,000 states, and 500 in QEMU; STATES=, BOOTED=, SEED=, ONLY=workload, RUN=n
+powercut: setup ## the power cut in the middle of everything, 10,000 states; the kernel in QEMU plays for 1,000 more, and recovers 500; STATES=, GUEST=, BOOTED=, SEED=, ONLY=workload, RUN=n
 	@$(XTASK) powercut
-powercut-long: setup ## the same with 100,000 states
+powercut-long: setup ## the same ten times: 100,000 states, 10,000 of what QEMU plays, 5,000 recovered there
 	@$(XTASK) powercut --states 100000
 fuzz: setup ## search for images that break ext4: TARGET=mount, journal, directory or extents, else all; RUNS=1000000
 	@$(XTASK) fuzz

@@ -1,7 +1,8 @@
-//! What the ring-3 programs share: raw system calls, and a digest that the host compares.
+//! What the ring-3 programs share: raw system calls, a digest that the host compares, and the steps that the host has them play.
 //!
 //! Everything here speaks the Linux x86-64 ABI, so the same static binary runs on Linux and on Sluice.
 pub mod digest;
 pub mod oracle;
 pub mod rng;
+pub mod step;
 pub mod sys;

@@ -1,4 +1,4 @@
-//! Raw system calls: the one file of `user` with `unsafe`.
+//! Raw system calls: the one file of `user` with `unsafe`, and long for that.
 //!
 //! Measured calls must cost what the kernel costs and nothing else, so they go around the C library. Each wrapper keeps
 //! the memory rules of its call: what the kernel reads or writes is borrowed for the call, or owned by [`AioQueue`] until the
@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 use linux_raw_sys::general as abi;
 use std::arch::asm;
+use std::collections::BTreeMap;
 use std::ffi::CStr;
 
 /// A file descriptor.
@@ -32,6 +33,8 @@ errnos! {
     EINTR
     /// "No such device or address".
     ENXIO
+    /// "Device or resource busy".
+    EBUSY
     /// "Bad file descriptor".
     EBADF
     /// "Resource temporarily unavailable".
@@ -107,6 +110,14 @@ pub fn close(fd: Fd) -> Result<()> {
 pub fn unlink(path: &CStr) -> Result<()> {
     // SAFETY: the path is a C string that lives for the call.
     unsafe { call(abi::__NR_unlink, [path.as_ptr() as usize, 0, 0, 0, 0, 0]) }.map(drop)
+}
+
+/// Gives an open file another name: `linkat` with an empty path.
+pub fn link(fd: Fd, new: &CStr) -> Result<()> {
+    let (empty, at) = (c"".as_ptr() as usize, abi::AT_FDCWD as usize);
+    let args = [fd as usize, empty, at, new.as_ptr() as usize, abi::AT_EMPTY_PATH as usize, 0];
+    // SAFETY: two C strings that live for the call.
+    unsafe { call(abi::__NR_linkat, args) }.map(drop)
 }
 
 /// `mount` without flags.
@@ -191,6 +202,21 @@ pub fn ftruncate(fd: Fd, size: u64) -> Result<()> {
 pub fn fallocate(fd: Fd, keep_size: bool, len: u64) -> Result<()> {
     // SAFETY: no memory.
     unsafe { call(abi::__NR_fallocate, [fd as usize, usize::from(keep_size), 0, len as usize, 0, 0]) }.map(drop)
+}
+
+/// `syncfs`
+pub fn syncfs(fd: Fd) -> Result<()> {
+    // SAFETY: no memory.
+    unsafe { call(abi::__NR_syncfs, [fd as usize, 0, 0, 0, 0, 0]) }.map(drop)
+}
+
+/// `fstatfs`; blocks that are free for everybody.
+pub fn free_blocks(fd: Fd) -> Result<u64> {
+    let mut buffer = std::mem::MaybeUninit::<abi::statfs>::zeroed();
+    // SAFETY: the buffer has the structure's size.
+    unsafe { call(abi::__NR_fstatfs, [fd as usize, buffer.as_mut_ptr() as usize, 0, 0, 0, 0]) }?;
+    // SAFETY: all-zero bytes are a valid `statfs`, and the kernel filled it.
+    Ok(unsafe { buffer.assume_init() }.f_bavail as u64)
 }
 
 /// The time-stamp counter.
@@ -510,6 +536,76 @@ impl AioQueue {
 
 impl Drop for AioQueue {
     /// Waits for every request: the kernel is done with the buffers when `io_destroy` has returned.
+    fn drop(&mut self) {
+        // SAFETY: no memory is handed over.
+        let _ = unsafe { call(abi::__NR_io_destroy, [self.context, 0, 0, 0, 0, 0]) };
+    }
+}
+
+/// Asynchronous writes of any length, each with its bytes, which are owned until its event has come.
+pub struct AioWrites {
+    context: usize,
+    depth: usize,
+    in_flight: BTreeMap<u64, (Box<abi_iocb::Iocb>, Vec<u8>)>,
+}
+
+impl AioWrites {
+    /// A context for `depth` requests.
+    pub fn new(depth: usize) -> Result<AioWrites> {
+        let mut context = 0usize;
+        // SAFETY: the context word is borrowed for the call.
+        unsafe { call(abi::__NR_io_setup, [depth, &raw mut context as usize, 0, 0, 0, 0]) }?;
+        Ok(AioWrites { context, depth, in_flight: BTreeMap::new() })
+    }
+
+    /// Whether another request fits.
+    pub fn has_room(&self) -> bool {
+        self.in_flight.len() < self.depth
+    }
+
+    /// Requests in flight.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    /// Submits a write of `bytes`. Its event bears `tag`, which no other request in flight has. Errors: no event will come.
+    pub fn submit(&mut self, fd: Fd, pos: u64, bytes: Vec<u8>, rw_flags: u32, tag: u64) -> Result<()> {
+        assert!(!self.in_flight.contains_key(&tag), "tags tell requests apart");
+        let iocb = Box::new(abi_iocb::Iocb {
+            data: tag,
+            opcode: 1,
+            fd: fd as u32,
+            rw_flags,
+            buffer: bytes.as_ptr() as u64,
+            len: bytes.len() as u64,
+            pos: pos as i64,
+            ..Default::default()
+        });
+        let list = [&raw const *iocb as usize];
+        // SAFETY: the kernel reads the list and the request during the call. The bytes stay where they are until the event: they are
+        // moved into `in_flight` as a vector, whose memory does not move.
+        unsafe { call(abi::__NR_io_submit, [self.context, 1, list.as_ptr() as usize, 0, 0, 0]) }?;
+        self.in_flight.insert(tag, (iocb, bytes));
+        Ok(())
+    }
+
+    /// Takes the events that have come, at least `least` of them: tags and outcomes.
+    pub fn reap(&mut self, least: usize) -> Result<Vec<(u64, Result<usize>)>> {
+        let mut events = vec![abi_iocb::Event::default(); self.depth];
+        let args = [self.context, least.min(self.in_flight.len()), events.len(), events.as_mut_ptr() as usize, 0, 0];
+        // SAFETY: the events are borrowed exclusively, and there are as many as is said.
+        let n = unsafe { call(abi::__NR_io_getevents, args) }?;
+        let ended = events[..n].iter().map(|event| {
+            self.in_flight.remove(&event.data);
+            let result = event.result;
+            (event.data, if result < 0 { Err(Errno(-result as i32)) } else { Ok(result as usize) })
+        });
+        Ok(ended.collect())
+    }
+}
+
+impl Drop for AioWrites {
+    /// Waits for every request: the kernel is done with the bytes when `io_destroy` has returned.
     fn drop(&mut self) {
         // SAFETY: no memory is handed over.
         let _ = unsafe { call(abi::__NR_io_destroy, [self.context, 0, 0, 0, 0, 0]) };

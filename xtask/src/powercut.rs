@@ -10,9 +10,12 @@ pub struct Options {
     /// States to look at
     #[arg(long, env = "STATES", default_value_t = 10_000)]
     states: u64,
-    /// States to look at in the booted kernel as well; none where one workload is asked for
-    #[arg(long, env = "BOOTED", default_value_t = 500)]
-    booted: u64,
+    /// States to look at of workloads that the booted kernel plays: a tenth of STATES, or none where one workload is asked for
+    #[arg(long, env = "GUEST")]
+    guest: Option<u64>,
+    /// States that the booted kernel recovers: a twentieth of STATES; none where one workload is asked for
+    #[arg(long, env = "BOOTED")]
+    booted: Option<u64>,
     /// The seed of all choices
     #[arg(long, env = "SEED", default_value_t = 1)]
     seed: u64,
@@ -28,9 +31,11 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<ExitCode> {
     let mut program = program()?;
     program.args(["--states", &options.states.to_string(), "--seed", &options.seed.to_string()]);
-    if options.only.is_none() {
-        program.args(["--booted", &options.booted.to_string()]);
-    }
+    let (guest, booted) = match options.only {
+        None => (options.guest.unwrap_or(options.states / 10), options.booted.unwrap_or(options.states / 20)),
+        Some(_) => (options.guest.unwrap_or(0), 0),
+    };
+    program.args(["--guest", &guest.to_string(), "--booted", &booted.to_string()]);
     for (name, value) in [("--only", options.only.clone()), ("--run", options.run.map(|run| run.to_string()))] {
         program.args(value.into_iter().flat_map(|value| [name.to_owned(), value]));
     }
@@ -51,6 +56,6 @@ fn program() -> Result<Command> {
     cargo.args(["build", "--package", "tests", "--bin", "powercut", "--profile", "cut"]);
     progress::build(&mut cargo, "what cuts the power")?;
     let mut program = Command::new(build::target().join("cut/powercut"));
-    ["STATES", "BOOTED", "SEED", "ONLY", "RUN"].iter().for_each(|name| _ = program.env_remove(name));
+    ["STATES", "GUEST", "BOOTED", "SEED", "ONLY", "RUN"].iter().for_each(|name| _ = program.env_remove(name));
     Ok(program)
 }

@@ -158,8 +158,9 @@ impl Ext4Inode {
         let slot = bytes.get_mut(slot).ok_or(Errno::EUCLEAN)?;
         raw_inode::store(&self.fs.geo, self.seed, &image, slot)?;
         drop(bytes);
-        self.disk_size.store(core.disk_size, Ordering::Release);
+        // In this order: who sees the size finds what it waits for (R53).
         handle.attach(&self.pending, kind);
+        self.disk_size.store(core.disk_size, Ordering::Release);
         Ok(())
     }
 

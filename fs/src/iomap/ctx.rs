@@ -2,9 +2,9 @@
 //!
 //! These are the parts that the submitter, interrupts on several CPUs and a worker touch at once; they stand alone so that the
 //! model checkers can try every interleaving of them (models M1 and M2).
-use base::Errno;
-use base::sync::WaitQueue;
 use base::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering, fence};
+use base::sync::{Arc, WaitQueue};
+use base::{Errno, sched};
 
 /// References to a context: one of the submitter and one of each bio in flight (CTX-2).
 pub struct CtxRefs(AtomicU32);
@@ -35,6 +35,14 @@ impl CtxRefs {
 impl Default for CtxRefs {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// Waits until interrupt handlers on other CPUs that have done their part have let go of their references too, so that `own` remain: a
+/// handler must not find itself to be the last, because what `this` holds ends with it (CTX-6, CTX-7). A matter of a few instructions.
+pub(super) fn wait_for_stragglers<T>(this: &Arc<T>, own: usize) {
+    while base::guard!("R39", Arc::strong_count(this) > own) {
+        sched::yield_now();
     }
 }
 

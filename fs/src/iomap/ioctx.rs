@@ -13,7 +13,7 @@
 //!
 //! What runs where is decided in one place, [`IoCtx::last_put`]; what the finish does, and in which order, in another,
 //! [`super::ioend`].
-use super::ctx::{CtxRefs, Done, FirstError};
+use super::ctx::{CtxRefs, Done, FirstError, wait_for_stragglers};
 use super::ioend::{Finished, Owed};
 use crate::kiocb::Outcome;
 use alloc::boxed::Box;
@@ -21,7 +21,7 @@ use base::block::{Bio, BioEnd, BlockDevice};
 use base::stats::Gauge;
 use base::sync::{Arc, IrqLock, SpinLock};
 use base::workqueue::{Work, WorkLink, WorkQueue};
-use base::{Errno, Result, sched, stats};
+use base::{Errno, Result, stats};
 
 /// How the outcome reaches its issuer. Fixed before the first bio is submitted (CTX-4).
 enum Kind {
@@ -167,13 +167,10 @@ impl IoCtx {
         }
     }
 
-    /// Makes sure that the context will be freed by a task: an interrupt handler on another CPU may still hold its counted reference
-    /// for the few instructions between its `put` and its return, and must not find itself to be the last (CTX-7). `tasks` is how many
-    /// references tasks hold here: this one, and on a worker also its queue's.
+    /// Makes sure that the context will be freed by a task (CTX-7). `tasks` is how many references tasks hold here: this one, and on a worker
+    /// also its queue's.
     fn settle(self: &Arc<Self>, tasks: usize) {
-        while base::guard!("R39", Arc::strong_count(self) > tasks) {
-            sched::yield_now();
-        }
+        wait_for_stragglers(self, tasks);
     }
 }
 

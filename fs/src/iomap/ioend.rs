@@ -69,7 +69,7 @@ pub struct Owed {
     pub convert: bool,
     /// The durability owed (DUR-1, DUR-2); a plain write owes none (DUR-10).
     pub sync: Option<SyncKind>,
-    /// Metadata needed to reach the blocks was pending at submission: the flush alone will not do (DUR-4, R53).
+    /// Metadata needed to reach the bytes, d_size among it, was pending at submission: the flush alone will not do (DUR-4, R53).
     pub metadata_pending: bool,
     /// The range of a direct write: unlocked in F4, when the cache and the disk agree.
     pub range: Option<RangeGuard>,

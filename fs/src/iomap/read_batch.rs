@@ -7,6 +7,7 @@
 //! 3. *Ended*: whoever dropped the last reference decides, in [`ReadBatch::put`], how it goes on: it wakes the reader that
 //!    waits, or queues the batch to a worker if nobody does.
 //! 4. *Finished*: a task marks the folios uptodate and unlocks them.
+use super::ctx::wait_for_stragglers;
 use super::{CtxRefs, Done, FirstError, IomapOps};
 use crate::page_cache::LockedFolio;
 use alloc::boxed::Box;
@@ -36,9 +37,10 @@ impl ReadBatch {
         if !self.refs.put() {
             return;
         }
-        match self.queue.clone() {
+        match &self.queue {
+            // With a reference of its own: the worker waits until this one has gone, and with it the last hold on the queue.
             Some(queue) => {
-                queue.queue(self);
+                queue.queue(self.clone());
             }
             None => self.done.signal(),
         }
@@ -79,14 +81,6 @@ impl Work for ReadBatch {
         let _ = self.finish();
         // The worker has one more while the item runs.
         wait_for_stragglers(&self, 2);
-    }
-}
-
-/// Waits until interrupt handlers on other CPUs that have done their part have let go of their references too, so that
-/// `own` remain: the memory must not be freed there. A matter of a few instructions.
-fn wait_for_stragglers<T>(this: &Arc<T>, own: usize) {
-    while Arc::strong_count(this) > own {
-        base::sched::yield_now();
     }
 }
 

@@ -1,5 +1,6 @@
 //! The end of ordinary writeback: one work item for each bio, finished on the completion queue.
 use super::IomapOps;
+use super::ctx::wait_for_stragglers;
 use crate::page_cache::Folio;
 use crate::vfs::Inode;
 use alloc::boxed::Box;
@@ -65,9 +66,9 @@ impl WritebackEnd {
 impl BioEnd for WritebackEnd {
     fn bio_end(self: Arc<Self>, bio: Box<Bio>) {
         bio.chain(&mut self.ended.lock());
-        // The super block has a reference to its queue, so that none falls here as the last.
-        let queue = self.queue.clone();
-        queue.queue(self);
+        // With a reference of its own: the worker waits until this one has gone, and with it the last hold on the queue.
+        self.queue.queue(self.clone());
+        base::anchor!("bio.end.after_queue", self.inode.ino);
     }
 }
 
@@ -97,5 +98,7 @@ impl Work for WritebackEnd {
             self.inode.mapping.end_writeback(&piece.folio, piece.len as usize);
         }
         self.inode.mapping.unpin_if_clean(&self.inode);
+        // The worker has one more while the item runs.
+        wait_for_stragglers(&self, 2);
     }
 }

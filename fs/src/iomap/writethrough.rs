@@ -25,7 +25,7 @@ use super::{DrainGuard, DrainKind, InodeLock, Iomap, IomapKind, IomapOps, RangeG
 use crate::io::IoSource;
 use crate::kiocb::{Kiocb, Outcome};
 use crate::page_cache::FolioGuard;
-use crate::vfs::Inode;
+use crate::vfs::{Inode, SyncKind};
 use alloc::boxed::Box;
 use base::block::{Bio, BioOp, BlockDevice, Limits, Plug, Segment};
 use base::stats::Counter;
@@ -78,12 +78,16 @@ pub fn writethrough_write(
     // The last block goes to the device whole, and what others have dirtied in it is clean from then on (SUB-2, WT-7): d_size has to
     // cover that too, because nobody else will raise it. The inode lock keeps i_size.
     let written_end = end.next_multiple_of(u64::from(iomap.block_size())).min(inode.size());
+    let convert = unwritten || written_end > iomap.disk_size();
+    // Looked at again, and behind d_size: another write's finish may have raised that since the blocks were mapped, as when this write
+    // has waited for its writeback. Then there is nothing to raise, but the size is not durable (DUR-4, R53).
+    let size_pending = base::guard!("R53", iomap.metadata_pending(inode, SyncKind::Data));
     let owed = Owed {
         len: copied,
         written_end,
         stopped,
-        convert: unwritten || written_end > iomap.disk_size(),
-        metadata_pending,
+        convert,
+        metadata_pending: metadata_pending || size_pending,
         drain,
         freeze: Some(freeze),
         ..Owed::by(kiocb, inode, pos, IoKind::Writethrough(folios))

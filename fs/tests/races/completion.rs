@@ -55,6 +55,43 @@ fn r39_waiter_uaf() {
     stage.end([file]);
 }
 
+/// R39, QUE-4: the same for ordinary writeback, whose interrupt handler has queued its work and still holds on to the queue. What an
+/// unmount waits for is not over before that: else the queue would end in the handler, which cannot wait for its workers.
+#[test]
+fn r39_queue_ends_in_interrupt() {
+    let stage = Stage::new(4096);
+    let file = stage.create("f");
+    assert_eq!(write(&file, 0, &[b'n'; BLOCK]), Ok(BLOCK));
+    stage.gate.hold(Filter::any().op(BioOp::Write).nth(1));
+    let syncing = stage.spawn("fsync", {
+        let file = file.clone();
+        move || assert_eq!(fsync(&file), Ok(()))
+    });
+    stage.gate.wait_held(1);
+    let number = stage.gate.held()[0].number;
+    stage.gate.pass();
+    stage.until(|| stage.gate.held_completions() == [number]);
+    let in_handler = stop("bio.end.after_queue", &file);
+    let interrupt = stage.spawn("interrupt", {
+        let gate = stage.gate.clone();
+        move || gate.release(number)
+    });
+    in_handler.wait_reached();
+    syncing.join();
+    let settling = stage.spawn("settle", {
+        let sb = stage.sb.clone();
+        move || sb.ops().settle()
+    });
+    for _ in 0..50_000 {
+        assert!(!settling.has_exited(), "the work ended while the interrupt handler held the queue");
+        base::sched::yield_now();
+    }
+    in_handler.release();
+    interrupt.join();
+    settling.join();
+    stage.end([file]);
+}
+
 /// R44, CMP-7, CTX-4: every bio has ended before the submitter drops its reference: one outcome, by one way.
 #[test]
 fn r44_inline_vs_queued() {

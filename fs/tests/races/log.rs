@@ -127,6 +127,33 @@ fn r53_fua_with_pending_metadata() {
     stage.end([file]);
 }
 
+/// R53: what is pending is the size. A plain write makes the file longer; an overwrite in the same block, mapped while all was durable,
+/// waits for its writeback and so for its finish, which raises d_size. The overwrite's last byte is reached only when that is committed.
+#[test]
+fn r53_size_pending_of_the_write_that_was_waited_for() {
+    let stage = Stage::new(4096);
+    let file = stage.create("f");
+    assert_eq!(sync_wt(&file, 0, &[b'1'; 1000]), Ok(1000));
+    assert_eq!(fsync(&file), Ok(()));
+    stage.gate.hold(Filter::any().op(BioOp::Write).nth(1));
+    let longer = aio_wt(&file, 1000, &[b'2'; 1000]);
+    stage.gate.wait_held(1);
+    let waiting = base::lab::stop_at("folio.wait_writeback").id(0).arm();
+    let overwriting = stage.spawn("overwrite", {
+        let file = file.clone();
+        move || assert_eq!(aio_write(&file, 1000, &[b'3'; 900], WT_DSYNC).wait(), Ok(900))
+    });
+    waiting.wait_reached();
+    stage.gate.open();
+    assert_eq!(longer.wait(), Ok(1000));
+    waiting.release();
+    overwriting.join();
+    let expected = [[b'1'; 1000].as_slice(), &[b'3'; 900]].concat();
+    let found = stage.cut().read("f");
+    assert!(found.starts_with(&expected), "told as durable, and {} bytes are there", found.len());
+    stage.end([file]);
+}
+
 /// R55: half of the range is mapped, half is not: the whole call takes the full way.
 #[test]
 fn r55_dsync_mixed_extents() {

@@ -13,11 +13,13 @@ use super::player::Mounted;
 use super::server::Served;
 use super::states::States;
 use super::store::Store;
+use super::watch::Watch;
 use super::workloads::WORKLOADS;
 use crate::{TestDisk, kernel};
 use anyhow::{Result, ensure};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use user::digest::Digest;
 use xtask::image::Spec;
 use xtask::nbd::serve_medium;
@@ -25,6 +27,8 @@ use xtask::qemu::{Disk, End, Machine};
 
 /// Bytes of the disk that is changed: those of the file systems that workloads are played on.
 const SIZE: usize = 16 << 20;
+/// The longest delay of an answer.
+const DELAY: Duration = Duration::from_millis(2);
 /// States of one run of a workload.
 const STATES_OF_A_RUN: usize = 10;
 
@@ -45,14 +49,15 @@ pub struct Outcome {
 
 /// Lets a machine recover about `count` states; `progress` is told of each. Errors: something could not be built, played or booted.
 pub fn run(count: usize, seed: u64, progress: &dyn Fn()) -> Result<Outcome> {
-    let (played, samples) = collect(count, seed)?;
+    let watch = Watch::default();
+    let (played, samples) = watch.over(|| collect(count, seed, &watch))?;
     let root = TestDisk::new(&Spec { size_mib: 64, ..Spec::default() }, &["recover"])?;
     let folder = tempfile::tempdir()?;
     let socket = folder.path().join("nbd");
     let first = samples.first().map(|sample| sample.state.clone());
     let first = first.ok_or_else(|| anyhow::anyhow!("no states"))?;
     let served = Arc::new(Mutex::new(Served::new(first, SIZE)));
-    served.lock().unwrap_or_else(PoisonError::into_inner).delay(seed);
+    served.lock().unwrap_or_else(PoisonError::into_inner).delay(seed, DELAY);
     serve_medium(served.clone(), socket.clone())?;
     let mut machine = Machine::with_program(kernel(), "/bin/recover /dev/vdb").disk(&root.path);
     machine.disks.push(Disk::Nbd(socket));
@@ -87,7 +92,7 @@ pub fn run(count: usize, seed: u64, progress: &dyn Fn()) -> Result<Outcome> {
 const END_OF_INPUT: &str = "\u{4}";
 
 /// Plays workloads until there are enough states.
-fn collect(count: usize, seed: u64) -> Result<(Vec<Played>, Vec<Sample>)> {
+fn collect(count: usize, seed: u64, watch: &Watch) -> Result<(Vec<Played>, Vec<Sample>)> {
     let fits = |shape: &Shape| shape.journal && shape.mib as usize == SIZE >> 20;
     let (mut played, mut samples) = (Vec::new(), Vec::new());
     for number in 0.. {
@@ -99,6 +104,7 @@ fn collect(count: usize, seed: u64) -> Result<(Vec<Played>, Vec<Sample>)> {
             if !fits(&case.shape) {
                 continue;
             }
+            watch.seen(case);
             let run = case.play()?;
             let states = States::new(&run.base, &run.record);
             for (at, choice) in

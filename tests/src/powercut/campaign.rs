@@ -1,25 +1,38 @@
 //! Many cases on all CPUs, until enough states were looked at.
-use super::case::{Case, Counts};
+use super::case::{By, Case, Counts, Played};
 use super::check::Checker;
-use super::keep;
+use super::watch::Watch;
 use super::workloads::{WORKLOADS, Workload};
+use super::{guest, keep};
 use anyhow::{Result, ensure};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Mutex, PoisonError, mpsc};
+use std::thread::ScopedJoinHandle;
 
-/// States of a case for each unit of its workload's share.
-const STATES_PER_SHARE: usize = 12;
-/// Pairs are small: that many are played while other workloads are played once. With 10,000 states all pairs have their turn.
-const PAIRS_PER_ROUND: usize = 32;
-/// Nothing takes that long: a recovery hangs.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// States of a case for each unit of its workload's share. A guest plays slowly, so that less is made of each of its runs: more runs.
+const fn states_per_share(by: By) -> usize {
+    match by {
+        By::Host => 12,
+        By::Guest => 6,
+    }
+}
+/// Pairs are small: that many are played while other workloads are played once. With 10,000 states of the host all pairs have their turn.
+const fn pairs_per_round(by: By) -> usize {
+    match by {
+        By::Host => 60,
+        By::Guest => 4,
+    }
+}
+/// The machine that plays for all of a campaign lives no longer.
+const MACHINE_LIMIT_S: u64 = 4 * 3600;
 
 /// What to do.
 #[derive(Clone)]
 pub struct Plan {
     /// States to look at, about.
     pub states: usize,
+    /// Who plays.
+    pub by: By,
     /// The seed of all numbers.
     pub seed: u64,
     /// Only this workload.
@@ -57,40 +70,73 @@ impl Outcome {
 /// Carries out the plan. `progress` is told of each state. Errors: no such workload, no e2fsprogs, or a case that cannot be played.
 pub fn run(plan: &Plan, progress: &(dyn Fn() + Sync)) -> Result<Outcome> {
     let cases = Cases::new(plan)?;
+    if plan.by == By::Guest {
+        // That may take longer than a watch is patient.
+        crate::kernel();
+        crate::programs();
+    }
+    let (next, watch) = (AtomicUsize::new(0), Watch::default());
+    let following = || cases.get(next.fetch_add(1, Ordering::Relaxed)).inspect(|case| watch.seen(*case));
+    match plan.by {
+        By::Host => judge(plan, &cases, &watch, &|| following().map(Case::play).transpose(), progress),
+        By::Guest => std::thread::scope(|scope| {
+            let (send, receive) = mpsc::sync_channel(1);
+            let machine = scope.spawn(|| {
+                guest::play(MACHINE_LIMIT_S, std::iter::from_fn(following), move |run| send.send(run).is_ok())
+            });
+            let played = Mutex::new(receive);
+            let next = || Ok(played.lock().unwrap_or_else(PoisonError::into_inner).recv().ok());
+            let outcome = judge(plan, &cases, &watch, &next, progress);
+            // With nobody to take them, no more are played.
+            drop(played);
+            machine.join().unwrap_or_else(|_| Err(anyhow::anyhow!("who plays died")))?;
+            outcome
+        }),
+    }
+}
+
+/// Looks at states of all that `next` gives, on all CPUs, until there are enough.
+fn judge(
+    plan: &Plan,
+    cases: &Cases,
+    watch: &Watch,
+    next: &(dyn Fn() -> Result<Option<Played>> + Sync),
+    progress: &(dyn Fn() + Sync),
+) -> Result<Outcome> {
     let rows = cases.workloads.iter().map(|w| Row { workload: w.name, runs: 0, counts: Counts::default() });
     let outcome = Mutex::new(Outcome { rows: rows.collect(), told: Vec::new() });
-    let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let done = AtomicUsize::new(0);
     let workers = std::thread::available_parallelism().map_or(2, |n| n.get() + 1);
-    let watch = Watch::default();
-    std::thread::scope(|scope| {
-        let work = || -> Result<()> {
-            let mut checker = Checker::new()?;
-            loop {
-                let left = plan.states.saturating_sub(done.load(Ordering::Relaxed));
-                let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)).filter(|_| left > 0) else {
-                    return Ok(());
-                };
-                let budget = if plan.run.is_some() { left } else { left.min(STATES_PER_SHARE * case.workload.share) };
-                let told = || {
-                    watch.seen(case);
-                    done.fetch_add(1, Ordering::Relaxed);
-                    progress();
-                };
-                watch.seen(case);
-                let played = case.play()?;
-                let (counts, violations) = played.check(&mut checker, budget, told)?;
-                let words: Vec<String> = violations.iter().map(|v| keep::keep(&played, v)).collect::<Result<_>>()?;
-                outcome.lock().unwrap_or_else(PoisonError::into_inner).add(case, counts, words);
+    let work = || -> Result<()> {
+        let mut checker = Checker::new()?;
+        loop {
+            let left = plan.states.saturating_sub(done.load(Ordering::Relaxed));
+            if left == 0 {
+                return Ok(());
             }
-        };
-        let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-        while !threads.iter().all(|thread| thread.is_finished()) {
-            std::thread::sleep(Duration::from_millis(10));
-            watch.check();
+            let Some(played) = next()? else { return Ok(()) };
+            let case = played.case;
+            let share = states_per_share(plan.by) * case.workload.share;
+            let budget = if plan.run.is_some() { left } else { left.min(share) };
+            let told = || {
+                watch.seen(case);
+                done.fetch_add(1, Ordering::Relaxed);
+                progress();
+            };
+            watch.seen(case);
+            let (counts, violations) = played.check(&mut checker, budget, told)?;
+            let words: Vec<String> = violations.iter().map(|v| Ok(keep::keep(&played, v)?.1)).collect::<Result<_>>()?;
+            outcome.lock().unwrap_or_else(PoisonError::into_inner).add(case, counts, words);
         }
-        threads
-            .into_iter()
-            .try_for_each(|thread| thread.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a worker died"))))
+    };
+    watch.over(|| {
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+            let ended = |thread: ScopedJoinHandle<'_, Result<()>>| {
+                thread.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a worker died")))
+            };
+            threads.into_iter().try_for_each(ended)
+        })
     })?;
     Ok(outcome.into_inner().unwrap_or_else(PoisonError::into_inner))
 }
@@ -111,6 +157,7 @@ impl Outcome {
 /// The cases of a plan, in order.
 struct Cases {
     workloads: Vec<&'static Workload>,
+    by: By,
     seed: u64,
     run: Option<u64>,
 }
@@ -118,19 +165,21 @@ struct Cases {
 impl Cases {
     fn new(plan: &Plan) -> Result<Cases> {
         let wanted = |w: &&Workload| plan.only.as_ref().is_none_or(|only| only == w.name);
-        let workloads: Vec<&'static Workload> = WORKLOADS.iter().filter(wanted).collect();
+        let can = |w: &&Workload| plan.by == By::Host || !w.threaded;
+        let workloads: Vec<&'static Workload> = WORKLOADS.iter().filter(wanted).filter(can).collect();
         ensure!(!workloads.is_empty(), "there is no such workload: {}", plan.only.as_deref().unwrap_or_default());
-        Ok(Cases { workloads, seed: plan.seed, run: plan.run })
+        Ok(Cases { workloads, by: plan.by, seed: plan.seed, run: plan.run })
     }
 
     /// The n-th case: in each round every workload once, and between them pairs.
     fn get(&self, n: usize) -> Option<Case> {
+        let case = |workload, number| Case { by: self.by, ..Case::new(workload, self.seed, number) };
         if let Some(run) = self.run {
-            return (n == 0).then(|| Case::new(self.workloads[0], self.seed, run));
+            return (n == 0).then(|| case(self.workloads[0], run));
         }
         let mut round: Vec<(&'static Workload, usize)> = Vec::new();
         for workload in &self.workloads {
-            let times = if workload.name == "pairs" { PAIRS_PER_ROUND } else { 1 };
+            let times = if workload.name == "pairs" { pairs_per_round(self.by) } else { 1 };
             round.extend((0..times).map(|i| (*workload, i)));
         }
         // The large ones are spread over the pairs.
@@ -144,30 +193,7 @@ impl Cases {
             round[large + slot - before]
         };
         let times = round.iter().filter(|(w, _)| w.name == workload.name).count();
-        Some(Case::new(workload, self.seed, (turn * times + i) as u64))
-    }
-}
-
-/// Ends the process where a recovery does not end.
-struct Watch(Mutex<(Instant, Option<Case>)>);
-
-impl Default for Watch {
-    fn default() -> Self {
-        Watch(Mutex::new((Instant::now(), None)))
-    }
-}
-
-impl Watch {
-    fn seen(&self, case: Case) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (Instant::now(), Some(case));
-    }
-    fn check(&self) {
-        let (at, case) = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if at.elapsed() > PATIENCE {
-            let what = case.map_or_else(String::new, |case| keep::command(&case));
-            println!("sluice: FAILED: nothing ends any more, at or after {what}");
-            std::process::exit(1);
-        }
+        Some(case(workload, (turn * times + i) as u64))
     }
 }
 
@@ -178,12 +204,14 @@ mod tests {
 
     #[test]
     fn each_round_has_every_workload_and_its_pairs_once() {
-        let plan = Plan { states: 1, seed: 1, only: None, run: None };
-        let cases = Cases::new(&plan).unwrap();
-        let all = WORKLOADS.len() - 1 + PAIRS_PER_ROUND;
-        let seen: BTreeSet<_> =
-            (0..2 * all).map(|n| cases.get(n).map(|c| (c.workload.name, c.number)).unwrap()).collect();
-        assert_eq!(seen.len(), 2 * all);
-        assert!(seen.contains(&("pairs", 2 * PAIRS_PER_ROUND as u64 - 1)) && seen.contains(&("mix", 1)));
+        for by in [By::Host, By::Guest] {
+            let plan = Plan { states: 1, by, seed: 1, only: None, run: None };
+            let cases = Cases::new(&plan).unwrap();
+            let all = WORKLOADS.iter().filter(|w| by == By::Host || !w.threaded).count() - 1 + pairs_per_round(by);
+            let seen: BTreeSet<_> =
+                (0..2 * all).map(|n| cases.get(n).map(|c| (c.workload.name, c.number)).unwrap()).collect();
+            assert_eq!(seen.len(), 2 * all);
+            assert!(seen.contains(&("pairs", 2 * pairs_per_round(by) as u64 - 1)) && seen.contains(&("mix", 1)));
+        }
     }
 }

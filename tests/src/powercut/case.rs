@@ -1,22 +1,34 @@
 //! One run of a workload on a recording disk, and the states that a cut may leave of it.
-use super::check::{Checker, Verdict};
+use super::check::{Checker, Look};
 use super::disk::{CutDisk, Manner};
 use super::image::{self, Shape};
+use super::minimise::minimise;
 use super::oracle::History;
-use super::player::Player;
+use super::player::{Actor, Player};
 use super::record::Recording;
 use super::rng::Rng;
-use super::states::{Choice, States};
+use super::states::{Choice, Fate, States};
 use super::store::Store;
 use super::workloads::{Stage, Workload};
 use anyhow::{Result, anyhow};
 use std::collections::HashSet;
+
+/// Who plays the steps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum By {
+    /// This process, on a disk in its memory.
+    Host,
+    /// A program of the booted kernel, on the block server.
+    Guest,
+}
 
 /// A workload with its seed. The same case plays the same steps on the same disk.
 #[derive(Clone, Copy)]
 pub struct Case {
     /// What is played.
     pub workload: &'static Workload,
+    /// By whom.
+    pub by: By,
     /// On which file system.
     pub shape: Shape,
     /// From which numbers.
@@ -37,6 +49,9 @@ pub struct Played {
     pub history: History,
 }
 
+/// States that are looked at to make the violations of one run smaller.
+const TRIES: usize = 200;
+
 /// What was counted.
 #[derive(Clone, Copy, Default)]
 pub struct Counts {
@@ -54,39 +69,57 @@ pub struct Counts {
 pub struct Violation {
     /// Events before the cut.
     pub at: usize,
-    /// Which writes are there.
+    /// How it was found.
     pub choice: Choice,
-    /// The state.
+    /// What is there of the writes that may be lost: as little as possible, or all but as little as possible.
+    pub fates: Vec<Fate>,
+    /// The state with that.
     pub state: Store,
     /// One sentence.
     pub why: String,
 }
 
 impl Case {
-    /// The file system of this run.
+    /// A run on this host, with its file system.
     pub fn new(workload: &'static Workload, seed: u64, number: u64) -> Case {
         let shapes = workload.shapes;
-        Case { workload, shape: shapes[number as usize % shapes.len()], seed, number }
+        Case { workload, by: By::Host, shape: shapes[number as usize % shapes.len()], seed, number }
     }
 
     pub(super) fn rng(self, purpose: &str) -> Rng {
         Rng::new(self.seed, &format!("{} {} {purpose}", self.workload.name, self.number))
     }
 
-    /// Plays it. Errors: the file system could not be made or mounted.
-    pub fn play(self) -> Result<Played> {
-        let base = image::fresh(self.shape)?;
+    /// Its name in words.
+    pub fn name(self) -> String {
+        let by = if self.by == By::Guest { "guest-" } else { "" };
+        format!("{by}{}-{}-{}", self.workload.name, self.seed, self.number)
+    }
+
+    /// How the disk is to behave; and the numbers for the steps.
+    pub(super) fn manner(self) -> (Manner, Rng) {
         let mut rng = self.rng("steps");
         let manner = Manner {
             order: Some(self.rng("order")),
             max_segments: *rng.pick(&[2, 8, 64]),
             fail_write: self.workload.fails.then(|| 30 + rng.below(60)),
         };
+        (manner, rng)
+    }
+
+    /// Has `actor` play the steps.
+    pub(super) fn direct(self, actor: &dyn Actor, rng: &mut Rng) {
+        (self.workload.play)(&Stage { actor, shape: self.shape, number: self.number }, rng);
+    }
+
+    /// Plays it on this host. Errors: the file system could not be made or mounted.
+    pub fn play(self) -> Result<Played> {
+        let base = image::fresh(self.shape)?;
+        let (manner, mut rng) = self.manner();
         let disk = CutDisk::new(base.clone(), manner);
         let player =
             Player::new(disk.clone()).map_err(|error| anyhow!("{}: the mount fails: {error}", self.workload.name))?;
-        let stage = Stage { player: player.clone(), disk: disk.clone(), shape: self.shape, number: self.number };
-        (self.workload.play)(&stage, &mut rng);
+        self.direct(&player, &mut rng);
         let record = disk.take_recording();
         let history = History::new(player.history(), &record);
         Ok(Played { case: self, base, record, history })
@@ -106,6 +139,7 @@ impl Played {
         let mut counts = Counts::default();
         let mut violations = Vec::new();
         let mut known = HashSet::new();
+        let mut tries = TRIES;
         for (at, choice) in self.plan(&states, budget, &mut rng) {
             let cut = states.cut(at);
             let state = states.apply(&cut, &states.stable(&cut), choice);
@@ -113,14 +147,16 @@ impl Played {
             if !known.insert((state.fingerprint(), seen.returned_count())) {
                 continue;
             }
-            let (more, verdict) = self.look(checker, &state, choice, at, &mut rng, counts.states)?;
+            let look = self.manner_of_look(at, choice, counts.states, &mut rng);
+            let (more, verdict) = checker.look(&state, &seen, self.case.shape, &look)?;
             counts.states += 1 + more;
             counts.replays += more;
             counts.cuts += 1;
             (0..=more).for_each(|_| told());
             if let Err(why) = verdict {
                 counts.violations += 1;
-                violations.push(Violation { at, choice, state, why });
+                let found = Violation { at, choice, fates: states.fates(&cut, choice), state, why };
+                violations.push(self.smallest(checker, &look, found, &mut tries)?);
             }
             if counts.states >= budget {
                 break;
@@ -166,34 +202,36 @@ impl Played {
         plan
     }
 
-    fn look(
-        &self,
-        checker: &mut Checker,
-        state: &Store,
-        choice: Choice,
-        at: usize,
-        rng: &mut Rng,
-        nth: usize,
-    ) -> Result<(usize, Verdict)> {
-        let (seen, shape) = (self.history.seen(at), self.case.shape);
-        if !shape.journal {
-            return Ok((0, checker.check_repaired(state, &seen, shape)?));
+    /// How the `nth` state is looked at.
+    fn manner_of_look(&self, at: usize, choice: Choice, nth: usize, rng: &mut Rng) -> Look {
+        // `e2fsck` does not look into the journal for a superblock that was torn. Where an error is noted in the superblock or in the
+        // journal, it does not trust the list of orphans, and takes what is on it for damage.
+        let whole = !matches!(choice, Choice::Torn(_)) && !self.record.has_failed(at);
+        match nth {
+            _ if !self.case.shape.journal => Look::Repaired,
+            nth if nth % 8 == 3 && whole => Look::Both,
+            nth if nth % 10 == 5 => Look::Recut(Rng::new(rng.next(), "recut")),
+            _ => Look::Plain,
         }
-        // `e2fsck` does not look into the journal for a superblock that was torn.
-        let whole = !matches!(choice, Choice::Torn(_));
-        if nth % 8 == 3 && whole {
-            let verdict = checker.check_repaired(state, &seen, shape)?;
-            return Ok((
-                1,
-                match verdict {
-                    Ok(()) => checker.check(state, &seen, shape)?,
-                    Err(why) => Err(format!("recovered by e2fsck: {why}")),
-                },
-            ));
-        }
-        if nth % 10 == 5 {
-            return checker.check_recovery(state, &seen, shape, rng);
-        }
-        Ok((0, checker.check(state, &seen, shape)?))
+    }
+
+    /// Makes a violation as small as `tries` allow: the state, the writes that are there, and the sentence.
+    fn smallest(&self, checker: &mut Checker, look: &Look, found: Violation, tries: &mut usize) -> Result<Violation> {
+        let states = States::new(&self.base, &self.record);
+        let cut = states.cut(found.at);
+        let (stable, seen) = (states.stable(&cut), self.history.seen(found.at));
+        let mut reasons = Vec::new();
+        let mut fails = |fates: &[Fate]| {
+            if *tries == 0 {
+                return Ok(false);
+            }
+            *tries -= 1;
+            let state = states.apply_fates(&cut, &stable, fates);
+            let (_, verdict) = checker.look(&state, &seen, self.case.shape, look)?;
+            Ok(verdict.map_err(|why| reasons.push((fates.to_vec(), why))).is_err())
+        };
+        let fates = minimise(&found.fates, &states.whole(&cut), &mut fails)?;
+        let why = reasons.into_iter().rfind(|(of, _)| *of == fates).map_or(found.why, |(_, why)| why);
+        Ok(Violation { state: states.apply_fates(&cut, &stable, &fates), fates, why, ..found })
     }
 }

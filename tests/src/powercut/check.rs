@@ -15,6 +15,19 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// What a state must satisfy, or a sentence on what it does not.
 pub type Verdict = Result<(), String>;
 
+/// How a state is looked at.
+#[derive(Clone)]
+pub enum Look {
+    /// Sluice recovers it.
+    Plain,
+    /// `e2fsck` recovers or repairs it.
+    Repaired,
+    /// `e2fsck` recovers it, and beside that Sluice.
+    Both,
+    /// Sluice recovers it, and is cut in the middle, by these numbers.
+    Recut(Rng),
+}
+
 /// One worker's means to look at states.
 pub struct Checker {
     fsck: Fsck,
@@ -29,7 +42,20 @@ impl Checker {
         Ok(Checker { fsck: Fsck::new()? })
     }
 
-    /// Looks at `state`, which a cut has left of what `seen` tells.
+    /// Looks at `state`, which a cut has left of what `seen` tells. Gives how many states there were to look at more than this one.
+    pub fn look(&mut self, state: &Store, seen: &Seen<'_>, shape: Shape, how: &Look) -> Result<(usize, Verdict)> {
+        Ok(match how {
+            Look::Plain => (0, self.check(state, seen, shape)?),
+            Look::Repaired => (0, self.check_repaired(state, seen, shape)?),
+            Look::Both => match self.check_repaired(state, seen, shape)? {
+                Ok(()) => (1, self.check(state, seen, shape)?),
+                Err(why) => (1, Err(format!("recovered by e2fsck: {why}"))),
+            },
+            Look::Recut(rng) => return self.check_recovery(state, seen, shape, &mut rng.clone()),
+        })
+    }
+
+    /// Looks at `state` as Sluice recovers it.
     pub fn check(&mut self, state: &Store, seen: &Seen<'_>, shape: Shape) -> Result<Verdict> {
         Ok(self.recover(state, seen, shape)?.map(|_| ()))
     }

@@ -1,4 +1,5 @@
-//! Plays the steps of a workload on a mounted file system, and marks in the disk's record when each began and what it returned.
+//! Plays the steps of a workload on a file system that this process has mounted, and marks in the disk's record when each began and what
+//! it returned.
 use super::disk::CutDisk;
 use super::op::{FileId, How, Op, bytes_at};
 use super::record::Mark;
@@ -12,7 +13,7 @@ use fs::io::{PageBuffer, SliceSource};
 use fs::iomap::flush_cache;
 use fs::kiocb::{Completion, Kiocb, KiocbComplete, Outcome};
 use fs::page_cache::{CacheLimits, PageCache};
-use fs::vfs::{self, File, OpenFlags, Request, Site, SuperBlock, SyncKind, Vfs};
+use fs::vfs::{self, FallocMode, File, OpenFlags, Request, Site, SuperBlock, SyncKind, Vfs};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -50,7 +51,17 @@ impl Mounted {
     }
 }
 
-/// Plays steps. Threads share it.
+/// Who plays steps. Threads share it.
+pub trait Actor: Sync {
+    /// Plays one step to its end, but for asynchronous writes, which end later. A step may fail: a full disk is a part of the play.
+    fn play(&self, op: &Op) -> Result<usize>;
+    /// Notes in the record that the scenery stands.
+    fn ready(&self);
+    /// Free blocks of the file system.
+    fn free_blocks(&self) -> u64;
+}
+
+/// The actor of this process.
 pub struct Player {
     disk: Arc<CutDisk>,
     mounted: Mounted,
@@ -78,27 +89,6 @@ impl Player {
         self.lock().history.clone()
     }
 
-    /// Free blocks of the file system.
-    pub fn free_blocks(&self) -> u64 {
-        self.mounted.sb.ops().statfs().blocks_available
-    }
-
-    /// Plays one step to its end, but for asynchronous writes, which end later. A step may fail: a full disk is a part of the play.
-    pub fn play(self: &Arc<Self>, op: &Op) -> Result<usize> {
-        let step = {
-            let mut shared = self.lock();
-            shared.history.push(op.clone());
-            shared.history.len() - 1
-        };
-        self.disk.mark(step, Mark::Began);
-        let result = match op {
-            Op::Write { file, pos, len, how } if how.is_aio() => return self.aio(step, *file, *pos, *len, *how),
-            _ => self.act(step, op),
-        };
-        self.disk.mark(step, Mark::Returned(result));
-        result
-    }
-
     fn act(&self, step: usize, op: &Op) -> Result<usize> {
         let (root, mounted) = (self.mounted.vfs.root(), &self.mounted);
         let site = Site { cwd: &root, caller: &KernelCaller };
@@ -122,6 +112,10 @@ impl Player {
                 return vfs::write_at(&file, *pos, how.rwf(), &mut SliceSource::new(&bytes), &KernelCaller);
             }
             Op::Truncate { file, size } => vfs::ftruncate(&*self.file(*file)?, *size, &KernelCaller)?,
+            Op::Allocate { file, len, keep_size } => {
+                let mode = FallocMode::Allocate { keep_size: *keep_size };
+                vfs::fallocate(&*self.file(*file)?, mode, 0, *len, &KernelCaller)?;
+            }
             Op::Fsync { file, data_only } => {
                 let kind = if *data_only { SyncKind::Data } else { SyncKind::All };
                 vfs::fsync(&*self.file(*file)?, kind)?;
@@ -211,6 +205,31 @@ impl Player {
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Actor for Arc<Player> {
+    fn play(&self, op: &Op) -> Result<usize> {
+        let step = {
+            let mut shared = self.lock();
+            shared.history.push(op.clone());
+            shared.history.len() - 1
+        };
+        self.disk.mark(step, Mark::Began);
+        let result = match op {
+            Op::Write { file, pos, len, how } if how.is_aio() => return self.aio(step, *file, *pos, *len, *how),
+            _ => self.act(step, op),
+        };
+        self.disk.mark(step, Mark::Returned(result));
+        result
+    }
+
+    fn ready(&self) {
+        self.disk.ready();
+    }
+
+    fn free_blocks(&self) -> u64 {
+        self.mounted.sb.ops().statfs().blocks_available
     }
 }
 

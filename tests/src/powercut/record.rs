@@ -62,6 +62,24 @@ pub struct Recording {
 }
 
 impl Recording {
+    /// Whether a write has failed before `at`.
+    pub fn has_failed(&self, at: usize) -> bool {
+        let failed = |event: &Event| matches!(*event, Event::Completed(n, false) if self.requests[n].writes());
+        self.events[..at].iter().any(failed)
+    }
+
+    /// Makes of the disk one that lies: flushes end with success, and nothing was made durable by those after the scenery.
+    pub fn deny_flushes(&mut self) {
+        let ready = self.ready();
+        for event in &mut self.events[ready..] {
+            if let Event::Completed(number, ok) = event
+                && self.requests[*number].op == BioOp::Flush
+            {
+                *ok = false;
+            }
+        }
+    }
+
     /// The first place for a cut.
     pub fn ready(&self) -> usize {
         self.events.iter().position(|e| matches!(e, Event::Ready)).map_or(0, |at| at + 1)

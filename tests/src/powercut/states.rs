@@ -5,7 +5,7 @@
 use super::record::{Event, Recording, Request};
 use super::rng::Rng;
 use super::store::Store;
-use std::sync::Arc;
+use std::ops::Range;
 
 /// The unit that a disk writes whole.
 const SECTOR: usize = 512;
@@ -29,6 +29,30 @@ pub enum Choice {
     Seeded(u64),
     /// As `Seeded`; of a few, some sectors.
     Torn(u64),
+}
+
+/// What has become of a write that may be lost.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Fate {
+    /// Which of its bytes are there, in order and apart from each other. None: it is lost.
+    pub there: Vec<Range<usize>>,
+    /// Whether they are those that the memory held when the device was told of the write, where it held others at the end.
+    pub early: bool,
+}
+
+impl Fate {
+    /// Not there.
+    pub fn lost() -> Fate {
+        Fate { there: Vec::new(), early: false }
+    }
+    /// All `len` bytes are there.
+    pub fn whole(len: usize) -> Fate {
+        Fate { there: std::iter::once(0..len).filter(|part| !part.is_empty()).collect(), early: false }
+    }
+    /// Whether nothing is there.
+    pub fn is_lost(&self) -> bool {
+        self.there.is_empty()
+    }
 }
 
 /// A cut: a place in the record, and what may be lost there.
@@ -125,58 +149,84 @@ impl<'a> States<'a> {
 
     /// The disk after `cut`, on top of what is [stable](Self::stable).
     pub fn apply(&self, cut: &Cut, stable: &Store, choice: Choice) -> Store {
+        self.apply_fates(cut, stable, &self.fates(cut, choice))
+    }
+
+    /// The same, with a fate for each of the writes that may be lost.
+    pub fn apply_fates(&self, cut: &Cut, stable: &Store, fates: &[Fate]) -> Store {
         let mut store = stable.clone();
-        let seed = if let Choice::Seeded(seed) | Choice::Torn(seed) = choice { seed } else { 0 };
-        let mut rng = Rng::new(seed, "choice");
-        for (index, &number) in cut.volatile.iter().enumerate() {
+        for (&number, fate) in cut.volatile.iter().zip(fates) {
             let request = &self.record.requests[number];
-            let bytes = self.bytes(number, cut.at, &mut rng, choice);
-            let whole = match choice {
-                Choice::Nothing => continue,
-                Choice::Everything => true,
-                Choice::Only(n) => n == index,
-                Choice::AllBut(n) => n != index,
-                Choice::Set(bits) => index < 64 && bits >> index & 1 == 1,
-                Choice::Seeded(_) | Choice::Torn(_) => {
-                    let torn = matches!(choice, Choice::Torn(_)) && (index == 0 || rng.chance(25));
-                    match rng.below(5) {
-                        _ if torn => write_some(&mut store, request.at, &bytes, SECTOR, &mut rng),
-                        0 | 1 => store.write(request.at, &bytes),
-                        2 | 3 => write_some(&mut store, request.at, &bytes, BLOCK, &mut rng),
-                        _ => {}
-                    }
-                    continue;
-                }
-            };
-            if whole {
-                store.write(request.at, &bytes);
+            let late = request.late.as_ref().filter(|_| !fate.early && self.has_completed(number, cut));
+            let bytes = late.unwrap_or(&request.data);
+            for part in &fate.there {
+                store.write(request.at + part.start, &bytes[part.clone()]);
             }
         }
         store
     }
 
-    fn bytes(&self, number: usize, at: usize, rng: &mut Rng, choice: Choice) -> Arc<Vec<u8>> {
+    /// What a choice means for each of the writes that may be lost.
+    pub fn fates(&self, cut: &Cut, choice: Choice) -> Vec<Fate> {
+        let seed = if let Choice::Seeded(seed) | Choice::Torn(seed) = choice { seed } else { 0 };
+        let mut rng = Rng::new(seed, "choice");
+        let whole = self.whole(cut).into_iter().enumerate();
+        let fate = |(index, whole): (usize, Fate)| {
+            let there = match choice {
+                Choice::Nothing => false,
+                Choice::Everything => true,
+                Choice::Only(n) => n == index,
+                Choice::AllBut(n) => n != index,
+                Choice::Set(bits) => index < 64 && bits >> index & 1 == 1,
+                Choice::Seeded(_) | Choice::Torn(_) => {
+                    let torn = matches!(choice, Choice::Torn(_));
+                    return self.fate_by(&mut rng, cut, index, torn);
+                }
+            };
+            if there { whole } else { Fate::lost() }
+        };
+        whole.map(fate).collect()
+    }
+
+    /// The fates of writes that are all there.
+    pub fn whole(&self, cut: &Cut) -> Vec<Fate> {
+        cut.volatile.iter().map(|&number| Fate::whole(self.record.requests[number].data.len())).collect()
+    }
+
+    fn fate_by(&self, rng: &mut Rng, cut: &Cut, index: usize, torn: bool) -> Fate {
+        let number = cut.volatile[index];
         let request = &self.record.requests[number];
-        match &request.late {
-            Some(late) if matches!(self.completed[number], Some((end, _)) if end < at) => {
-                let early = matches!(choice, Choice::Seeded(_) | Choice::Torn(_)) && rng.chance(50);
-                if early { request.data.clone() } else { late.clone() }
-            }
-            _ => request.data.clone(),
-        }
+        let early = request.late.is_some() && self.has_completed(number, cut) && rng.chance(50);
+        let torn = torn && (index == 0 || rng.chance(25));
+        let (at, len) = (request.at, request.data.len());
+        let there = match rng.below(5) {
+            _ if torn => parts(at, len, SECTOR, rng),
+            0 | 1 => return Fate { early, ..Fate::whole(len) },
+            2 | 3 => parts(at, len, BLOCK, rng),
+            _ => Vec::new(),
+        };
+        Fate { there, early }
+    }
+
+    fn has_completed(&self, number: usize, cut: &Cut) -> bool {
+        matches!(self.completed[number], Some((end, _)) if end < cut.at)
     }
 }
 
-/// Writes a random part of `bytes`, in units that begin at multiples of `unit` on the disk.
-fn write_some(store: &mut Store, at: usize, bytes: &[u8], unit: usize, rng: &mut Rng) {
-    let mut done = 0;
-    while done < bytes.len() {
-        let end = bytes.len().min(done + unit - (at + done) % unit);
+/// Random parts of a write, in units that begin at multiples of `unit` on the disk.
+fn parts(at: usize, len: usize, unit: usize, rng: &mut Rng) -> Vec<Range<usize>> {
+    let (mut parts, mut done) = (Vec::<Range<usize>>::new(), 0);
+    while done < len {
+        let end = len.min(done + unit - (at + done) % unit);
         if rng.chance(50) {
-            store.write(at + done, &bytes[done..end]);
+            match parts.last_mut() {
+                Some(last) if last.end == done => last.end = end,
+                _ => parts.push(done..end),
+            }
         }
         done = end;
     }
+    parts
 }
 
 impl Cut {
@@ -204,6 +254,7 @@ impl Cut {
 mod tests {
     use super::*;
     use base::block::BioOp;
+    use std::sync::Arc;
 
     fn request(op: BioOp, at: usize, byte: u8) -> Request {
         let len = if op == BioOp::Flush { 0 } else { BLOCK };

@@ -3,9 +3,9 @@
 //!
 //! Time runs down in events of the record, since only their order matters. Each request is a line from its submission to its
 //! completion; steps of the workload stand to the left.
-use super::case::Played;
+use super::case::{By, Played};
 use super::record::{Event, Mark};
-use super::states::{Choice, Cut, States};
+use super::states::{Cut, Fate, States};
 use base::block::BioOp;
 use std::fmt::Write;
 
@@ -14,21 +14,26 @@ const BEFORE: usize = 90;
 const AFTER: usize = 12;
 const ROW: usize = 16;
 
-/// The page for a cut of `played` after which `choice` was there.
-pub fn page(played: &Played, at: usize, choice: Choice) -> String {
+/// The page for a cut of `played` after which `fates` were there.
+pub fn page(played: &Played, at: usize, fates: &[Fate]) -> String {
     let states = States::new(&played.base, &played.record);
-    let picture = Picture { played, cut: states.cut(at), choice, from: at.saturating_sub(BEFORE) };
+    let cut = states.cut(at);
+    let whole = states.whole(&cut);
+    let picture = Picture { played, cut, fates, whole, from: at.saturating_sub(BEFORE) };
     let mut html = String::from(HEAD);
     let case = &played.case;
     let told = |html: &mut String| -> std::fmt::Result {
         writeln!(
             html,
-            "<h1>A power cut: workload {}, seed {}, run {}</h1>",
-            case.workload.name, case.seed, case.number
+            "<h1>A power cut: workload {}, seed {}, run {}{}</h1>",
+            case.workload.name,
+            case.seed,
+            case.number,
+            if case.by == By::Guest { ", played by the booted kernel" } else { "" }
         )?;
         writeln!(
             html,
-            "<p>{} of {} writes that may be lost are there ({choice:?}).</p>",
+            "<p>{} of {} writes that may be lost are there.</p>",
             picture.kept(),
             picture.cut.volatile.len()
         )?;
@@ -45,7 +50,8 @@ pub fn page(played: &Played, at: usize, choice: Choice) -> String {
 struct Picture<'a> {
     played: &'a Played,
     cut: Cut,
-    choice: Choice,
+    fates: &'a [Fate],
+    whole: Vec<Fate>,
     from: usize,
 }
 
@@ -56,23 +62,13 @@ impl Picture<'_> {
 
     /// Whether a write that may be lost is there: as a whole, where that can be said.
     fn survives(&self, index: usize) -> Option<bool> {
-        match self.choice {
-            Choice::Nothing => Some(false),
-            Choice::Everything => Some(true),
-            Choice::Only(n) => Some(n == index),
-            Choice::AllBut(n) => Some(n != index),
-            Choice::Set(bits) => Some(index < 64 && bits >> index & 1 == 1),
-            Choice::Seeded(_) | Choice::Torn(_) => None,
-        }
+        let fate = &self.fates[index];
+        (fate.is_lost() || fate.there == self.whole[index].there).then_some(!fate.is_lost())
     }
 
-    fn kept(&self) -> String {
-        let fates: Vec<Option<bool>> = (0..self.cut.volatile.len()).map(|i| self.survives(i)).collect();
-        if fates.contains(&None) {
-            "some".into()
-        } else {
-            fates.iter().filter(|f| **f == Some(true)).count().to_string()
-        }
+    /// How many are there, as a whole or in part.
+    fn kept(&self) -> usize {
+        self.fates.iter().filter(|fate| !fate.is_lost()).count()
     }
 
     fn rows(&self, html: &mut String) -> std::fmt::Result {

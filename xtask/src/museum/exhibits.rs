@@ -86,6 +86,7 @@ pub(super) const EXHIBITS: &[Exhibit] = &[
     exhibit("R32", RACES, "overlap::r32_append_pipeline"),
     exhibit("R38", IOMAP_MODEL, "r38_last_drop_exactly_once"),
     exhibit("R39", RACES, "completion::r39_waiter_uaf"),
+    exhibit("R39", RACES, "completion::r39_queue_ends_in_interrupt"),
     deadlock("R40", IOMAP_MODEL, "r40_waiter_lost_wake"),
     exhibit("R43", RACES, "completion::r43_queue_create_fail"),
     exhibit("R44", RACES, "completion::r44_inline_vs_queued"),
@@ -104,5 +105,6 @@ pub(super) const EXHIBITS: &[Exhibit] = &[
     deadlock("R75", RULES, "cache::r75_fsync_between_the_halves_of_a_folio"),
     exhibit("TRC-3", RULES, "truncate::trc3_a_tail_that_cannot_be_written_is_an_error"),
     exhibit("R51", RACES, "completion::r51_fdatasync_between_writeback_and_outcome"),
+    exhibit("R53", RACES, "log::r53_size_pending_of_the_write_that_was_waited_for"),
     exhibit("R54", CUT, "r54_dsync_is_told_after_the_commit"),
 ];

@@ -5,7 +5,7 @@ use crate::powercut::op::{FileId, How, Op, STALE, byte_at};
 /// The unit in which contents are looked at: bytes of one sector have one set of allowed writers, but for the ends of writes.
 const SECTOR: u64 = 512;
 
-/// A write, or a truncate: a write of zeros from its size to the end of all files.
+/// A write; or a truncate: a write of zeros from its size to the end of all files; or an allocation: a write of nothing that ends there.
 struct Change {
     step: usize,
     start: u64,
@@ -33,6 +33,7 @@ impl<'a> Content<'a> {
                     (pos, pos + len, false)
                 }
                 Op::Truncate { file: of, size } if of == file => (size, u64::MAX, true),
+                Op::Allocate { file: of, len, keep_size: false } if of == file => (len, len, false),
                 _ => return None,
             };
             Some(Change { step, start, end, zeros, durable: seen.is_durable(step, file) && !seen.fails(step) })

@@ -1,5 +1,5 @@
 //! When each step began and ended, as seen at a cut.
-use crate::powercut::op::{FileId, Op, parent};
+use crate::powercut::op::{FileId, Op};
 use crate::powercut::record::{Event, Mark, Recording};
 
 /// The steps of a workload with their places in the record.
@@ -142,6 +142,11 @@ impl<'a> Seen<'a> {
             _ => false,
         })
     }
+}
+
+/// The directory of a path.
+fn parent(path: &str) -> &str {
+    path.rfind('/').map_or("/", |at| if at == 0 { "/" } else { &path[..at] })
 }
 
 /// Whether an operation changes an entry of the directory `dir`.

@@ -2,7 +2,7 @@
 //!
 //! | file | contents |
 //! |---|---|
-//! | `writes` | every way to write, appends, overlapping writers, truncates against writes in flight, trees that split |
+//! | `writes` | every way to write, appends, overlapping writers, truncates against writes in flight, reserved space, trees that split |
 //! | `tree` | names: rename over a file, directories that split, all of it at random |
 //! | `space` | a disk that is nearly full, whose freed blocks are used again |
 //! | `pairs` | all sequences of two operations |
@@ -11,13 +11,11 @@ mod space;
 mod tree;
 mod writes;
 
-use super::disk::CutDisk;
 use super::image::Shape;
 use super::op::{FileId, How, Op};
-use super::player::Player;
+use super::player::Actor;
 use super::rng::Rng;
 use base::Result;
-use std::sync::Arc;
 
 /// A workload.
 pub struct Workload {
@@ -29,24 +27,32 @@ pub struct Workload {
     pub share: usize,
     /// Whether one of the writes to the disk fails.
     pub fails: bool,
+    /// Whether threads play it at the same time.
+    pub threaded: bool,
     /// Plays it.
-    pub play: fn(&Stage, &mut Rng),
+    pub play: fn(&Stage<'_>, &mut Rng),
 }
 
 const ALL: &[Shape] = &[Shape::USUAL, Shape::SMALL_BLOCKS, Shape::USUAL, Shape::PLAIN];
 const JOURNALLED: &[Shape] = &[Shape::USUAL, Shape::SMALL_BLOCKS];
 
 /// A workload without errors.
-const fn workload(name: &'static str, shapes: &'static [Shape], share: usize, play: fn(&Stage, &mut Rng)) -> Workload {
-    Workload { name, shapes, share, fails: false, play }
+const fn workload(
+    name: &'static str,
+    shapes: &'static [Shape],
+    share: usize,
+    play: fn(&Stage<'_>, &mut Rng),
+) -> Workload {
+    Workload { name, shapes, share, fails: false, threaded: false, play }
 }
 
 /// All of them.
-pub static WORKLOADS: [Workload; 13] = [
+pub static WORKLOADS: [Workload; 14] = [
     workload("ways", ALL, 4, writes::ways),
     workload("append", ALL, 4, writes::append),
-    workload("overlap", ALL, 4, writes::overlap),
+    Workload { threaded: true, ..workload("overlap", ALL, 4, writes::overlap) },
     workload("truncate", ALL, 4, writes::truncate),
+    workload("reserve", ALL, 4, writes::reserve),
     workload("fragments", &[Shape::SMALL_BLOCKS, Shape::USUAL], 4, writes::fragments),
     workload("rename", ALL, 4, tree::rename),
     workload("names", JOURNALLED, 4, tree::names),
@@ -59,27 +65,25 @@ pub static WORKLOADS: [Workload; 13] = [
 ];
 
 /// Where a workload is played.
-pub struct Stage {
+pub struct Stage<'a> {
     /// Plays steps.
-    pub player: Arc<Player>,
-    /// The disk.
-    pub disk: Arc<CutDisk>,
+    pub actor: &'a dyn Actor,
     /// The file system.
     pub shape: Shape,
     /// Which run of the workload this is.
     pub number: u64,
 }
 
-impl Stage {
+impl Stage<'_> {
     /// Plays a step; whether it succeeds is in the record.
     pub fn play(&self, op: Op) -> Result<usize> {
-        self.player.play(&op)
+        self.actor.play(&op)
     }
 
     /// The scenery stands, and is durable: cuts come from here on.
     pub fn ready(&self) {
         let _ = self.play(Op::Sync);
-        self.disk.ready();
+        self.actor.ready();
     }
 
     /// The end, of which cuts are made too.

@@ -25,16 +25,17 @@ fn op(which: usize, n: usize, block: u64) -> Vec<Op> {
         15 => Op::Fsync { file: 0, data_only: false },
         16 => Op::SyncDir { path: "/d".into() },
         17 => Op::Commit,
+        18 => Op::Allocate { file: 0, len: 4 * block + 1, keep_size: false },
         _ => Op::Flush,
     };
     vec![one]
 }
 
 /// Different operations.
-const KINDS: u64 = 19;
+const KINDS: u64 = 20;
 
 /// The pair that has the number of the run.
-pub fn pair(stage: &Stage, _: &mut Rng) {
+pub fn pair(stage: &Stage<'_>, _: &mut Rng) {
     let block = u64::from(stage.shape.block_size);
     let _ = stage.play(Op::Mkdir { path: "/d".into() });
     let _ = stage.play(Op::Mkdir { path: "/e".into() });

@@ -4,11 +4,11 @@ use crate::powercut::op::{How, Op};
 use crate::powercut::rng::Rng;
 
 /// Files are made until there is no space, and deleted; their blocks are used again at once.
-pub fn full(stage: &Stage, rng: &mut Rng) {
+pub fn full(stage: &Stage<'_>, rng: &mut Rng) {
     let block = u64::from(stage.shape.block_size);
     // Only some free blocks are left to play with.
     stage.create("/ballast", 0);
-    let ballast = stage.player.free_blocks().saturating_sub(60);
+    let ballast = stage.actor.free_blocks().saturating_sub(60);
     stage.write(0, 0, ballast * block, How::Buffered);
     stage.ready();
     let mut files: Vec<usize> = Vec::new();
@@ -39,10 +39,10 @@ pub fn full(stage: &Stage, rng: &mut Rng) {
 }
 
 /// Blocks of directories and of extent trees become file data, and the other way round, while the log still has copies of them.
-pub fn reuse(stage: &Stage, rng: &mut Rng) {
+pub fn reuse(stage: &Stage<'_>, rng: &mut Rng) {
     let block = u64::from(stage.shape.block_size);
     stage.create("/ballast", 0);
-    let ballast = stage.player.free_blocks().saturating_sub(40);
+    let ballast = stage.actor.free_blocks().saturating_sub(40);
     stage.write(0, 0, ballast * block, How::Buffered);
     stage.ready();
     let mut file = 1;

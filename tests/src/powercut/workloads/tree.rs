@@ -4,7 +4,7 @@ use crate::powercut::op::{FileId, How, Op};
 use crate::powercut::rng::Rng;
 
 /// The way programs save a file: a new one is written beside it and renamed over it, with fsync or without.
-pub fn rename(stage: &Stage, rng: &mut Rng) {
+pub fn rename(stage: &Stage<'_>, rng: &mut Rng) {
     let block = u64::from(stage.shape.block_size);
     let _ = stage.play(Op::Mkdir { path: "/d".into() });
     let mut current = 0;
@@ -51,7 +51,7 @@ impl Tree {
     }
 
     /// One change of names.
-    fn change(&mut self, stage: &Stage, rng: &mut Rng) {
+    fn change(&mut self, stage: &Stage<'_>, rng: &mut Rng) {
         self.made += 1;
         match rng.below(12) {
             0..=3 => {
@@ -113,7 +113,7 @@ impl Tree {
         }
     }
 
-    fn settle(&self, stage: &Stage, rng: &mut Rng) {
+    fn settle(&self, stage: &Stage<'_>, rng: &mut Rng) {
         match rng.below(4) {
             0 if !self.files.is_empty() => stage.fsync(rng.pick(&self.files).1, rng.chance(30)),
             1 if !self.dirs.is_empty() => _ = stage.play(Op::SyncDir { path: rng.pick(&self.dirs).clone() }),
@@ -124,7 +124,7 @@ impl Tree {
 }
 
 /// All changes of names at random.
-pub fn names(stage: &Stage, rng: &mut Rng) {
+pub fn names(stage: &Stage<'_>, rng: &mut Rng) {
     let mut tree = Tree::default();
     (0..20).for_each(|_| tree.change(stage, rng));
     stage.ready();
@@ -138,7 +138,7 @@ pub fn names(stage: &Stage, rng: &mut Rng) {
 }
 
 /// One directory that grows until its hashed index splits, and is emptied again.
-pub fn directories(stage: &Stage, rng: &mut Rng) {
+pub fn directories(stage: &Stage<'_>, rng: &mut Rng) {
     let long = |n: usize| format!("/d/{n:04}{}", "x".repeat(120));
     let full = if stage.shape.block_size == 1024 { 50 } else { 90 };
     let _ = stage.play(Op::Mkdir { path: "/d".into() });
@@ -162,7 +162,7 @@ pub fn directories(stage: &Stage, rng: &mut Rng) {
 }
 
 /// Names and contents at random.
-pub fn mix(stage: &Stage, rng: &mut Rng) {
+pub fn mix(stage: &Stage<'_>, rng: &mut Rng) {
     let block = stage.shape.block_size as usize;
     let mut tree = Tree::default();
     (0..8).for_each(|_| tree.change(stage, rng));

@@ -15,7 +15,7 @@ fn range(rng: &mut Rng, longest_blocks: usize, room_blocks: usize, block: u64) -
 }
 
 /// Every way to write, with fsync and fdatasync between, over holes, unwritten blocks and written ones.
-pub fn ways(stage: &Stage, rng: &mut Rng) {
+pub fn ways(stage: &Stage<'_>, rng: &mut Rng) {
     let block = u64::from(stage.shape.block_size);
     for file in 0..3 {
         stage.create(&format!("/f{file}"), file);
@@ -42,7 +42,7 @@ pub fn ways(stage: &Stage, rng: &mut Rng) {
 }
 
 /// Each write begins where the one before it ends.
-pub fn append(stage: &Stage, rng: &mut Rng) {
+pub fn append(stage: &Stage<'_>, rng: &mut Rng) {
     stage.create("/log", 0);
     stage.ready();
     let mut end = 0;
@@ -60,7 +60,7 @@ pub fn append(stage: &Stage, rng: &mut Rng) {
 }
 
 /// Two tasks write to the same blocks of one file.
-pub fn overlap(stage: &Stage, rng: &mut Rng) {
+pub fn overlap(stage: &Stage<'_>, rng: &mut Rng) {
     let block = u64::from(stage.shape.block_size);
     stage.create("/f", 0);
     stage.write(0, 0, 3 * block, How::Buffered);
@@ -84,7 +84,7 @@ pub fn overlap(stage: &Stage, rng: &mut Rng) {
 }
 
 /// Sizes go down and up while write-throughs are in flight.
-pub fn truncate(stage: &Stage, rng: &mut Rng) {
+pub fn truncate(stage: &Stage<'_>, rng: &mut Rng) {
     let block = u64::from(stage.shape.block_size);
     stage.create("/f", 0);
     stage.write(0, 0, 8 * block, How::Buffered);
@@ -106,8 +106,36 @@ pub fn truncate(stage: &Stage, rng: &mut Rng) {
     stage.end();
 }
 
+/// Space is reserved, with the size kept or not, written in every way, and given back.
+pub fn reserve(stage: &Stage<'_>, rng: &mut Rng) {
+    let block = u64::from(stage.shape.block_size);
+    stage.create("/f", 0);
+    let _ = stage.play(Op::Allocate { file: 0, len: 8 * block, keep_size: true });
+    stage.ready();
+    for _ in 0..14 {
+        for _ in 0..1 + rng.below(4) {
+            let (pos, len) = range(rng, 4, 14, block);
+            stage.write(0, pos, len, *rng.pick(&How::ALL));
+        }
+        match rng.below(8) {
+            0..=2 => {
+                let len = 1 + rng.below(20 * block as usize) as u64;
+                let _ = stage.play(Op::Allocate { file: 0, len, keep_size: rng.chance(50) });
+            }
+            3 => {
+                let size = rng.below(16 * block as usize) as u64;
+                let _ = stage.play(Op::Truncate { file: 0, size });
+            }
+            4 | 5 => stage.fsync(0, rng.chance(50)),
+            6 => stage.background(rng),
+            _ => {}
+        }
+    }
+    stage.end();
+}
+
 /// Every other block, so that trees of extents grow and split; then holes are filled and the tree shrinks.
-pub fn fragments(stage: &Stage, rng: &mut Rng) {
+pub fn fragments(stage: &Stage<'_>, rng: &mut Rng) {
     let block = u64::from(stage.shape.block_size);
     let far = if block == 1024 { 180 } else { 24 };
     stage.create("/f", 0);
