@@ -1,8 +1,10 @@
-//! Random operations against a model, on the host build.
-use anyhow::Result;
+//! Random operations against a model: on the host build, and in the booted kernel.
+use anyhow::{Result, ensure};
+use tests::TestDisk;
+use xtask::image::Spec;
 
-/// Operations in the test run.
-const OPS: usize = 20_000;
+/// Operations in the test run, on the host and in the booted kernel.
+const OPS: usize = 100_000;
 
 #[test]
 fn random_operations_do_what_the_model_says() -> Result<()> {
@@ -14,5 +16,16 @@ fn random_operations_do_what_the_model_says() -> Result<()> {
 #[test]
 fn programs_that_have_failed_once_pass() -> Result<()> {
     assert!(tests::oracle::play_kept()? > 0);
+    Ok(())
+}
+
+#[test]
+fn random_operations_in_the_booted_kernel() -> Result<()> {
+    for (block_size, seed) in [(4096, 1), (1024, 1000), (2048, 2000)] {
+        let disk = TestDisk::new(&Spec { block_size, ..Spec::default() }, &["soak"])?;
+        let outcome = disk.run_ok(&format!("/bin/soak / {seed} {}", OPS / 3), 300)?;
+        let last = outcome.console.lines.iter().rfind(|line| line.starts_with("soak: "));
+        ensure!(last.is_some_and(|line| line.ends_with("operations, 0 failures")), "{last:?}");
+    }
     Ok(())
 }

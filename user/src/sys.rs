@@ -200,8 +200,20 @@ pub fn ftruncate(fd: Fd, size: u64) -> Result<()> {
 
 /// `fallocate`, with or without `FALLOC_FL_KEEP_SIZE`.
 pub fn fallocate(fd: Fd, keep_size: bool, len: u64) -> Result<()> {
+    fallocate_range(fd, u32::from(keep_size), 0, len)
+}
+
+/// `fallocate` in any mode.
+pub fn fallocate_range(fd: Fd, mode: u32, pos: u64, len: u64) -> Result<()> {
+    let args = [fd as usize, mode as usize, pos as usize, len as usize, 0, 0];
     // SAFETY: no memory.
-    unsafe { call(abi::__NR_fallocate, [fd as usize, usize::from(keep_size), 0, len as usize, 0, 0]) }.map(drop)
+    unsafe { call(abi::__NR_fallocate, args) }.map(drop)
+}
+
+/// `posix_fadvise` of a whole file with `POSIX_FADV_DONTNEED`: clean pages leave the cache.
+pub fn drop_cache(fd: Fd) -> Result<()> {
+    // SAFETY: no memory.
+    unsafe { call(abi::__NR_fadvise64, [fd as usize, 0, 0, abi::POSIX_FADV_DONTNEED as usize, 0, 0]) }.map(drop)
 }
 
 /// `syncfs`
@@ -212,11 +224,20 @@ pub fn syncfs(fd: Fd) -> Result<()> {
 
 /// `fstatfs`; blocks that are free for everybody.
 pub fn free_blocks(fd: Fd) -> Result<u64> {
+    fstatfs(fd).map(|of| of.f_bavail as u64)
+}
+
+/// `fstatfs`; bytes of a block.
+pub fn block_size(fd: Fd) -> Result<u64> {
+    fstatfs(fd).map(|of| of.f_bsize as u64)
+}
+
+fn fstatfs(fd: Fd) -> Result<abi::statfs> {
     let mut buffer = std::mem::MaybeUninit::<abi::statfs>::zeroed();
     // SAFETY: the buffer has the structure's size.
     unsafe { call(abi::__NR_fstatfs, [fd as usize, buffer.as_mut_ptr() as usize, 0, 0, 0, 0]) }?;
     // SAFETY: all-zero bytes are a valid `statfs`, and the kernel filled it.
-    Ok(unsafe { buffer.assume_init() }.f_bavail as u64)
+    Ok(unsafe { buffer.assume_init() })
 }
 
 /// The time-stamp counter.

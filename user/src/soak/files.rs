@@ -1,0 +1,191 @@
+//! The operations of a program as system calls.
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use user::oracle::{Look, Range, System, Way};
+use user::sys::{self, AioWrites, Errno, FileMap, MapKind, PAGE};
+
+const WRITETHROUGH: u32 = 0x200;
+const DSYNC: u32 = 2;
+const APPEND: u32 = 0x10;
+/// Asynchronous writes of one operation.
+const DEPTH: usize = 8;
+
+/// Bytes of a block of the file system under `folder`.
+pub fn block_size(folder: &Path) -> Result<u64, String> {
+    let folder = File::open(folder).map_err(|error| error.to_string())?;
+    sys::block_size(folder.as_raw_fd()).map_err(words)
+}
+
+/// The files of a program, open twice, and a context for each of the threads that ask for one.
+pub struct Files {
+    folder: PathBuf,
+    files: Vec<[File; 2]>,
+    contexts: Mutex<Vec<AioWrites>>,
+}
+
+impl Files {
+    /// New empty files.
+    pub fn create(folder: &Path, count: usize) -> Result<Files, String> {
+        let open = |n: usize, flags: u32| {
+            let mut options = File::options();
+            options.read(true).write(true).create(true).truncate(flags == 0).custom_flags(flags as i32);
+            options.open(path(folder, n)).map_err(|error| error.to_string())
+        };
+        let files = (0..count).map(|n| Ok([open(n, 0)?, open(n, sys::O_DIRECT)?])).collect::<Result<_, String>>()?;
+        Ok(Files { folder: folder.to_owned(), files, contexts: Mutex::default() })
+    }
+
+    /// Closes and removes them.
+    pub fn remove(self) -> Result<(), String> {
+        let count = self.files.len();
+        drop(self.files);
+        (0..count).try_for_each(|n| std::fs::remove_file(path(&self.folder, n))).map_err(|error| error.to_string())
+    }
+
+    fn fd(&self, file: usize) -> sys::Fd {
+        self.files[file][0].as_raw_fd()
+    }
+    fn direct(&self, file: usize) -> sys::Fd {
+        self.files[file][1].as_raw_fd()
+    }
+}
+
+fn path(folder: &Path, n: usize) -> PathBuf {
+    folder.join(format!("soak{n}"))
+}
+
+fn words(error: Errno) -> String {
+    format!("error {}", error.0)
+}
+
+fn rwf(way: Way) -> u32 {
+    match way {
+        Way::Buffered | Way::Direct => 0,
+        Way::Dsync => DSYNC,
+        Way::Through => WRITETHROUGH,
+        Way::ThroughDsync => WRITETHROUGH | DSYNC,
+    }
+}
+
+/// Writes are as long as they are said to be.
+fn all(wanted: usize) -> impl Fn(usize) -> Result<(), String> {
+    move |n| if n == wanted { Ok(()) } else { Err(format!("{n} bytes of {wanted}")) }
+}
+
+impl System for Files {
+    fn write(&self, file: usize, pos: u64, bytes: &[u8], way: Way) -> Result<(), String> {
+        let written = match way {
+            Way::Direct => sys::pwrite(self.direct(file), AlignedBytes::copy_of(bytes).get(), pos),
+            Way::Buffered => sys::pwrite(self.fd(file), bytes, pos),
+            _ => sys::pwritev2(self.fd(file), bytes, pos, rwf(way)),
+        };
+        written.map_err(words).and_then(all(bytes.len()))
+    }
+
+    fn append(&self, file: usize, _size: u64, bytes: &[u8], way: Way) -> Result<(), String> {
+        sys::pwritev2(self.fd(file), bytes, 0, rwf(way) | APPEND).map_err(words).and_then(all(bytes.len()))
+    }
+
+    fn aio(&self, file: usize, pos: u64, pieces: &[Vec<u8>], durable: bool) -> Result<(), String> {
+        let spare = self.contexts.lock().map_err(|_| "a thread panicked")?.pop();
+        let mut context = spare.map_or_else(|| AioWrites::new(DEPTH), Ok).map_err(words)?;
+        let flags = rwf(if durable { Way::ThroughDsync } else { Way::Through });
+        let mut at = pos;
+        for (tag, piece) in pieces.iter().enumerate() {
+            context.submit(self.fd(file), at, piece.clone(), flags, tag as u64).map_err(words)?;
+            at += piece.len() as u64;
+        }
+        while context.in_flight() > 0 {
+            for (tag, result) in context.reap(1).map_err(words)? {
+                result.map_err(words).and_then(all(pieces[tag as usize].len()))?;
+            }
+        }
+        self.contexts.lock().map_err(|_| "a thread panicked")?.push(context);
+        Ok(())
+    }
+
+    fn read(&self, file: usize, pos: u64, len: usize, look: Look) -> Result<Vec<u8>, String> {
+        match look {
+            Look::Buffered => {
+                let mut bytes = vec![0xee; len];
+                let n = sys::pread(self.fd(file), &mut bytes, pos).map_err(words)?;
+                bytes.truncate(n);
+                Ok(bytes)
+            }
+            Look::Direct => {
+                let mut bytes = AlignedBytes::new(len);
+                let n = sys::pread(self.direct(file), bytes.get_mut(), pos).map_err(words)?;
+                Ok(bytes.get()[..n].to_vec())
+            }
+            Look::Mapped => {
+                // Past the end a touch would be a bus error; a file only grows beside a read.
+                let end = self.size(file)?.min(pos + len as u64);
+                if end <= pos {
+                    return Ok(Vec::new());
+                }
+                let map = FileMap::new(self.fd(file), end as usize, MapKind { write: false, shared: true });
+                let map = map.map_err(words)?;
+                Ok((pos..end).map(|at| map.get(at as usize)).collect())
+            }
+        }
+    }
+
+    fn truncate(&self, file: usize, size: u64) -> Result<(), String> {
+        sys::ftruncate(self.fd(file), size).map_err(words)
+    }
+
+    fn range(&self, file: usize, range: Range, pos: u64, len: u64) -> Result<(), String> {
+        const KEEP_SIZE: u32 = 1;
+        let mode = match range {
+            Range::Allocate => 0,
+            Range::AllocateKeep => KEEP_SIZE,
+            Range::Punch => 2 | KEEP_SIZE,
+            Range::Zero => 0x10,
+            Range::ZeroKeep => 0x10 | KEEP_SIZE,
+            Range::Collapse => 8,
+            Range::Insert => 0x20,
+        };
+        sys::fallocate_range(self.fd(file), mode, pos, len).map_err(words)
+    }
+
+    fn fsync(&self, file: usize, data_only: bool) -> Result<(), String> {
+        if data_only { sys::fdatasync(self.fd(file)) } else { sys::fsync(self.fd(file)) }.map_err(words)
+    }
+
+    fn drop_cache(&self, file: usize) -> Result<(), String> {
+        sys::drop_cache(self.fd(file)).map_err(words)
+    }
+
+    fn size(&self, file: usize) -> Result<u64, String> {
+        sys::fstat(self.fd(file)).map_err(words)
+    }
+}
+
+/// Bytes that begin at a page, as direct I/O wants them.
+struct AlignedBytes {
+    bytes: Vec<u8>,
+    start: usize,
+    len: usize,
+}
+
+impl AlignedBytes {
+    fn new(len: usize) -> AlignedBytes {
+        let bytes = vec![0; len + PAGE];
+        let start = bytes.as_ptr().align_offset(PAGE).min(PAGE);
+        AlignedBytes { bytes, start, len }
+    }
+    fn copy_of(bytes: &[u8]) -> AlignedBytes {
+        let mut copy = AlignedBytes::new(bytes.len());
+        copy.get_mut().copy_from_slice(bytes);
+        copy
+    }
+    fn get(&self) -> &[u8] {
+        &self.bytes[self.start..][..self.len]
+    }
+    fn get_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.start..][..self.len]
+    }
+}
