@@ -23,7 +23,7 @@ bitflags::bitflags! {
         const NOAPPEND = 0x20;
         /// `RWF_ATOMIC`
         const ATOMIC = 0x40;
-        /// `RWF_DONTCACHE`
+        /// `RWF_DONTCACHE`; only with write-through (DNC-1).
         const DONTCACHE = 0x80;
         /// `RWF_NOSIGNAL`
         const NOSIGNAL = 0x100;

@@ -35,6 +35,8 @@ pub struct WrittenFolio {
     pub offset: u32,
     /// Bytes, whole blocks.
     pub len: u32,
+    /// It came into the cache with this write, and leaves it with its end (DNC-1).
+    pub passing: bool,
 }
 
 /// The folios of one write-through, ascending.
@@ -197,6 +199,9 @@ impl Owed {
                 base::anchor!("F2.redirtied", self.inode.ino);
             }
             self.inode.mapping.end_writeback(&written.folio, written.len as usize);
+            if written.passing {
+                self.inode.mapping.drop_behind(&written.folio);
+            }
         }
         result
     }

@@ -23,7 +23,7 @@ use super::request::WriteRequest;
 use super::zero::zero_gap;
 use super::{DrainGuard, DrainKind, InodeLock, Iomap, IomapKind, IomapOps, RangeGuard};
 use crate::io::IoSource;
-use crate::kiocb::{Kiocb, Outcome};
+use crate::kiocb::{IoFlags, Kiocb, Outcome};
 use crate::page_cache::FolioGuard;
 use crate::vfs::{Inode, SyncKind};
 use alloc::boxed::Box;
@@ -67,6 +67,7 @@ pub fn writethrough_write(
     trace::record(trace::Kind::WtSubmit, inode.ino, pos);
     let plug = Plug::start();
     let mut submission = Submission::new(inode, iomap, ctx, source);
+    submission.passing = kiocb.flags.contains(IoFlags::DONTCACHE);
     let stopped = submission.run(pos, len, &|| kiocb.caller.fatal_signal_pending()).err();
     let Submission { ctx, folios, copied, mapped, unwritten, metadata_pending, .. } = submission;
     drop(plug);
@@ -132,6 +133,8 @@ struct Submission<'a> {
     /// Some block was UNWRITTEN when it was mapped.
     unwritten: bool,
     metadata_pending: bool,
+    /// Folios that come into the cache with this write leave it with its end (`RWF_DONTCACHE`, DNC-1).
+    passing: bool,
 }
 
 impl<'a> Submission<'a> {
@@ -150,6 +153,7 @@ impl<'a> Submission<'a> {
             mapped: 0,
             unwritten: false,
             metadata_pending: false,
+            passing: false,
         }
     }
 
@@ -218,6 +222,8 @@ impl<'a> Submission<'a> {
             }
         };
         let offset = (at % PS) as usize;
+        let own = self.folios.last().filter(|own| Arc::ptr_eq(&own.folio, folio.folio()));
+        let passing = self.passing && own.map_or(folio.state().blank(), |own| own.passing);
         self.wait_writeback(&folio, offset)?;
         if base::guard!("R16", self.iomap.extent_seq() != map.seq) {
             discard_unused(inode, folio);
@@ -237,7 +243,7 @@ impl<'a> Submission<'a> {
             return Ok(Step::Fault);
         }
         base::anchor!("S-8", inode.ino);
-        self.publish(&folio, map, offset, copied);
+        self.publish(&folio, map, offset, copied, passing);
         Ok(Step::Copied(copied))
     }
 
@@ -286,7 +292,7 @@ impl<'a> Submission<'a> {
 
     /// S-8h to S-8l for bytes that were copied. The size is the end of what was copied (EOF-1, APP-2), what is sent are whole blocks,
     /// whatever the alignment (ALN-1, ALN-2).
-    fn publish(&mut self, folio: &FolioGuard<'_>, map: &Iomap, offset: usize, copied: usize) {
+    fn publish(&mut self, folio: &FolioGuard<'_>, map: &Iomap, offset: usize, copied: usize, passing: bool) {
         let end = folio.folio().pos() + (offset + copied) as u64;
         if base::guard!("R32", end > self.inode.size()) {
             self.inode.set_size(end);
@@ -305,7 +311,7 @@ impl<'a> Submission<'a> {
         folio.begin_writeback(start, stop - start, true);
         sched::set_unsubmitted(true);
         let (offset, len) = (start as u32, (stop - start) as u32);
-        self.folios.push(WrittenFolio { folio: folio.folio().clone(), offset, len });
+        self.folios.push(WrittenFolio { folio: folio.folio().clone(), offset, len, passing });
         let ctx = &self.ctx;
         let bio = self.bio.get_or_insert_with(|| Bio::new(BioOp::Write, sector, ctx.clone()));
         bio.push(Segment { page: folio.folio().page().clone(), offset, len });

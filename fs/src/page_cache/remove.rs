@@ -64,6 +64,14 @@ impl Mapping {
         true
     }
 
+    /// Removes a folio that was only cached on the way to the device, unless anybody has a use for it by now: it is mapped, or read, or dirty,
+    /// or locked (DNC-1). Never waits.
+    pub fn drop_behind(&self, folio: &Arc<Folio>) {
+        if folio.page().ref_count() == 1 {
+            self.remove_if_clean(folio.clone());
+        }
+    }
+
     /// Takes a clean folio out of user mappings; whether the cache has the only handle to its page then.
     fn unmapped(&self, folio: &Arc<Folio>) -> bool {
         if folio.page().ref_count() == 1 {

@@ -38,6 +38,10 @@ impl State {
     pub fn uptodate(self) -> bool {
         self.0 & (ALL << UPTODATE_SHIFT) == ALL << UPTODATE_SHIFT
     }
+    /// Whether it holds nothing: no valid byte, none dirty, none on its way.
+    pub fn blank(self) -> bool {
+        self.0 & (ALL << UPTODATE_SHIFT | ALL << DIRTY_SHIFT | WRITEBACK) == 0
+    }
     /// Whether the sectors that `len` bytes from `offset` touch are valid.
     pub fn uptodate_in(self, offset: usize, len: usize) -> bool {
         let bits = sectors(offset, len) << UPTODATE_SHIFT;

@@ -69,10 +69,10 @@ fn check_per_call(file: &File, rwf: u32, request: Request) -> Result<()> {
 /// The rows after it: what `WRITETHROUGH` does not go with, and optional features that are not built (A24).
 fn check_combinations(file: &File, flags: IoFlags) -> Result<()> {
     let through = flags.contains(IoFlags::WRITETHROUGH);
-    if through && flags.intersects(IoFlags::NOWAIT | IoFlags::DONTCACHE) {
+    if through && flags.contains(IoFlags::NOWAIT) {
         return Err(Errno::EINVAL);
     }
-    if flags.intersects(IoFlags::ATOMIC | IoFlags::DONTCACHE) {
+    if flags.contains(IoFlags::ATOMIC) || (flags.contains(IoFlags::DONTCACHE) && !through) {
         return Err(Errno::EOPNOTSUPP);
     }
     if flags.contains(IoFlags::NOWAIT) && !file.ops().features().contains(FileFeatures::NOWAIT) {

@@ -259,3 +259,34 @@ fn buf9_many_segments_are_one_request() {
     vfs::fsync(&file, SyncKind::Data).expect("fdatasync");
     stage.end([file]);
 }
+
+/// DNC-1: what came into the cache with the write leaves it with its end, and not before its conversion; what was cached stays, and what
+/// the device has refused.
+#[test]
+fn dnc1_what_only_passes_through_is_dropped() {
+    const WT_DONTCACHE: u32 = WT | 0x80;
+    let stage = Stage::new(1024);
+    let file = stage.create("f");
+    assert_eq!(sync_wt(&file, BLOCK as u64, &[b'o'; BLOCK]), Ok(BLOCK));
+    let cached = |index| inode(&file).mapping.get(index).is_some();
+    let at_f1 = stop("F1", &file);
+    stage.gate.hold(Filter::any().op(BioOp::Write).nth(1));
+    let event = aio_write(&file, 0, &[b'n'; 3 * BLOCK], WT_DONTCACHE);
+    stage.gate.wait_held(1);
+    stage.gate.open();
+    at_f1.wait_reached();
+    assert!(cached(0) && cached(1) && cached(2), "dropped before the conversion");
+    // The gate has copies of what has ended: references that a disk does not have.
+    stage.gate.settle();
+    at_f1.release();
+    assert_eq!(event.wait(), Ok(3 * BLOCK));
+    assert_eq!([cached(0), cached(1), cached(2)], [false, true, false]);
+    assert_eq!(read(&file, 0, 3 * BLOCK), [b'n'; 3 * BLOCK]);
+    stage.drop_caches();
+    stage.gate.fail(Filter::any().op(BioOp::Write).nth(1), EIO);
+    assert_eq!(aio_write(&file, 0, &[b'q'; 1024], WT_DONTCACHE).wait(), Err(EIO));
+    assert!(cached(0), "the only copy of what the device has refused");
+    assert_eq!([fsync(&file), fsync(&file)], [Err(EIO), Ok(())]);
+    assert_eq!(stage.on_disk(&file, 0, 1024), [b'q'; 1024]);
+    stage.end([file]);
+}

@@ -189,7 +189,7 @@ calls! {
     324 membarrier => misc::not_there [] "`ENOSYS`.";
     326 copy_file_range => misc::not_there [] "`ENOSYS`: callers read and write.";
     327 preadv2 => read_write::read [fd, iov, count, offset, high, flags] with (fd, Buffers::Vector(iov.into(), count.into()), Position::AtOrCurrent(offset.into()), flags) "`RWF_HIPRI` has no effect; `RWF_NOWAIT` where the file has it. `RWF_WRITETHROUGH`: `EOPNOTSUPP`.";
-    328 pwritev2 => read_write::write [fd, iov, count, offset, high, flags] with (fd, Buffers::Vector(iov.into(), count.into()), Position::AtOrCurrent(offset.into()), flags) "`RWF_WRITETHROUGH`, `DSYNC`, `SYNC`, `APPEND`, `NOAPPEND`, `HIPRI`, `NOSIGNAL`; `ATOMIC`, `DONTCACHE`: `EOPNOTSUPP`.";
+    328 pwritev2 => read_write::write [fd, iov, count, offset, high, flags] with (fd, Buffers::Vector(iov.into(), count.into()), Position::AtOrCurrent(offset.into()), flags) "`RWF_WRITETHROUGH`, `DSYNC`, `SYNC`, `APPEND`, `NOAPPEND`, `HIPRI`, `NOSIGNAL`, and `DONTCACHE` with `WRITETHROUGH`; `ATOMIC`: `EOPNOTSUPP`.";
     332 statx => stat::statx [dirfd, path, flags, mask, out] "Basic fields, birth time, three attributes.";
     333 io_pgetevents => aio::io_pgetevents [context, min, max, events, timeout, sig] "Complete.";
     334 rseq => misc::not_there [] "`ENOSYS`: callers do without.";

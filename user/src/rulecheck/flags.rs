@@ -55,11 +55,10 @@ fn expected(kind: Kind, flags: u32, write: bool) -> Option<Errno> {
         (has(WT) && !kind.through, EOPNOTSUPP),
         (if write { !kind.may_write } else { !kind.may_read }, EBADF),
         (has(WT | NOWAIT), EINVAL),
-        (has(WT | DONTCACHE), EINVAL),
         (has(WT | ATOMIC), EOPNOTSUPP),
         (has(NOWAIT), EOPNOTSUPP),
         // Without write-through: not built.
-        (flags & (ATOMIC | DONTCACHE) != 0, EOPNOTSUPP),
+        (has(ATOMIC) || (has(DONTCACHE) && !has(WT)), EOPNOTSUPP),
     ];
     rows.into_iter().find(|(matches, _)| *matches).map(|(_, errno)| errno)
 }
