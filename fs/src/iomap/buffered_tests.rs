@@ -194,16 +194,15 @@ fn buf5_background_skips_and_integrity_waits() {
     f.write(1024, &[2; 1024]).unwrap();
     write_range(&f.inode, 0..u64::MAX, false).unwrap();
     assert_eq!(writes(&gate).len(), 1, "FS-7: skipped, without a wait");
-    std::thread::scope(|s| {
-        let fsync = s.spawn(|| f.fsync());
-        while !f.inode.mapping.get(0).unwrap().state().locked() {
-            std::thread::yield_now();
-        }
-        assert!(!fsync.is_finished());
-        assert_eq!(writes(&gate).len(), 1, "BUF-6: one write of the folio at a time");
-        gate.open();
-        fsync.join().unwrap().unwrap();
-    });
+    let f = Arc::new(f);
+    let waiting = stop_at("folio.wait_writeback").id(0).arm();
+    let fsync = task(&f, |f| f.fsync().unwrap());
+    waiting.wait_reached();
+    waiting.release();
+    assert!(!fsync.has_exited());
+    assert_eq!(writes(&gate).len(), 1, "BUF-6: one write of the folio at a time");
+    gate.open();
+    fsync.join();
     assert_eq!(f.on_disk(0, 2048), [[1; 1024], [2; 1024]].concat());
 }
 
