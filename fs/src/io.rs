@@ -44,7 +44,7 @@ pub trait IoSink {
     /// Zeroes up to `len` bytes without faulting; consumes and returns how many.
     fn zero(&mut self, len: usize) -> usize;
     /// Pins up to `len` bytes for a device to write to, consumes them and appends their segments; returns how many.
-    /// May sleep. Errors: `EFAULT`, `ENOMEM`.
+    /// May sleep. Errors: `EFAULT`, `ENOMEM`; `EOPNOTSUPP`, with nothing consumed, for memory that is only written to by copies.
     fn pin(&mut self, len: usize, out: &mut Pinned) -> Result<usize>;
     /// Whether every segment starts and ends at a multiple of `align` bytes in memory and length.
     fn is_aligned(&self, align: usize) -> bool;

@@ -65,6 +65,8 @@ impl IomapOps for Ext4Inode {
             let mut core = self.core.write();
             core.unconverted.remove(blocks);
             self.settle_reserve(&mut core, 0);
+            // Who has mapped these blocks for a write of its own maps them again.
+            self.bump_seq();
         }
     }
 

@@ -1,7 +1,7 @@
 //! Buffered writes: into the cache, and dirty.
 use super::extents::ops_of;
 use super::read_batch::Reader;
-use super::zero::zero_gap;
+use super::zero::{protect_old_end, zero_gap};
 use super::{Iomap, IomapKind, IomapOps, balance_dirty};
 use crate::io::IoSource;
 use crate::kiocb::Kiocb;
@@ -25,6 +25,14 @@ pub(super) const ALLOCATE_AT_ONCE: usize = 1 << 20;
 /// Blocks are allocated here, UNWRITTEN (EXT-1): a write that was accepted finds its space later. Errors, when nothing was
 /// written: `ENOSPC`, `EFAULT`, `EIO`, `ENOMEM`, `EINTR` (a fatal signal).
 pub fn buffered_write(inode: &Arc<Inode>, kiocb: &mut Kiocb<'_>, source: &mut dyn IoSource) -> Result<usize> {
+    let old_size = inode.size();
+    let written = copy_all(inode, kiocb, source);
+    protect_old_end(inode, old_size);
+    written
+}
+
+/// Chunk after chunk, until the source or the room ends.
+fn copy_all(inode: &Arc<Inode>, kiocb: &mut Kiocb<'_>, source: &mut dyn IoSource) -> Result<usize> {
     let ops = ops_of(inode)?;
     let start = kiocb.pos;
     let mut writer = Writer { inode, ops, map: None, mapped: 0 };
@@ -179,11 +187,15 @@ fn make_valid(inode: &Inode, ops: &dyn IomapOps, guard: &FolioGuard<'_>, map: &I
 }
 
 /// The blocks of `range` that were mapped for a write which ended before it: what was set aside for their conversion is given back
-/// (ERR-9). A block that is dirty or on its way to the device is another write's and keeps it. The inode lock is held exclusively.
+/// (ERR-9). A block that is dirty or on its way to the device is another write's and keeps it. No folio is locked by the caller.
+///
+/// It happens with the folio locked, and the extents count as changed: who has mapped the block and makes it dirty later, a store
+/// through a mapping for instance, has done so before and is seen here, or maps it again.
 pub(super) fn give_up(inode: &Inode, ops: &dyn IomapOps, range: Range<u64>) {
     let bs = u64::from(ops.block_size());
     for pos in (range.start / bs * bs..range.end).step_by(bs as usize) {
-        let state = inode.mapping.get(pos / PS).map(|folio| folio.state());
+        let folio = inode.mapping.find_locked(pos / PS);
+        let state = folio.as_ref().map(|folio| folio.state());
         if !state.is_some_and(|s| s.writeback() || s.dirty_in((pos % PS) as usize, bs as usize)) {
             ops.give_up(pos, bs);
         }

@@ -7,10 +7,11 @@
 //! Frames are pinned before the inode is locked for long, and let go in task context by the finish.
 use super::ioctx::IoCtx;
 use super::ioend::{IoKind, Owed, sync_kind};
+use super::read::buffered_read;
 use super::request::{InodeLock, WriteRequest};
 use super::writeback::write_and_check;
 use super::writethrough::{context, writethrough_write};
-use super::zero::zero_gap;
+use super::zero::{protect_old_end, zero_gap};
 use super::{DrainGuard, DrainKind, Iomap, IomapKind, IomapOps, RangeGuard};
 use crate::io::{IoSink, IoSource, Pinned};
 use crate::kiocb::{Kiocb, Outcome};
@@ -22,8 +23,17 @@ use base::{Errno, Result};
 use core::ops::Range;
 
 /// Reads at `kiocb.pos` past the cache. Position, length and memory are multiples of the device's block size, or `EINVAL`.
-/// Takes the inode lock shared for the submission. Errors: `EINVAL`, `EFAULT`, `EIO`, `ENOMEM`.
+/// Takes the inode lock shared for the submission. Memory that a device must not write to by itself, a page of a file in a shared
+/// mapping, is read to through the cache. Errors: `EINVAL`, `EFAULT`, `EIO`, `ENOMEM`.
 pub fn direct_read(inode: &Arc<Inode>, kiocb: &mut Kiocb<'_>, sink: &mut dyn IoSink) -> Result<Outcome> {
+    match read_around(inode, kiocb, sink) {
+        Err(Errno::EOPNOTSUPP) => buffered_read(inode, kiocb, sink).map(Outcome::Done),
+        outcome => outcome,
+    }
+}
+
+/// The direct read itself. Errors: as there; `EOPNOTSUPP`, with nothing consumed, if the memory cannot be pinned.
+fn read_around(inode: &Arc<Inode>, kiocb: &mut Kiocb<'_>, sink: &mut dyn IoSink) -> Result<Outcome> {
     let iomap = inode.ops().iomap().ok_or(Errno::EINVAL)?;
     let unit = u64::from(iomap.device().limits().logical_block_size);
     check_alignment(kiocb.pos, sink.remaining() as u64, unit, sink.is_aligned(unit as usize))?;
@@ -164,6 +174,7 @@ fn extend(
             return Err(error);
         }
         inode.mapping.invalidate_range_clean(pos..end);
+        protect_old_end(inode, old_size);
     }
     drop(range);
     drop(drain);

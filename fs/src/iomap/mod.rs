@@ -7,6 +7,7 @@
 //! | `range_lock` | order among writes that share the inode lock |
 //! | `read` | buffered reads |
 //! | `readahead`, `read_batch`, `extents` | filling folios: windows, their bios, what stands under them |
+//! | `fault`, `store` | folios for page faults; stores through shared mappings |
 //! | `buffered_write` | copy into the cache, dirty |
 //! | `zero` | the gap behind the end of a file, the tail of a truncate |
 //! | `writethrough` | copy into the cache and send at once |
@@ -33,6 +34,8 @@ mod read_batch;
 mod readahead;
 mod request;
 mod shared_flush;
+mod store;
+mod sync;
 mod types;
 mod writeback;
 mod writeback_end;
@@ -49,6 +52,8 @@ pub use range_lock::{RangeGuard, RangeLock};
 pub use read::buffered_read;
 pub use request::{InodeLock, WriteRequest};
 pub use shared_flush::{SharedFlush, Ticket, WrittenMark};
+pub use store::{StorePermit, prepare_store};
+pub use sync::{RangeSync, sync_file_range, sync_range};
 pub use types::{Iomap, IomapKind, IomapOps};
 pub use writeback::{wait_range, write_and_check, write_and_wait, write_range};
 pub use writethrough::writethrough_write;

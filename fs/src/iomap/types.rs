@@ -73,7 +73,7 @@ pub trait IomapOps: Send + Sync {
     fn map_write(&self, inode: &Inode, pos: u64, len: u64) -> Result<Iomap>;
 
     /// Blocks of `[pos, pos+len)` that `map_write` gave out will not be written: what was reserved for their conversion is given
-    /// back (ERR-9). They stay UNWRITTEN.
+    /// back (ERR-9), and the sequence number changes. They stay UNWRITTEN. The one call that may come with a folio locked.
     fn give_up(&self, _pos: u64, _len: u64) {}
 
     /// F1: in one transaction converts UNWRITTEN blocks of `[pos, pos+len)`, widened to blocks, and raises d_size to

@@ -20,7 +20,7 @@ use super::buffered_write::{ALLOCATE_AT_ONCE, discard_unused, give_up, prepare_f
 use super::ioctx::IoCtx;
 use super::ioend::{IoKind, Owed, WrittenFolio, WrittenFolios};
 use super::request::WriteRequest;
-use super::zero::zero_gap;
+use super::zero::{protect_old_end, zero_gap};
 use super::{DrainGuard, DrainKind, InodeLock, Iomap, IomapKind, IomapOps, RangeGuard};
 use crate::io::IoSource;
 use crate::kiocb::{IoFlags, Kiocb, Outcome};
@@ -57,6 +57,7 @@ pub fn writethrough_write(
         }
     };
     base::anchor!("S-5", inode.ino);
+    let old_size = inode.size();
     let ctx =
         context(kiocb, iomap).inspect_err(|_| base::mistake!("R43", inode.drain.raise(DrainKind::Writethrough)))?;
     stats::count(Counter::WtStarted);
@@ -75,6 +76,7 @@ pub fn writethrough_write(
     if stopped.is_some() {
         give_up(inode, iomap, end..mapped);
     }
+    protect_old_end(inode, old_size);
     drop(range);
     // The last block goes to the device whole, and what others have dirtied in it is clean from then on (SUB-2, WT-7): d_size has to
     // cover that too, because nobody else will raise it. The inode lock keeps i_size.

@@ -30,6 +30,18 @@ pub fn zero_gap(inode: &Inode, ops: &dyn IomapOps, pos: u64) -> Result<()> {
     zero_range(inode, ops, size, pos.min(size.next_multiple_of(PS)))
 }
 
+/// After i_size went from `old_size` to where it is, and no lock has kept stores to the page at the old end away since [`zero_gap`]:
+/// a store that came in between knew only the blocks before the old end. The next one faults, and its block is allocated (EOF-5).
+pub(super) fn protect_old_end(inode: &Inode, old_size: u64) {
+    let grew = inode.size() > old_size && !old_size.is_multiple_of(PS);
+    if grew
+        && inode.mapping.is_mapped()
+        && let Some(guard) = inode.mapping.find_locked(old_size / PS)
+    {
+        guard.write_protect();
+    }
+}
+
 /// The tail of the block that holds `size` becomes zero, after i_size was set to `size` by a truncate (TRC-1, TRC-3); with
 /// it what is cached behind, to the end of the folio. The inode lock is held exclusively. Errors: `EIO`, `ENOMEM`.
 pub fn zero_tail(inode: &Inode, ops: &dyn IomapOps, size: u64) -> Result<()> {

@@ -261,12 +261,22 @@ impl<'a> FolioGuard<'a> {
         }
     }
 
-    /// Write-protects user mappings of the folio; if any was dirty, all blocks become dirty (S-8i, MM-2).
+    /// Write-protects user mappings of the folio; if any was dirty, all blocks inside the file become dirty (S-8i, MM-2). Whoever
+    /// clears dirty bits or zeroes bytes does this before.
     pub fn write_protect(&self) {
         if let Some(rmap) = self.mapping.reverse_map()
-            && rmap.write_protect(self.folio().index())
+            && base::guard!("MM-2", rmap.write_protect(self.folio().index()))
         {
-            self.mark_dirty(0, PAGE_SIZE);
+            self.mark_stored();
+        }
+    }
+
+    /// A mapping has stored to the folio, nobody knows where: all blocks inside the file become dirty. What was stored past its end
+    /// never counts (EOF-4).
+    pub(super) fn mark_stored(&self) {
+        let inside = self.mapping.bytes_inside(self.folio().index());
+        if inside > 0 {
+            self.mark_dirty(0, inside);
         }
     }
 }

@@ -233,6 +233,12 @@ impl Mapping {
         self.rmap.lock().clone()
     }
 
+    /// How many bytes of the folio at `index` lie inside the file; all of them without a file.
+    pub(super) fn bytes_inside(&self, index: u64) -> usize {
+        let size = self.host().map_or(u64::MAX, |inode| inode.size());
+        size.saturating_sub(index * PAGE_SIZE as u64).min(PAGE_SIZE as u64) as usize
+    }
+
     /// The guard of a folio that is locked; unlocks it again if it was removed.
     fn guard(&self, folio: Arc<Folio>, rank: HeldRank) -> Option<FolioGuard<'_>> {
         let guard = FolioGuard::new(self, folio, rank);

@@ -1,7 +1,7 @@
 //! Removal of folios: truncation, and invalidation for direct I/O.
 use super::{Folio, FolioGuard, Mapping, Tag};
-use base::PAGE_SIZE;
 use base::sync::Arc;
+use base::{PAGE_SIZE, Page};
 use core::ops::Range;
 
 const PS: u64 = PAGE_SIZE as u64;
@@ -14,11 +14,12 @@ impl Mapping {
     /// lock exclusively and has drained (TRC-1).
     pub fn truncate_range(&self, range: Range<u64>) {
         let (first, last) = (range.start.div_ceil(PS), range.end / PS);
-        if let Some(rmap) = self.reverse_map() {
-            rmap.unmap(range.start / PS..range.end.div_ceil(PS));
-        }
         if first > last {
             return self.clear_edge(range);
+        }
+        if let Some(rmap) = self.reverse_map() {
+            // What mappings have stored here goes with the folios.
+            rmap.unmap(first..last);
         }
         if !range.start.is_multiple_of(PS) {
             self.clear_edge(range.start..first * PS);
@@ -57,7 +58,7 @@ impl Mapping {
         base::anchor!("reclaim.before_remove", self.ino());
         let state = guard.state();
         let busy = state.dirty() || state.writeback();
-        if base::guard!("BUF-7", busy) || !self.unmapped(guard.folio()) {
+        if base::guard!("BUF-7", busy) || !self.unmapped(&guard) {
             return false;
         }
         self.detach(guard.folio());
@@ -72,18 +73,35 @@ impl Mapping {
         }
     }
 
-    /// Takes a clean folio out of user mappings; whether the cache has the only handle to its page then.
-    fn unmapped(&self, folio: &Arc<Folio>) -> bool {
+    /// Takes a clean folio out of user mappings; whether the cache has the only handle to its page then, and nothing was stored to it.
+    fn unmapped(&self, guard: &FolioGuard<'_>) -> bool {
+        let folio = guard.folio();
         if folio.page().ref_count() == 1 {
             return true;
         }
         if let Some(rmap) = self.reverse_map()
             && rmap.unmap(folio.index()..folio.index() + 1)
         {
-            self.set_dirty(folio, 0, PAGE_SIZE);
+            guard.mark_stored();
             return false;
         }
         folio.page().ref_count() == 1
+    }
+
+    /// Whether what a mapping may have stored to the folio at `index` is marked dirty already. Any task context.
+    pub fn is_marked(&self, index: u64) -> bool {
+        let inside = self.bytes_inside(index);
+        self.get(index).is_none_or(|folio| folio.state().all_dirty_in(0, inside))
+    }
+
+    /// Marks the folio at `index` dirty if `page` is its page: a mapping that has stored to it is gone (MM-2). Whoever holds the
+    /// handle `page` keeps the eviction off until here. Sleeps for the folio lock.
+    pub fn mark_stored(&self, index: u64, page: &Page) {
+        if let Some(guard) = self.find_locked(index)
+            && guard.folio().page().phys() == page.phys()
+        {
+            guard.mark_stored();
+        }
     }
 
     fn remove_all(&self, indices: Range<u64>) {
@@ -106,6 +124,8 @@ impl Mapping {
             return;
         };
         guard.wait_writeback();
+        // The next store has to allocate what goes here; what was stored beside it stays dirty.
+        guard.write_protect();
         let (offset, len) = ((start % PS) as usize, (end - start) as usize);
         guard.folio().page().zero(offset, len);
         guard.set_uptodate(offset, len);

@@ -55,6 +55,11 @@ impl State {
     pub fn dirty_in(self, offset: usize, len: usize) -> bool {
         self.0 & (sectors(offset, len) << DIRTY_SHIFT) != 0
     }
+    /// Whether all of the sectors that `len` bytes from `offset` touch are dirty.
+    pub(super) fn all_dirty_in(self, offset: usize, len: usize) -> bool {
+        let bits = sectors(offset, len) << DIRTY_SHIFT;
+        self.0 & bits == bits
+    }
     /// W: whether the folio is under writeback.
     pub fn writeback(self) -> bool {
         self.0 & WRITEBACK != 0

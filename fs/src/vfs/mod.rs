@@ -74,7 +74,7 @@ pub use rw::{MAX_RW_COUNT, Whence, read, read_at, read_current, seek, write, wri
 pub use setattr::{SetTime, chmod, chown, ftruncate, needs_privilege_removal, remove_privileges, truncate, utimens};
 pub use stat::{Stat, stat, statfs};
 pub use super_block::{DurabilityReport, StatFs, SuperBlock, SuperOps};
-pub use sync::{fsync, syncfs};
+pub use sync::{fsync, fsync_range, sync_file_range, syncfs};
 pub use types::{DirEntry, FallocMode, FileExtent, FileFeatures, FileType, SyncKind, Timespec};
 pub use writers::{FreezeGuard, FreezeLevel, WriteAccess};
 

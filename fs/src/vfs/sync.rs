@@ -1,7 +1,9 @@
-//! fsync, syncfs, sync.
+//! fsync, of a file or a part of it, syncfs, sync.
 use super::mount::Vfs;
-use super::{File, SyncKind};
+use super::{File, FileType, SyncKind};
+use crate::iomap::{self, RangeSync};
 use base::{Errno, Result};
+use core::ops::Range;
 
 /// fsync and fdatasync: everything submitted before the call is durable after it (SYN-1), and a writeback error that this
 /// description has not seen is reported once (ERR-6). Task context; may sleep.
@@ -9,6 +11,30 @@ pub fn fsync(file: &File, kind: SyncKind) -> Result<()> {
     let done = file.ops().fsync(file, kind);
     // Also after an error of the call itself: it is the same news, and is not told twice.
     let reported = file.report_error();
+    done.and(reported)
+}
+
+/// msync of the bytes of `range` (MM-7): as [`fsync`], of a part of the data. Errors: as [`fsync`]; `EINVAL` for a file without a
+/// page cache.
+pub fn fsync_range(file: &File, range: Range<u64>) -> Result<()> {
+    let inode = file.inode.as_ref().ok_or(Errno::EINVAL)?;
+    let done = iomap::sync_range(inode, range, SyncKind::All);
+    let reported = file.report_error();
+    done.and(reported)
+}
+
+/// sync_file_range: see [`iomap::sync_file_range`]. A writeback error is reported like that of an fsync (ERR-6). Errors: `ESPIPE` for
+/// what is no file, `EIO`, `ENOSPC`.
+pub fn sync_file_range(file: &File, range: Range<u64>, what: RangeSync) -> Result<()> {
+    let inode = file.inode.as_ref().ok_or(Errno::ESPIPE)?;
+    match inode.kind {
+        FileType::Regular if inode.ops().iomap().is_some() => {}
+        FileType::Regular | FileType::Directory | FileType::BlockDevice => return Ok(()),
+        _ => return Err(Errno::ESPIPE),
+    }
+    let done = iomap::sync_file_range(inode, range, what);
+    let waited = what.wait_before || what.wait_after;
+    let reported = if waited { file.report_error() } else { Ok(()) };
     done.and(reported)
 }
 
