@@ -84,12 +84,8 @@ impl AddressSpace {
 
     /// Takes everything down. The task that runs in it must not return to user mode. Files are let go here: may sleep.
     pub fn clear(&self) {
-        let removed = {
-            let mut map = self.lock();
-            self.resident.drop_pages(0..u64::MAX);
-            map.vmas.remove(0..u64::MAX)
-        };
-        // With the lock dropped: the last reference of a file may sleep in its release (MM-9).
+        let removed = self.take_out(&mut self.lock(), 0..u64::MAX);
+        // With the lock dropped (MM-9).
         drop(removed);
     }
 

@@ -2,11 +2,12 @@
 //!
 //! ```text
 //!   resident, owned       the page table is behind (mprotect gave rights): give the page the area's protection
-//!   resident, borrowed    a load: as above; a store: copy the page, own the copy (copy on write)
+//!   resident, borrowed    a load: as above; a store: copy the page, own the copy (copy on write); to a shared area: as if absent
 //!   absent, anonymous     a zeroed page
 //!   absent, object        the kernel object's page
 //!   absent, cached file   under the folio lock: a load borrows the folio's page, a store copies it.
 //!                         No valid folio: drop the mmap lock, fill it, look again
+//!   a store, shared file  drop the mmap lock, prepare it, look again; under the folio lock the folio becomes dirty and the page writable
 //!   absent, other file    drop the mmap lock, read a copy, look again
 //! ```
 use super::address_space::AddressSpace;
@@ -17,7 +18,8 @@ use super::vma::{Backing, Vma};
 use super::{PAGE, page_floor};
 use base::memory::alloc_page_zeroed;
 use base::{Errno, Page, Result};
-use fs::iomap::{FolioLookup, with_valid_folio};
+use fs::iomap::{FolioLookup, StorePermit, with_valid_folio};
+use fs::page_cache::Folio;
 
 /// How memory is touched.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,7 +37,7 @@ pub enum FaultError {
     NoArea,
     /// The area does not allow the access: SIGSEGV.
     Denied,
-    /// The file ends before the page, or it could not be read (MM-6): SIGBUS.
+    /// The file ends before the page (MM-6), it could not be read, or there is no room for what is stored (MM-9): SIGBUS.
     Bus,
     /// No memory: the program is killed, with a line on the log.
     NoMemory,
@@ -56,8 +58,8 @@ type FaultResult<T> = core::result::Result<T, FaultError>;
 /// What to do after a look at the maps.
 enum Step {
     Done,
-    /// Fetch this page of the file with the lock dropped.
-    Fetch(HeldFile, u64),
+    /// Fetch this page of the file with the lock dropped; for a store to the file itself, prepare that.
+    Fetch(HeldFile, u64, bool),
 }
 
 impl AddressSpace {
@@ -68,9 +70,16 @@ impl AddressSpace {
         let mut fetched: Option<Fetched> = None;
         loop {
             match self.fault_locked(page, access, fetched.as_ref())? {
-                Step::Done => return Ok(()),
+                Step::Done => {
+                    fetched.into_iter().for_each(Fetched::end);
+                    return Ok(());
+                }
                 // The area may change meanwhile: the next round looks it up again and refuses a page that no longer fits.
-                Step::Fetch(file, pos) => fetched = Some(file_page::fetch(file, pos)?),
+                Step::Fetch(file, pos, store) => {
+                    // A permit that did not do goes first: who waits with one keeps a freeze waiting that the next one waits for.
+                    drop(fetched.take());
+                    fetched = Some(file_page::fetch(file, pos, store)?);
+                }
             }
         }
     }
@@ -89,9 +98,15 @@ impl AddressSpace {
     }
 
     /// The frame behind `addr`, made present for `access`. The caller's handle keeps the frame after an unmap. A frame to be
-    /// written is the address space's own: copy on write is broken first. Task context; may sleep. Errors: `EFAULT`, `ENOMEM`.
+    /// written is the address space's own: copy on write is broken first, and a page of a file in a shared mapping is refused, because
+    /// what a device stores to it later would neither wait nor be marked dirty. Task context; may sleep. Errors: `EFAULT`,
+    /// `ENOMEM`, `EOPNOTSUPP`.
     pub fn pin_page(&self, addr: u64, access: Access) -> Result<Page> {
         loop {
+            let lent = |vma: &Vma| vma.prot.write && vma.stores_to_file();
+            if access == Access::Write && self.lock().vmas.find(addr).is_some_and(lent) {
+                return Err(Errno::EOPNOTSUPP);
+            }
             self.fault(addr, access).map_err(FaultError::errno)?;
             // Another thread may unmap it in between: then the next fault tells.
             let found = self.resident().page(page_floor(addr));
@@ -116,6 +131,7 @@ impl AddressSpace {
         }
         match self.resident().origin(va) {
             None => {}
+            Some(Origin::Borrowed(_)) if access == Access::Write && vma.stores_to_file() => {}
             Some(Origin::Borrowed(_)) if access == Access::Write => {
                 let copy = new_page()?;
                 if self.resident().break_cow(va, copy, vma.prot).map_err(no_memory)? {
@@ -142,8 +158,14 @@ impl AddressSpace {
             (Backing::File { file, offset }, area) => {
                 let pos = offset.checked_add(delta).ok_or(FaultError::Bus)?;
                 if let Some(area) = area {
-                    let done = self.map_folio(va, access, vma, area, pos / PAGE)?;
-                    return Ok(if done { Step::Done } else { Step::Fetch(HeldFile::new(file), pos) });
+                    let store = access == Access::Write && vma.stores_to_file();
+                    let done = if store {
+                        let permit = fetched.and_then(|fetched| fetched.permit(file, pos));
+                        permit.map_or(Ok(false), |permit| self.map_writable(va, vma, area, permit))?
+                    } else {
+                        self.map_folio(va, access, vma, area, pos / PAGE)?
+                    };
+                    return Ok(if done { Step::Done } else { Step::Fetch(HeldFile::new(file), pos, store) });
                 }
                 match fetched {
                     Some(Fetched { file: from, pos: at, page: FilePage::Copy(page) })
@@ -151,7 +173,7 @@ impl AddressSpace {
                     {
                         page.clone()
                     }
-                    _ => return Ok(Step::Fetch(HeldFile::new(file), pos)),
+                    _ => return Ok(Step::Fetch(HeldFile::new(file), pos, false)),
                 }
             }
         };
@@ -173,6 +195,16 @@ impl AddressSpace {
             None => self.resident().put(va, folio.page().clone(), Origin::Borrowed(area.number()), vma.prot),
         });
         match mapped {
+            FolioLookup::Valid(put) => put.map(|()| true).map_err(no_memory),
+            FolioLookup::Missing => Ok(false),
+            FolioLookup::PastEnd => Err(FaultError::Bus),
+        }
+    }
+
+    /// Makes the page of a file writable (STB-4). False: it has to be prepared again. The mmap lock is held; locks as [`Self::map_folio`].
+    fn map_writable(&self, va: u64, vma: &Vma, area: &FileArea, permit: &StorePermit) -> FaultResult<bool> {
+        let put = |folio: &Folio| self.resident().put_writable(va, folio.page().clone(), area.number(), vma.prot);
+        match permit.apply(put) {
             FolioLookup::Valid(put) => put.map(|()| true).map_err(no_memory),
             FolioLookup::Missing => Ok(false),
             FolioLookup::PastEnd => Err(FaultError::Bus),

@@ -8,8 +8,10 @@
 //!
 //! A truncate calls `unmap` with the invalidate lock held exclusively; an eviction with the folio locked. A fault maps with both
 //! (the invalidate lock shared). So it maps before, and the page is found here; or after, and finds the folio gone or the
-//! file shorter (MM-6). The order of locks is: folio, list of the file, resident pages.
+//! file shorter (MM-6). Writeback, write-throughs and zeroing call `write_protect` with the folio locked, under which alone a page becomes
+//! writable: so no store gets by them. The order of locks is: folio, list of the file, resident pages.
 use super::PAGE;
+use super::file_page::HeldFile;
 use super::resident::Resident;
 use alloc::vec::Vec;
 use base::sync::{Arc, SpinLock};
@@ -22,8 +24,9 @@ use fs::vfs::{File, Inode};
 /// One mmap of a file.
 pub struct FileArea {
     record: Arc<Record>,
-    /// Keeps the inode, and with it the mapping that the record is entered in.
-    file: Arc<File>,
+    /// Keeps the inode, and with it the mapping that the record is entered in. Of a file that was closed it is the last reference, which
+    /// another task lets go (MM-9).
+    file: HeldFile,
 }
 
 /// What the page cache needs to know of an area.
@@ -55,7 +58,7 @@ impl FileArea {
             indices: first..first.saturating_add((range.end - range.start) / PAGE),
         });
         enter(&inode.mapping, record.clone());
-        Some(Arc::new(FileArea { record, file: file.clone() }))
+        Some(Arc::new(FileArea { record, file: HeldFile::new(file) }))
     }
 
     /// The mark of the pages it borrows.
@@ -65,12 +68,17 @@ impl FileArea {
 
     /// The file's inode.
     pub(super) fn inode(&self) -> Option<&Arc<Inode>> {
-        self.file.inode.as_ref()
+        self.file.inode()
+    }
+
+    /// The index of the folio that address `va` shows.
+    pub(super) fn index(&self, va: u64) -> u64 {
+        self.record.indices.start + (va - self.record.start) / PAGE
     }
 }
 
 impl Drop for FileArea {
-    /// Its pages are gone already. The last reference of the file goes with it: no lock is held (MM-9).
+    /// Its pages are gone already. The last reference of the file may go with it: no lock is held.
     fn drop(&mut self) {
         if let Some(inode) = self.inode() {
             leave(&inode.mapping, &self.record);
@@ -121,13 +129,12 @@ impl FileMappings {
 }
 
 impl ReverseMap for FileMappings {
-    /// Pages of the cache are never mapped writable, so there is nothing to protect and nothing dirty.
-    fn write_protect(&self, _index: u64) -> bool {
-        false
+    fn write_protect(&self, index: u64) -> bool {
+        // All of them, also after one that was stored to.
+        self.0.lock().iter().fold(false, |stored, record| record.write_protect(index) | stored)
     }
     fn unmap(&self, indices: Range<u64>) -> bool {
-        self.0.lock().iter().for_each(|record| record.unmap(&indices));
-        false
+        self.0.lock().iter().fold(false, |stored, record| record.unmap(&indices) | stored)
     }
     fn as_any(&self) -> &dyn Any {
         self
@@ -135,12 +142,15 @@ impl ReverseMap for FileMappings {
 }
 
 impl Record {
-    fn unmap(&self, indices: &Range<u64>) {
+    fn address(&self, index: u64) -> u64 {
+        self.start + (index - self.indices.start) * PAGE
+    }
+    fn unmap(&self, indices: &Range<u64>) -> bool {
         let first = indices.start.max(self.indices.start);
         let end = indices.end.min(self.indices.end);
-        if first < end {
-            let address = |index: u64| self.start + (index - self.indices.start) * PAGE;
-            self.resident.drop_borrowed(address(first)..address(end), self.number);
-        }
+        first < end && self.resident.drop_borrowed(self.address(first)..self.address(end), self.number)
+    }
+    fn write_protect(&self, index: u64) -> bool {
+        self.indices.contains(&index) && self.resident.write_protect(self.address(index), self.number)
     }
 }

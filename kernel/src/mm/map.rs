@@ -1,6 +1,7 @@
 //! mmap, munmap, mprotect, madvise and brk on an address space.
 use super::address_space::{AddressSpace, Map};
 use super::file_map::FileArea;
+use super::removed::Removed;
 use super::vma::{Backing, Vma};
 use super::{MMAP_MIN, page_ceil, page_floor};
 use base::{Errno, Result};
@@ -55,20 +56,16 @@ impl AddressSpace {
         Ok(start)
     }
 
-    /// Unmaps `[addr, addr + len)`. Holes in it are no error. Task context; may sleep in the release of a file. Errors: `EINVAL`.
+    /// Unmaps `[addr, addr + len)`. Holes in it are no error. Task context; may sleep. Errors: `EINVAL`.
     pub fn unmap(&self, addr: u64, len: u64) -> Result<()> {
         let range = checked_range(addr, len).ok_or(Errno::EINVAL)?;
-        let removed = {
-            let mut map = self.lock();
-            self.resident().drop_pages(range.clone());
-            map.vmas.remove(range)
-        };
+        let removed = self.take_out(&mut self.lock(), range);
         drop(removed);
         Ok(())
     }
 
     /// Changes the protection of `[addr, addr + len)`. Errors: `EINVAL`, `ENOMEM` (part of it is not mapped), `EACCES` (stores
-    /// to a shared file mapping).
+    /// to a shared mapping of a file that was not opened for writing).
     pub fn protect(&self, addr: u64, len: u64, prot: Prot) -> Result<()> {
         if addr != page_floor(addr) {
             return Err(Errno::EINVAL);
@@ -81,7 +78,10 @@ impl AddressSpace {
         if !map.vmas.covers(range.clone()) {
             return Err(Errno::ENOMEM);
         }
-        let denied = |vma: &Vma| prot.write && vma.shared && matches!(vma.backing, Backing::File { .. });
+        let denied = |vma: &Vma| match &vma.backing {
+            Backing::File { file, .. } => prot.write && vma.shared && !file.writable(),
+            _ => false,
+        };
         if map.vmas.overlapping(range.clone()).any(denied) {
             return Err(Errno::EACCES);
         }
@@ -93,7 +93,8 @@ impl AddressSpace {
         Ok(())
     }
 
-    /// `madvise(MADV_DONTNEED)`: the pages of private mappings go; the next touch gives their first content again.
+    /// `madvise(MADV_DONTNEED)`: the pages of private mappings go, and the next touch gives their first content again. Shared mappings of
+    /// files only lose sight of theirs.
     /// Errors: `EINVAL`, `ENOMEM` (part of it is not mapped).
     pub fn discard(&self, addr: u64, len: u64) -> Result<()> {
         if len == 0 {
@@ -101,11 +102,14 @@ impl AddressSpace {
         }
         let range = checked_range(addr, len).ok_or(Errno::EINVAL)?;
         let map = self.lock();
-        self.resident().drop_pages(range.clone());
-        if map.vmas.covers(range) { Ok(()) } else { Err(Errno::ENOMEM) }
+        let removed = self.take_out_pages(&map, range.clone());
+        let covered = map.vmas.covers(range);
+        drop(map);
+        drop(removed);
+        if covered { Ok(()) } else { Err(Errno::ENOMEM) }
     }
 
-    /// Whether all of `[addr, addr + len)` is mapped (msync). Errors: `EINVAL`.
+    /// Whether all of `[addr, addr + len)` is mapped. Errors: `EINVAL`.
     pub fn is_mapped(&self, addr: u64, len: u64) -> Result<bool> {
         if len == 0 {
             return Ok(true);
@@ -139,16 +143,15 @@ impl AddressSpace {
             let backing = Backing::Anonymous;
             map.vmas.insert(Vma { range: grown, prot, shared: false, backing, file_area: None });
         } else if new_end < old_end {
-            self.resident().drop_pages(new_end..old_end);
-            _removed = map.vmas.remove(new_end..old_end);
+            _removed = self.take_out(&mut map, new_end..old_end);
         }
         map.brk = addr;
         addr
     }
 
     /// Finds the place for `len` bytes and clears it; returns it with the areas that were there.
-    fn place(&self, map: &mut Map, placement: Placement, len: u64) -> Result<(u64, alloc::vec::Vec<Vma>)> {
-        let none = alloc::vec::Vec::new();
+    fn place(&self, map: &mut Map, placement: Placement, len: u64) -> Result<(u64, Removed)> {
+        let none = Removed::default();
         match placement {
             Placement::Hint(hint) => {
                 let free = checked_range(page_floor(hint), len)
@@ -158,8 +161,7 @@ impl AddressSpace {
             }
             Placement::Fixed(addr) => {
                 let range = fixed_range(addr, len)?;
-                self.resident().drop_pages(range.clone());
-                Ok((addr, map.vmas.remove(range)))
+                Ok((addr, self.take_out(map, range)))
             }
             Placement::FixedNoReplace(addr) => {
                 let range = fixed_range(addr, len)?;
@@ -177,7 +179,7 @@ pub fn affordable(len: u64) -> bool {
 }
 
 /// The page-aligned range of `len` bytes at `addr`; `None` if it is empty, not aligned or not in user memory.
-fn checked_range(addr: u64, len: u64) -> Option<Range<u64>> {
+pub(super) fn checked_range(addr: u64, len: u64) -> Option<Range<u64>> {
     let end = addr.checked_add(page_ceil(len)?)?;
     (addr == page_floor(addr) && end > addr && end <= USER_END).then_some(addr..end)
 }

@@ -9,6 +9,8 @@
 //! | `fault` | demand paging and copy on write |
 //! | `file_map` | the mappings of a file, for truncates and evictions of its page cache |
 //! | `file_page` | one page of a mapped file, fetched |
+//! | `removed` | what an unmap takes out |
+//! | `msync` | a range of mappings to the disk |
 //! | `access` | typed reads and writes of user memory, C strings |
 //! | `iovec` | import of user iovecs; a cursor over them (pure) |
 //! | `user_io` | user memory as source and sink of file I/O |
@@ -19,15 +21,19 @@
 //!   the page in with no lock held below the mmap lock, and the copy goes on.
 //! * A fault takes the mmap lock, the invalidate lock shared and the folio lock, in this order, and no others (MM-4). The device
 //!   is not waited for under the mmap lock: a folio that is missing is filled with the lock dropped, and the area looked up again.
-//! * References to files are let go with the mmap lock dropped, because the last one may sleep (MM-9).
+//! * References to files are let go with the mmap lock dropped; the last one of a file with a page cache by another task (MM-9).
 //! * A page is *owned* by the address space or *borrowed* from the page cache. A borrowed page is the folio's own, so that every
-//!   write to the file shows at once (MM-5). It is never mapped writable; the first store to a private mapping copies it
-//!   (MM-8). The page cache takes borrowed pages back at any time, through its reverse map.
+//!   write to the file shows at once (MM-5). The first store to a private mapping copies it (MM-8). The first store to a shared one makes
+//!   it writable once its folio is dirty and stable (STB-4). The page cache takes borrowed pages back at any time, or the right to store
+//!   to them and the news that somebody did (MM-2), through its reverse map.
+//! * Who stores for the first time prepares that with the mmap lock dropped: it waits for a frozen file system, for the log, and for the
+//!   device. It enters the freeze protection before it takes the mmap lock again, and nobody enters it under the mmap lock.
 //! * Files without a page cache (procfs, tmpfs) can be mapped privately: pages are copies, made at the first touch.
 //!
 //! # What it does not do
 //!
-//! No swap, no huge pages, no shared writable file mappings (`ENODEV`), no shared memory between processes.
+//! No swap, no huge pages, no shared writable mappings of files without a page cache (`ENODEV`), no shared anonymous memory between
+//! processes. A device never stores to a page of a file: a direct read into a shared mapping goes through the cache.
 mod access;
 mod address_space;
 mod fault;
@@ -35,7 +41,11 @@ mod file_map;
 mod file_page;
 mod iovec;
 mod map;
+mod msync;
+mod removed;
 mod resident;
+#[cfg(test)]
+mod store_tests;
 #[cfg(test)]
 mod tests;
 mod user_io;
@@ -46,6 +56,7 @@ pub use fault::{Access, FaultError};
 pub use file_map::cached_inode;
 pub use iovec::{IOV_MAX, IoVec, MAX_RW_COUNT};
 pub use map::{MapRequest, Placement, affordable};
+pub use msync::MappedFile;
 pub use user_io::{UserSink, UserSource};
 pub use vma::{Backing, Vma};
 

@@ -15,7 +15,8 @@ use hal::user::{PageTable, Prot};
 pub(super) enum Origin {
     /// The address space's own, or a kernel object's that user code may write: mapped with the area's protection.
     Owned,
-    /// The page cache's, mapped for the file area of this number: never writable; a store copies it first.
+    /// The page cache's, mapped for the file area of this number. In a private area it is never writable: a store copies it first. In a
+    /// shared one a fault makes it writable, and the page cache takes that back.
     Borrowed(u64),
 }
 
@@ -23,7 +24,7 @@ pub(super) enum Origin {
 ///
 /// # Invariants
 /// * a page is in the page table exactly if it is in `origins`;
-/// * a borrowed page is not writable in the page table.
+/// * a borrowed page becomes writable in the page table by [`Resident::put_writable`] alone: with its folio locked and marked dirty.
 pub(super) struct Resident {
     table: PageTable,
     /// Every page in the page table. Ranges are taken down in time proportional to what is there, not to their size.
@@ -67,6 +68,20 @@ impl Resident {
         Ok(())
     }
 
+    /// Puts `page`, borrowed for file area `area`, at `va` for stores, or gives it the right to stores where it is already. Its folio
+    /// is locked and dirty; the mmap lock is held. Errors: `ENOMEM`.
+    pub fn put_writable(&self, va: u64, page: Page, area: u64, prot: Prot) -> Result<()> {
+        let mut origins = self.origins.lock();
+        if origins.contains_key(&va) {
+            // It can only be this page: whoever takes a folio away unmaps it before, with the lock that is held.
+            self.table.protect(va, prot);
+            return Ok(());
+        }
+        self.table.map(va, page, prot).map_err(|()| Errno::ENOMEM)?;
+        origins.insert(va, Origin::Borrowed(area));
+        Ok(())
+    }
+
     /// Replaces the borrowed page at `va` by a copy of it in `copy` (MM-8). False if it is no longer there. The mmap lock is held.
     /// Errors: `ENOMEM`.
     pub fn break_cow(&self, va: u64, copy: Page, prot: Prot) -> Result<bool> {
@@ -80,37 +95,62 @@ impl Resident {
         Ok(true)
     }
 
-    /// Gives the pages of `range` what an area of protection `prot` allows them.
+    /// Gives the pages of `range` what an area of protection `prot` allows them. Borrowed ones cannot be stored to then: the next store
+    /// faults. That something was stored to them stays noted in the page table.
     pub fn protect(&self, range: Range<u64>, prot: Prot) {
         for (&va, &origin) in self.origins.lock().range(range) {
             self.table.protect(va, visible(prot, origin));
         }
     }
 
-    /// Takes the pages of `range` away. The lock is let go between pages.
-    pub fn drop_pages(&self, range: Range<u64>) {
+    /// Takes the pages of `range` away. The lock is let go between pages. `stored` is called, without the lock, for each borrowed page
+    /// that something was stored to since its folio was last written: with its address and itself.
+    pub fn drop_pages(&self, range: Range<u64>, mut stored: impl FnMut(u64, Page)) {
         let next = || {
             let mut origins = self.origins.lock();
-            let va = *origins.range(range.clone()).next()?.0;
+            let (&va, &origin) = origins.range(range.clone()).next()?;
+            let was_stored = origin != Origin::Owned && self.clean(va);
             origins.remove(&va);
-            Some(self.table.unmap(va))
+            Some((va, self.table.unmap(va), was_stored))
         };
-        while let Some(page) = next() {
-            drop(page);
+        while let Some((va, page, was_stored)) = next() {
+            if let (Some(page), true) = (page, was_stored) {
+                stored(va, page);
+            }
         }
     }
 
-    /// Takes the pages of `range` away that are borrowed for file area `area`. Any task context; sleeps nowhere.
-    pub fn drop_borrowed(&self, range: Range<u64>, area: u64) {
+    /// Takes the pages of `range` away that are borrowed for file area `area`; says whether something was stored to any of them. Any
+    /// task context; sleeps nowhere.
+    pub fn drop_borrowed(&self, range: Range<u64>, area: u64) -> bool {
         let mut origins = self.origins.lock();
-        let mut from = range.start;
+        let (mut from, mut stored) = (range.start, false);
         while let Some((&va, &origin)) = origins.range(from..range.end.max(from)).next() {
             from = va + PAGE;
             if origin == Origin::Borrowed(area) {
+                stored |= self.clean(va);
                 origins.remove(&va);
                 drop(self.table.unmap(va));
             }
         }
+        stored
+    }
+
+    /// The page at `va`, if it is borrowed for file area `area`, loses the right to stores; says whether something was stored to it. Any
+    /// task context; sleeps nowhere.
+    pub fn write_protect(&self, va: u64, area: u64) -> bool {
+        let origins = self.origins.lock();
+        origins.get(&va) == Some(&Origin::Borrowed(area)) && self.clean(va)
+    }
+
+    /// No store reaches the page at `va` once the right to it is gone from the page table and from what the CPU has cached of it. Only
+    /// then does the mark tell whether there was one (MM-2): the other order would miss a store in between.
+    fn clean(&self, va: u64) -> bool {
+        let Some(mapped) = self.table.query(va) else { return false };
+        if mapped.prot.write {
+            self.table.protect(va, Prot { write: false, ..mapped.prot });
+        }
+        self.table.clear_dirty(va)
     }
 }
 

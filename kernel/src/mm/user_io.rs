@@ -144,7 +144,8 @@ fn fault_in_for_read(mm: &AddressSpace, addr: u64, len: usize) -> usize {
     (at.min(end) - addr) as usize
 }
 
-/// Pins up to `len` bytes and consumes them. Errors: those of the first page; a later one ends the run short.
+/// Pins up to `len` bytes and consumes them. Errors: those of the first page; a later one ends the run short. A page that must not be
+/// pinned, wherever it is: `EOPNOTSUPP`, with nothing consumed.
 fn pin(mm: &AddressSpace, cursor: &mut IoVecCursor, len: usize, access: Access, out: &mut Pinned) -> Result<usize> {
     let (mut done, mut pages) = (0, 0);
     while done < len && pages < PIN_MAX_PAGES {
@@ -154,6 +155,10 @@ fn pin(mm: &AddressSpace, cursor: &mut IoVecCursor, len: usize, access: Access, 
         let pinned = out.charge(mm.pins, 1).and_then(|()| mm.pin_page(addr, access));
         match pinned {
             Ok(page) => out.push(Segment { page, offset: offset as u32, len: n as u32 }),
+            Err(Errno::EOPNOTSUPP) => {
+                cursor.revert(done);
+                return Err(Errno::EOPNOTSUPP);
+            }
             Err(_) if done > 0 => break,
             Err(e) => return Err(e),
         }

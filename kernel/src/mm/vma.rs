@@ -61,6 +61,11 @@ pub struct Vma {
 }
 
 impl Vma {
+    /// Whether a store is one to a file.
+    pub(super) fn stores_to_file(&self) -> bool {
+        self.shared && self.file_area.is_some()
+    }
+
     /// The part of this area inside `range`, which overlaps it.
     fn cut(&self, range: &Range<u64>) -> Vma {
         let start = self.range.start.max(range.start);

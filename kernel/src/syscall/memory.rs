@@ -2,6 +2,7 @@
 use super::{SyscallContext, UserAddr};
 use crate::mm::{Backing, MapRequest, PAGE, Placement, affordable};
 use base::{Errno, Result};
+use fs::vfs;
 use hal::user::Prot;
 use linux_raw_sys::general as abi;
 
@@ -39,7 +40,9 @@ pub fn mmap(
     };
     let at = context.mm().map(MapRequest { placement, len, prot, shared, backing })?;
     if flags & abi::MAP_POPULATE != 0 {
-        let access = if prot.write { crate::mm::Access::Write } else { crate::mm::Access::Read };
+        // Pages of a file are not made dirty before somebody stores to them.
+        let copies = prot.write && !shared;
+        let access = if copies { crate::mm::Access::Write } else { crate::mm::Access::Read };
         context.mm().fault_in(at, len as usize, access);
     }
     Ok(at)
@@ -51,10 +54,14 @@ fn file_backing(context: &SyscallContext<'_>, fd: u32, offset: u64, prot: Prot, 
     if !file.readable() || (shared && prot.write && !file.writable()) {
         return Err(Errno::EACCES);
     }
-    let regular = file.inode.as_ref().is_some_and(|inode| inode.kind == fs::vfs::FileType::Regular);
+    let inode = file.inode.as_ref().filter(|inode| inode.kind == vfs::FileType::Regular).ok_or(Errno::ENODEV)?;
     // Copies, which is what a file without a page cache gives, cannot be shared.
-    if !regular || (shared && (prot.write || crate::mm::cached_inode(&file).is_none())) {
+    if shared && crate::mm::cached_inode(&file).is_none() {
         return Err(Errno::ENODEV);
+    }
+    // A store goes anywhere, not only to the end.
+    if shared && file.writable() && inode.with_attr(|attr| attr.append_only) {
+        return Err(Errno::EACCES);
     }
     Ok(Backing::File { file, offset })
 }
@@ -79,13 +86,22 @@ pub fn mremap(_context: &mut SyscallContext<'_>) -> Result<u64> {
     Err(Errno::ENOSYS)
 }
 
-/// `msync` (MM-7). Without shared writable file mappings nothing is ever dirty through a mapping. Errors: `EINVAL`, `ENOMEM`.
+/// `msync` (MM-7): of what shared mappings of files show, `MS_SYNC` is an fsync, file after file; `MS_ASYNC` starts writeback. Errors:
+/// `EINVAL`, `ENOMEM` (part of it is not mapped; the rest is done), `EIO`, `ENOSPC`.
 pub fn msync(context: &mut SyscallContext<'_>, addr: UserAddr, len: u64, flags: u32) -> Result<u64> {
     let known = abi::MS_ASYNC | abi::MS_SYNC | abi::MS_INVALIDATE;
     if flags & !known != 0 || flags & (abi::MS_ASYNC | abi::MS_SYNC) == abi::MS_ASYNC | abi::MS_SYNC {
         return Err(Errno::EINVAL);
     }
-    if context.mm().is_mapped(addr, len)? { Ok(0) } else { Err(Errno::ENOMEM) }
+    let (files, covered) = context.mm().shared_files(addr, len)?;
+    for part in files {
+        match &part.file.inode {
+            _ if flags & abi::MS_SYNC != 0 => vfs::fsync_range(&part.file, part.bytes)?,
+            Some(inode) if flags & abi::MS_ASYNC != 0 => fs::iomap::write_range(inode, part.bytes, false)?,
+            _ => {}
+        }
+    }
+    if covered { Ok(0) } else { Err(Errno::ENOMEM) }
 }
 
 /// `madvise`. Errors: `EINVAL`, `ENOMEM`.

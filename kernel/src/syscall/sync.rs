@@ -1,7 +1,8 @@
 //! fsync, fdatasync, sync, syncfs, sync_file_range; fallocate and fadvise64.
 use super::SyscallContext;
 use base::{Errno, Result};
-use fs::vfs::{self, FallocMode, FileType, SyncKind};
+use fs::iomap::RangeSync;
+use fs::vfs::{self, FallocMode, SyncKind};
 use linux_raw_sys::general as abi;
 
 /// `fsync` (SYN-1). Errors: as fsync(2).
@@ -25,20 +26,20 @@ pub fn syncfs(context: &mut SyscallContext<'_>, fd: u32) -> Result<u64> {
     vfs::syncfs(&*context.file(fd)?).map(|()| 0)
 }
 
-/// `sync_file_range` (SYN-6): does more than it is asked for, an fdatasync, when it is to wait; else nothing, because writeback
-/// starts by itself. Errors: as sync_file_range(2).
+/// `sync_file_range` (SYN-6): writes and waits as the flags say; makes nothing durable. Length 0 is "to the end". Errors: as
+/// sync_file_range(2).
 pub fn sync_file_range(context: &mut SyscallContext<'_>, fd: u32, offset: i64, len: i64, flags: u32) -> Result<u64> {
+    let what = RangeSync {
+        wait_before: flags & abi::SYNC_FILE_RANGE_WAIT_BEFORE != 0,
+        write: flags & abi::SYNC_FILE_RANGE_WRITE != 0,
+        wait_after: flags & abi::SYNC_FILE_RANGE_WAIT_AFTER != 0,
+    };
     let wait = abi::SYNC_FILE_RANGE_WAIT_BEFORE | abi::SYNC_FILE_RANGE_WAIT_AFTER;
     super::paths::only(flags, wait | abi::SYNC_FILE_RANGE_WRITE)?;
-    if offset < 0 || len < 0 || offset.checked_add(len).is_none() {
-        return Err(Errno::EINVAL);
-    }
-    let file = context.file(fd)?;
-    match file.inode.as_ref().map(|inode| inode.kind) {
-        Some(FileType::Regular) if flags & wait != 0 => vfs::fsync(&file, SyncKind::Data).map(|()| 0),
-        Some(FileType::Regular | FileType::Directory | FileType::BlockDevice) => Ok(0),
-        _ => Err(Errno::ESPIPE),
-    }
+    let (Ok(start), Ok(len)) = (u64::try_from(offset), u64::try_from(len)) else { return Err(Errno::EINVAL) };
+    let end = start.checked_add(len).filter(|&end| end <= i64::MAX as u64).ok_or(Errno::EINVAL)?;
+    let end = if len == 0 { u64::MAX } else { end };
+    vfs::sync_file_range(&*context.file(fd)?, start..end, what).map(|()| 0)
 }
 
 /// `fallocate` (TRC-6 to TRC-9). Errors: as fallocate(2); `EOPNOTSUPP` for a mode that the file system has not, or that is none.

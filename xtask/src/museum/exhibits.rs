@@ -50,6 +50,7 @@ pub(super) struct Exhibit {
 }
 
 const FS: Binary = Binary::Unit("fs");
+const KERNEL: Binary = Binary::Unit("kernel");
 const RACES: Binary = Binary::Integration("fs", "races");
 const RULES: Binary = Binary::Integration("fs", "rules");
 const CUT: Binary = Binary::Integration("tests", "powercut");
@@ -95,6 +96,9 @@ pub(super) const EXHIBITS: &[Exhibit] = &[
     exhibit("R41", IOMAP_MODEL, "r41_first_error_wins"),
     exhibit("STB-2", FS, "page_cache::tests::fs4_write_through_leaves_other_blocks_dirty"),
     exhibit("STB-2", RACES, "readers::r20_stable_first_finisher"),
+    exhibit("STB-4", KERNEL, "mm::store_tests::mm_1_stb_4_a_store_waits_for_the_write_through"),
+    exhibit("MM-2", KERNEL, "mm::store_tests::r22_mkclean_window"),
+    exhibit("MM-2", RULES, "stable::r23_pte_dirty_other_block"),
     exhibit("BUF-7", FS, "page_cache::tests::buf7_dirty_writeback_and_locked_folios_are_never_evicted"),
     exhibit("CRA-1", CUT, "cra1_a_commit_vouches_only_for_what_is_durable"),
     exhibit("CRA-3", CUT, "cra3_freed_blocks_wait_for_the_commit_that_frees_them"),

@@ -1,0 +1,62 @@
+//! What an unmap takes out of an address space, let go after the mmap lock.
+use super::address_space::{AddressSpace, Map};
+use super::file_map::FileArea;
+use super::vma::Vma;
+use alloc::vec::Vec;
+use base::Page;
+use base::sync::Arc;
+use core::ops::Range;
+
+/// Areas and pages that were taken out. Dropping it sleeps: for folio locks, and in the release of files. No lock is held (MM-9).
+#[must_use = "it is dropped with the mmap lock dropped"]
+#[derive(Default)]
+pub(super) struct Removed {
+    stored: Vec<Stored>,
+    /// Dropped after the folios are marked.
+    areas: Vec<Vma>,
+}
+
+/// A page of a file that something was stored to, and whose folio does not say so. The handle keeps eviction off.
+struct Stored {
+    area: Arc<FileArea>,
+    index: u64,
+    page: Page,
+}
+
+impl AddressSpace {
+    /// Takes the areas of `range` out, with their pages. The mmap lock is held: `map` is what it protects.
+    pub(super) fn take_out(&self, map: &mut Map, range: Range<u64>) -> Removed {
+        let stored = self.take_pages(map, range.clone());
+        Removed { stored, areas: map.vmas.remove(range) }
+    }
+
+    /// Takes the pages of `range` out and leaves the areas.
+    pub(super) fn take_out_pages(&self, map: &Map, range: Range<u64>) -> Removed {
+        Removed { stored: self.take_pages(map, range), areas: Vec::new() }
+    }
+
+    /// What was stored through the pages is noted in the page table, which forgets it: their folios must know (MM-2). They nearly always do,
+    /// from the fault that made the page writable.
+    fn take_pages(&self, map: &Map, range: Range<u64>) -> Vec<Stored> {
+        let mut stored = Vec::new();
+        self.resident().drop_pages(range, |va, page| {
+            let Some(area) = map.vmas.find(va).and_then(|vma| vma.file_area.clone()) else { return };
+            let index = area.index(va);
+            if area.inode().is_some_and(|inode| !inode.mapping.is_marked(index)) {
+                stored.push(Stored { area, index, page });
+            }
+        });
+        stored
+    }
+}
+
+impl Drop for Removed {
+    fn drop(&mut self) {
+        for Stored { area, index, page } in self.stored.drain(..) {
+            if let Some(inode) = area.inode() {
+                inode.mapping.mark_stored(index, &page);
+            }
+        }
+        self.areas.clear();
+    }
+}
