@@ -15,7 +15,7 @@ pub type Fd = i32;
 pub const PAGE: usize = 4096;
 /// `RWF_WRITETHROUGH`; not in mainline Linux, where rows that need it say "unsupported".
 pub const RWF_WRITETHROUGH: u32 = 0x200;
-pub use abi::{O_CREAT, O_DIRECT, O_DSYNC, O_RDWR, O_TRUNC, RWF_DSYNC};
+pub use abi::{MS_ASYNC, MS_INVALIDATE, MS_SYNC, O_CREAT, O_DIRECT, O_DSYNC, O_RDWR, O_TRUNC, RWF_DSYNC};
 
 /// An error number, positive.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,6 +35,8 @@ errnos! {
     ENXIO
     /// "Device or resource busy".
     EBUSY
+    /// "Out of memory"; also: not mapped.
+    ENOMEM
     /// "Bad file descriptor".
     EBADF
     /// "Resource temporarily unavailable".
@@ -133,6 +135,21 @@ pub fn umount(target: &CStr) -> Result<()> {
     unsafe { call(abi::__NR_umount2, [target.as_ptr() as usize, 0, 0, 0, 0, 0]) }.map(drop)
 }
 
+/// `mount` with `MS_REMOUNT`: makes the file system at `target` read-only, or writable again.
+pub fn remount(target: &CStr, read_only: bool) -> Result<()> {
+    let flags = abi::MS_REMOUNT | if read_only { abi::MS_RDONLY } else { 0 };
+    let target = target.as_ptr() as usize;
+    // SAFETY: a C string that lives for the call, in the place of all three.
+    unsafe { call(abi::__NR_mount, [target, target, target, flags as usize, 0, 0]) }.map(drop)
+}
+
+/// `ioctl` with `FIFREEZE` or, to end it, `FITHAW`, on any file of a file system.
+pub fn freeze(fd: Fd, frozen: bool) -> Result<()> {
+    let command: usize = if frozen { 0xc004_5877 } else { 0xc004_5878 };
+    // SAFETY: no memory.
+    unsafe { call(abi::__NR_ioctl, [fd as usize, command, 0, 0, 0, 0]) }.map(drop)
+}
+
 /// `stat`; the size in bytes.
 pub fn stat(path: &CStr) -> Result<u64> {
     let mut buffer = std::mem::MaybeUninit::<abi::stat>::zeroed();
@@ -190,6 +207,13 @@ pub fn fdatasync(fd: Fd) -> Result<()> {
 pub fn sync() {
     // SAFETY: no memory; it never fails.
     let _ = unsafe { call(abi::__NR_sync, [0; 6]) };
+}
+
+/// `sync_file_range` with all three flags: waits, writes, waits.
+pub fn sync_file_range(fd: Fd, pos: u64, len: usize) -> Result<()> {
+    let flags = abi::SYNC_FILE_RANGE_WAIT_BEFORE | abi::SYNC_FILE_RANGE_WRITE | abi::SYNC_FILE_RANGE_WAIT_AFTER;
+    // SAFETY: no memory.
+    unsafe { call(abi::__NR_sync_file_range, [fd as usize, pos as usize, len, flags as usize, 0, 0]) }.map(drop)
 }
 
 /// `ftruncate`
@@ -388,6 +412,9 @@ pub struct FileMap {
     write: bool,
 }
 
+// SAFETY: the pages are this value's to unmap, and its loads and stores, of single bytes, may come from any thread.
+unsafe impl Send for FileMap {}
+
 impl FileMap {
     /// `mmap` of `len` bytes.
     pub fn new(fd: Fd, len: usize, kind: MapKind) -> Result<FileMap> {
@@ -416,6 +443,30 @@ impl FileMap {
         unsafe { call(abi::__NR_mprotect, [self.at as usize, self.mapped, prot, 0, 0, 0]) }?;
         self.write = true;
         Ok(())
+    }
+    /// `mprotect` to readable only.
+    pub fn make_read_only(&mut self) -> Result<()> {
+        self.write = false;
+        // SAFETY: the range is this mapping's, and nothing is stored to it any more.
+        unsafe { call(abi::__NR_mprotect, [self.at as usize, self.mapped, abi::PROT_READ as usize, 0, 0, 0]) }.map(drop)
+    }
+    /// `msync` of `len` bytes from `offset` on, mapped or not.
+    pub fn sync(&self, offset: usize, len: usize, flags: u32) -> Result<()> {
+        // SAFETY: the call changes no memory.
+        unsafe { call(abi::__NR_msync, [self.at as usize + offset, len, flags as usize, 0, 0, 0]) }.map(drop)
+    }
+    /// `madvise(MADV_DONTNEED)` of everything.
+    pub fn forget(&self) -> Result<()> {
+        let advice = abi::MADV_DONTNEED as usize;
+        // SAFETY: the pages are this mapping's, to which no references exist.
+        unsafe { call(abi::__NR_madvise, [self.at as usize, self.mapped, advice, 0, 0, 0]) }.map(drop)
+    }
+    /// `preadv2` into the `len` bytes from `offset` on.
+    pub fn read_from(&mut self, offset: usize, len: usize, fd: Fd, pos: u64) -> Result<usize> {
+        assert!(offset + len <= self.mapped && self.write);
+        let iov = [self.at as usize + offset, len];
+        // SAFETY: the bytes are this mapping's, which is borrowed exclusively.
+        unsafe { call(abi::__NR_preadv2, [fd as usize, iov.as_ptr() as usize, 1, pos as usize, 0, 0]) }
     }
     /// Unmaps everything from `offset` on, a multiple of the page size.
     pub fn cut(&mut self, offset: usize) -> Result<()> {

@@ -13,6 +13,7 @@
 //! | `sizes` | A12: extents and the two sizes |
 //! | `truncate`, `ranges` | A14; with punch and its kin, what seeks and reports of extents tell |
 //! | `direct` | A15 |
+//! | `mmap` | A17, A18: stores through mappings, ranges synced |
 //! | `durability` | A13, A18: what survives a cut, who flushes; order of outcomes |
 //! | `life` | A19: freeze, remount, shutdown |
 //! | `source` | user space: sources that end, fault and tell; callers; mappings |
@@ -27,6 +28,7 @@ mod errors;
 mod life;
 mod locks;
 mod ranges;
+mod mmap;
 mod sizes;
 mod source;
 mod stable;

@@ -1,9 +1,22 @@
 //! Mappings of a file against everything that changes the file.
 //!
-//!   maptest          all checks; leaves its files in /data for whoever looks at the disk
-//!   maptest bus      touches a mapping past the end of its file, and dies of SIGBUS
+//!   maptest             all checks; leaves its files in /data for whoever looks at the disk
+//!   maptest lab         those that hold requests in flight: in a kernel with the lab
+//!   maptest bus         touches a mapping past the end of its file, and dies of SIGBUS
+//!   maptest bus-store   the same, by a store
+//!   maptest bus-cut     stores to a page that a truncate takes away while the store waits for it, in a kernel with the lab
+//!   maptest bus-full    stores to holes until the disk is full, and dies of SIGBUS
+//!
+//! | file | checks |
+//! |---|---|
+//! | `main` | mappings that are only read, and private ones |
+//! | `stores` | stores through shared mappings |
+//! | `lab` | the same against requests that are held |
 //!
 //! Exit status: 0 if everything was as it must be; 1 if not.
+mod lab;
+mod stores;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::Read;
 use std::os::fd::AsRawFd;
@@ -12,28 +25,39 @@ use std::process::ExitCode;
 use user::sys::{self, EACCES, EFAULT, ENODEV, Fd, FileMap, MapKind, O_DIRECT, PAGE, PageBuffer, RWF_WRITETHROUGH};
 
 const SHARED: MapKind = MapKind { write: false, shared: true };
+const STORES: MapKind = MapKind { write: true, shared: true };
 const PRIVATE: MapKind = MapKind { write: true, shared: false };
 
 type Check = fn() -> Result<(), String>;
 
 fn main() -> ExitCode {
     let _ = fs::create_dir_all("/data");
-    if std::env::args().nth(1).as_deref() == Some("bus") {
-        return told("bus", past_the_end);
-    }
-    let checks: [(&str, Check); 7] = [
-        ("writes are seen at once", coherence),
-        ("stores are private", copy_on_write),
-        ("a truncate takes pages away", truncate),
-        ("self-source, same page", self_source_same_page),
-        ("self-source, overlapping", self_source_overlapping),
-        ("the source ends midway", source_ends),
-        ("what is refused", refusals),
-    ];
+    let checks = match std::env::args().nth(1).as_deref() {
+        None => [ONLY_READ, stores::CHECKS].concat(),
+        Some("lab") => lab::CHECKS.to_vec(),
+        Some("bus") => vec![("bus", past_the_end as Check)],
+        Some("bus-store") => vec![("bus-store", stores::past_the_end as Check)],
+        Some("bus-cut") => vec![("bus-cut", lab::cut_while_waiting as Check)],
+        Some("bus-full") => vec![("bus-full", stores::full_disk as Check)],
+        Some(other) => {
+            println!("maptest: no checks {other}");
+            return ExitCode::FAILURE;
+        }
+    };
     // All of them, even after one has failed.
     let failed = checks.into_iter().filter(|&(name, check)| told(name, check) != ExitCode::SUCCESS).count();
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
+
+const ONLY_READ: &[(&str, Check)] = &[
+    ("writes are seen at once", coherence),
+    ("stores are private", copy_on_write),
+    ("a truncate takes pages away", truncate),
+    ("self-source, same page", self_source_same_page),
+    ("self-source, overlapping", self_source_overlapping),
+    ("the source ends midway", source_ends),
+    ("what is refused", refusals),
+];
 
 fn told(name: &str, check: Check) -> ExitCode {
     match check() {
@@ -167,14 +191,18 @@ fn source_ends() -> Result<(), String> {
     other.expect_pages(&[&[1, 1, 3]])
 }
 
-/// The second is this kernel's own: stores through shared mappings are not built.
+/// Stores to a shared mapping need a file that is open for writing, and one with a page cache.
 fn refusals() -> Result<(), String> {
     let pages = Pages::new("refused", 1)?;
     let read_only = File::open(&pages.path).map_err(|e| e.to_string())?;
     let mut shared = FileMap::new(read_only.as_raw_fd(), PAGE, SHARED).map_err(|e| format!("mmap: {e:?}"))?;
     same("mprotect", shared.make_writable(), Err(EACCES))?;
-    let writable = FileMap::new(pages.fd(), PAGE, MapKind { write: true, shared: true });
-    same("shared and writable", writable.err(), Some(ENODEV))
+    same("shared and writable", FileMap::new(read_only.as_raw_fd(), PAGE, STORES).err(), Some(EACCES))?;
+    let in_proc = OpenOptions::new().read(true).write(true).open("/proc/sluice/lab");
+    if let Ok(in_proc) = in_proc {
+        same("without a page cache", FileMap::new(in_proc.as_raw_fd(), PAGE, STORES).err(), Some(ENODEV))?;
+    }
+    Ok(())
 }
 
 /// MM-6: never returns from the second load.
