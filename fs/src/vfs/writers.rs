@@ -71,7 +71,7 @@ impl Drop for WriteAccess {
 pub enum FreezeLevel {
     /// System calls that write.
     Write = 0,
-    /// Write faults on shared mappings.
+    /// Stores through shared mappings, while they fault (MM-9).
     Fault = 1,
     /// Transactions of the file system itself; closed when no holder of the outer levels is left (FRZ-3).
     Internal = 2,

@@ -57,7 +57,7 @@ calls! {
     6 lstat => stat::newfstatat [path, out] with (CWD, path, out, abi::AT_SYMLINK_NOFOLLOW) "Complete.";
     7 poll => poll::poll [fds, count, timeout] "`POLLIN`, `POLLOUT`, `POLLHUP`. A wait looks again every 5 ms.";
     8 lseek => seek::lseek [fd, offset, whence] "Complete, `SEEK_DATA` and `SEEK_HOLE` included.";
-    9 mmap => memory::mmap [addr, len, prot, flags, fd, offset] "Private and shared anonymous memory, private files, shared files for reading. Shared writable files: `ENODEV`. No huge pages.";
+    9 mmap => memory::mmap [addr, len, prot, flags, fd, offset] "Private and shared anonymous memory; files, private and shared, those for stores only if they are open for writing. A shared file without a page cache: `ENODEV`. No huge pages.";
     10 mprotect => memory::mprotect [addr, len, prot] "Read, write, execute in any combination.";
     11 munmap => memory::munmap [addr, len] "Complete.";
     12 brk => memory::brk [addr] "Complete.";
@@ -73,7 +73,7 @@ calls! {
     22 pipe => pipes::pipe2 [out] with (out, 0u32) "As pipe2.";
     24 sched_yield => misc::sched_yield [] "Complete.";
     25 mremap => memory::mremap [] "`ENOSYS`: callers allocate and copy.";
-    26 msync => memory::msync [addr, len, flags] "Checks its arguments: there are no shared writable file mappings to write back.";
+    26 msync => memory::msync [addr, len, flags] "`MS_SYNC`: fsync of the range. `MS_ASYNC` starts writeback. `MS_INVALIDATE` has nothing to do: all mappings show the page cache.";
     28 madvise => memory::madvise [addr, len, advice] "`MADV_DONTNEED`; advice without effect on content is accepted and has none.";
     32 dup => descriptors::dup [fd] "Complete.";
     33 dup2 => descriptors::dup2 [old, new] "Complete.";
@@ -173,7 +173,7 @@ calls! {
     269 faccessat => access::faccessat2 [dirfd, path, mode] with (dirfd, path, mode, 0u32) "Complete.";
     271 ppoll => poll::ppoll [fds, count, timeout, mask] "As poll; with a signal mask: `ENOSYS`.";
     273 set_robust_list => misc::set_robust_list [head, len] "Stored; not walked at a thread's end.";
-    277 sync_file_range => sync::sync_file_range [fd, offset, len, flags] "Waits by fdatasync of the whole file.";
+    277 sync_file_range => sync::sync_file_range [fd, offset, len, flags] "Writes and waits for the range as the flags say; makes nothing durable.";
     280 utimensat => attrs::utimensat [dirfd, path, times, flags] "Complete.";
     284 eventfd => pipes::eventfd2 [initial] with (initial, 0u32) "Complete.";
     285 fallocate => sync::fallocate [fd, mode, offset, len] "Allocation, `PUNCH_HOLE`, `ZERO_RANGE`, `COLLAPSE_RANGE`, `INSERT_RANGE`. tmpfs: allocation and `PUNCH_HOLE`. Others: `EOPNOTSUPP`.";
