@@ -90,8 +90,10 @@ fn allocate(inode: &Arc<Inode>, range: Range<u64>, keep_size: bool, caller: &dyn
     own.allocate_range(inode, range.start, range.end - range.start, caller)?;
     let grows = !keep_size && range.end > inode.size();
     if grows {
+        let old_size = inode.size();
         iomap::zero_gap(inode, own, range.end)?;
         inode.set_size(range.end);
+        iomap::protect_old_end(inode, old_size);
     }
     touch(own, inode, caller)?;
     if grows { own.raise_disk_size(inode, range.end) } else { Ok(()) }

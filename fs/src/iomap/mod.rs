@@ -57,4 +57,4 @@ pub use sync::{RangeSync, sync_file_range, sync_range};
 pub use types::{Iomap, IomapKind, IomapOps};
 pub use writeback::{wait_range, write_and_check, write_and_wait, write_range};
 pub use writethrough::writethrough_write;
-pub use zero::{protect_edges, zero_gap, zero_range, zero_tail};
+pub use zero::{protect_edges, protect_old_end, zero_gap, zero_range, zero_tail};

@@ -32,7 +32,7 @@ pub fn zero_gap(inode: &Inode, ops: &dyn IomapOps, pos: u64) -> Result<()> {
 
 /// After i_size went from `old_size` to where it is, and no lock has kept stores to the page at the old end away since [`zero_gap`]:
 /// a store that came in between knew only the blocks before the old end. The next one faults, and its block is allocated (EOF-5).
-pub(super) fn protect_old_end(inode: &Inode, old_size: u64) {
+pub fn protect_old_end(inode: &Inode, old_size: u64) {
     let grew = inode.size() > old_size && !old_size.is_multiple_of(PS);
     if grew
         && inode.mapping.is_mapped()

@@ -1,5 +1,6 @@
 //! Stores through shared mappings.
 use super::{Check, PRIVATE, Pages, SHARED, STORES, same};
+use linux_raw_sys::general as abi;
 use std::fs::{self, File, OpenOptions};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
@@ -13,6 +14,7 @@ pub const CHECKS: &[(&str, Check)] = &[
     ("EOF-4 R24 stores past the end", past_eof),
     ("EOF-5 the end moves on inside the page", end_moves),
     ("MM-6 stores after a truncate", after_truncate),
+    ("TRC-6 TRC-8 stores beside changes of ranges", ranges),
     ("MM-7 msync", msync),
     ("MM-3 R27 a write from a mapping that was stored to", self_source),
     ("MM-3 a read into a mapping of the file", self_sink),
@@ -163,6 +165,42 @@ fn after_truncate() -> Outcome {
     map.set(2 * PAGE + 1, 71);
     same("fsync", sys::fsync(pages.fd()), Ok(()))?;
     same("device", (on_device(&pages, PAGE)?, on_device(&pages, 2 * PAGE + 1)?), (0, 71))
+}
+
+/// Punch, zero, collapse and insert take away what was stored in their range, and nothing else; the next store to it is one to the file as it
+/// is then.
+fn ranges() -> Outcome {
+    let change = |pages: &Pages, mode: u32, pos: usize, len: usize| {
+        sys::raw(abi::__NR_fallocate, [pages.fd() as u64, mode.into(), pos as u64, len as u64, 0, 0]).map(drop)
+    };
+    let keep = abi::FALLOC_FL_KEEP_SIZE;
+    for mode in [abi::FALLOC_FL_PUNCH_HOLE | keep, abi::FALLOC_FL_ZERO_RANGE] {
+        let pages = Pages::new("changed", 4)?;
+        let mut map = pages.map(4, STORES)?;
+        (0..4).for_each(|page| map.set(page * PAGE + 100, 70 + page as u8));
+        same("changed", change(&pages, mode, PAGE - 1024, PAGE + 2048), Ok(()))?;
+        let stored = [0, 1, 2, 3].map(|page| map.get(page * PAGE + 100));
+        same("stored", stored, [70, 0, 0, 73])?;
+        same("the edges", (map.get(PAGE - 1025), map.get(PAGE - 1024), map.get(2 * PAGE + 1024)), (1, 0, 3))?;
+        map.set(PAGE + 5, 80);
+        map.set(2 * PAGE + 2000, 81);
+        same("fsync", sys::fsync(pages.fd()), Ok(()))?;
+        let device = [100, PAGE - 1, PAGE + 5, PAGE + 100, 2 * PAGE + 100, 2 * PAGE + 2000, 3 * PAGE + 100];
+        let seen: Result<Vec<u8>, String> = device.into_iter().map(|pos| on_device(&pages, pos)).collect();
+        same("device", seen?, vec![70, 0, 80, 0, 0, 81, 73])?;
+    }
+    let pages = Pages::new("shifted", 4)?;
+    let mut map = pages.map(5, STORES)?;
+    (0..4).for_each(|page| map.set(page * PAGE + 100, 70 + page as u8));
+    same("collapse", change(&pages, abi::FALLOC_FL_COLLAPSE_RANGE, PAGE, PAGE), Ok(()))?;
+    same("collapsed", [0, 1, 2].map(|page| map.get(page * PAGE + 100)), [70, 72, 73])?;
+    map.set(PAGE + 101, 80);
+    same("insert", change(&pages, abi::FALLOC_FL_INSERT_RANGE, PAGE, 2 * PAGE), Ok(()))?;
+    map.set(2 * PAGE, 81);
+    same("inserted", [0, 1, 3, 4].map(|page| map.get(page * PAGE + 100)), [70, 0, 72, 73])?;
+    same("fsync", sys::fsync(pages.fd()), Ok(()))?;
+    let device = [on_device(&pages, PAGE + 100)?, on_device(&pages, 2 * PAGE)?, on_device(&pages, 3 * PAGE + 101)?];
+    same("device", device, [0, 81, 80])
 }
 
 pub fn counter(name: &str) -> Result<u64, String> {
