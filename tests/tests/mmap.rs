@@ -48,7 +48,9 @@ fn stores_reach_the_disk(block_size: u32) -> Result<()> {
     assert_eq!(file("/data/private3")?[..2], [71, 1]);
     assert_eq!(file("/data/exit")?[PAGE - 2..], [1, 70], "MM-2: stored before the exit");
     assert_eq!(file("/data/frozen")?[0], 70);
+    // A page full of 1 and a hole behind it, with a store to each page.
     let mut expected = vec![0; 2048 * PAGE];
+    expected[..PAGE].fill(1);
     (0..2048).for_each(|page| expected[page * PAGE + page % PAGE] = (page % 251) as u8 ^ 5);
     let digest = |bytes: &[u8]| {
         let mut digest = user::digest::Digest::default();
