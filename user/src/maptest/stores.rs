@@ -350,7 +350,7 @@ fn times() -> Outcome {
     same("a store", pages.file.metadata().map_err(text)?.modified().map_err(text)? > old, true)
 }
 
-/// More dirty pages than the cache takes without writing some: who stores waits, with nothing locked (LOCK-7).
+/// With little memory, more dirty pages than the cache takes: who stores waits, with nothing locked (LOCK-7).
 fn full_of_stores() -> Outcome {
     const COUNT: usize = 2048;
     let pages = Pages::new("full-of-stores", 1)?;
