@@ -4,13 +4,14 @@ use crate::powercut::fsck::Fsck;
 use crate::powercut::image::{self, Shape};
 use crate::powercut::store::Store;
 use anyhow::{Context, Result, anyhow};
-use base::Errno;
 use base::block::{BlockDevice, RamDisk};
 use base::sync::WaitQueue;
 use base::workqueue::WorkQueue;
+use base::{Errno, PAGE_SIZE};
 use fs::caller::KernelCaller;
 use fs::ext4::{self, MountOptions};
 use fs::io::{PageBuffer, SliceSink, SliceSource};
+use fs::iomap::{FolioLookup, prepare_store};
 use fs::kiocb::{Completion, Kiocb, KiocbComplete, Outcome};
 use fs::page_cache::{CacheLimits, PageCache};
 use fs::vfs::{self, FallocMode, File, OpenFlags, Request, Site, SyncKind, Vfs};
@@ -132,7 +133,7 @@ impl Stage {
 /// `RWF_*` of a way through the cache.
 fn rwf(way: Way) -> u32 {
     match way {
-        Way::Buffered | Way::Direct => 0,
+        Way::Buffered | Way::Direct | Way::Mapped => 0,
         Way::Dsync => DSYNC,
         Way::Through => WRITETHROUGH,
         Way::ThroughDsync => WRITETHROUGH | DSYNC,
@@ -148,8 +149,35 @@ fn all(wanted: usize) -> impl Fn(usize) -> Result<(), String> {
     move |n| if n == wanted { Ok(()) } else { Err(format!("{n} bytes of {wanted}")) }
 }
 
+impl Stage {
+    /// What faults of a shared mapping do, page after page, with the bytes put into the folio in the place of the program's stores.
+    fn store(&self, file: usize, pos: u64, bytes: &[u8]) -> Result<(), String> {
+        let inode = self.cached(file).inode.as_ref().ok_or("no inode")?;
+        if inode.size() < pos + bytes.len() as u64 {
+            self.range(file, Range::Allocate, pos, bytes.len() as u64)?;
+        }
+        let mut done = 0;
+        while done < bytes.len() {
+            let at = pos + done as u64;
+            let offset = (at % PAGE_SIZE as u64) as usize;
+            let piece = &bytes[done..bytes.len().min(done + PAGE_SIZE - offset)];
+            let permit = prepare_store(inode, at / PAGE_SIZE as u64).map_err(words)?.ok_or("past the end")?;
+            match permit.apply(|folio| folio.page().write_from(offset, piece)) {
+                FolioLookup::Valid(()) => done += piece.len(),
+                FolioLookup::Missing => {}
+                FolioLookup::PastEnd => return Err("the file has become shorter".to_owned()),
+            }
+        }
+        fs::iomap::balance_dirty(inode);
+        Ok(())
+    }
+}
+
 impl System for Stage {
     fn write(&self, file: usize, pos: u64, bytes: &[u8], way: Way) -> Result<(), String> {
+        if way == Way::Mapped {
+            return self.store(file, pos, bytes);
+        }
         let written = if way == Way::Direct {
             PageBuffer::from_bytes(bytes)
                 .and_then(|mut from| vfs::write_at(self.direct(file), pos, 0, &mut from, &KernelCaller))

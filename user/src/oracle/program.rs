@@ -15,6 +15,8 @@ pub enum Way {
     Through,
     ThroughDsync,
     Direct,
+    /// Stored through a shared mapping. Where the file ends before, it is made longer first.
+    Mapped,
 }
 
 /// How bytes are read.
@@ -194,6 +196,7 @@ impl Maker {
     fn write(&mut self, pos: u64, len: u64) -> Op {
         match sectors(pos, len) {
             Some((pos, len)) if self.rng.chance(30) => Op::Write { pos, len, way: Way::Direct },
+            _ if self.rng.chance(25) => Op::Write { pos, len, way: Way::Mapped },
             _ => Op::Write { pos, len, way: self.way() },
         }
     }

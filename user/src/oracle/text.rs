@@ -10,12 +10,13 @@ use super::program::{Look, Op, Program, Range, Shape, Step, Way};
 use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
 
-const WAYS: [(Way, &str); 5] = [
+const WAYS: [(Way, &str); 6] = [
     (Way::Buffered, "buffered"),
     (Way::Dsync, "dsync"),
     (Way::Through, "through"),
     (Way::ThroughDsync, "through-dsync"),
     (Way::Direct, "direct"),
+    (Way::Mapped, "mapped"),
 ];
 const LOOKS: [(Look, &str); 3] = [(Look::Buffered, "buffered"), (Look::Direct, "direct"), (Look::Mapped, "mapped")];
 const RANGES: [(Range, &str); 7] = [

@@ -24,6 +24,8 @@ pub struct Files {
     folder: PathBuf,
     files: Vec<[File; 2]>,
     contexts: Mutex<Vec<AioWrites>>,
+    /// The last mapping of each file that was stored to. It stays while other things are done to the file.
+    mappings: Vec<Mutex<Option<FileMap>>>,
 }
 
 impl Files {
@@ -35,13 +37,14 @@ impl Files {
             options.open(path(folder, n)).map_err(|error| error.to_string())
         };
         let files = (0..count).map(|n| Ok([open(n, 0)?, open(n, sys::O_DIRECT)?])).collect::<Result<_, String>>()?;
-        Ok(Files { folder: folder.to_owned(), files, contexts: Mutex::default() })
+        let mappings = (0..count).map(|_| Mutex::default()).collect();
+        Ok(Files { folder: folder.to_owned(), files, contexts: Mutex::default(), mappings })
     }
 
     /// Closes and removes them.
     pub fn remove(self) -> Result<(), String> {
         let count = self.files.len();
-        drop(self.files);
+        drop((self.files, self.mappings));
         (0..count).try_for_each(|n| std::fs::remove_file(path(&self.folder, n))).map_err(|error| error.to_string())
     }
 
@@ -63,7 +66,7 @@ fn words(error: Errno) -> String {
 
 fn rwf(way: Way) -> u32 {
     match way {
-        Way::Buffered | Way::Direct => 0,
+        Way::Buffered | Way::Direct | Way::Mapped => 0,
         Way::Dsync => DSYNC,
         Way::Through => WRITETHROUGH,
         Way::ThroughDsync => WRITETHROUGH | DSYNC,
@@ -75,9 +78,27 @@ fn all(wanted: usize) -> impl Fn(usize) -> Result<(), String> {
     move |n| if n == wanted { Ok(()) } else { Err(format!("{n} bytes of {wanted}")) }
 }
 
+impl Files {
+    /// Stores through a new mapping; the one before goes. What ends inside the file can be stored to, since nothing makes a file shorter
+    /// beside a write.
+    fn store(&self, file: usize, pos: u64, bytes: &[u8]) -> Result<(), String> {
+        let end = pos + bytes.len() as u64;
+        if self.size(file)? < end {
+            self.range(file, Range::Allocate, pos, bytes.len() as u64)?;
+        }
+        let mut map =
+            FileMap::new(self.fd(file), end as usize, MapKind { write: true, shared: true }).map_err(words)?;
+        bytes.iter().enumerate().for_each(|(at, byte)| map.set(pos as usize + at, *byte));
+        let before = self.mappings[file].lock().map_err(|_| "a thread panicked")?.replace(map);
+        drop(before);
+        Ok(())
+    }
+}
+
 impl System for Files {
     fn write(&self, file: usize, pos: u64, bytes: &[u8], way: Way) -> Result<(), String> {
         let written = match way {
+            Way::Mapped => return self.store(file, pos, bytes),
             Way::Direct => sys::pwrite(self.direct(file), AlignedBytes::copy_of(bytes).get(), pos),
             Way::Buffered => sys::pwrite(self.fd(file), bytes, pos),
             _ => sys::pwritev2(self.fd(file), bytes, pos, rwf(way)),
