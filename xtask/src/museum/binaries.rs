@@ -43,11 +43,11 @@ fn compile(wanted: &[Binary], models: bool) -> Result<String> {
     for package in wanted.iter().map(|b| b.package()).collect::<BTreeSet<_>>() {
         cargo.args(["--package", package, "--features", &format!("{package}/museum")]);
     }
-    for binary in wanted.iter().copied().collect::<std::collections::HashSet<_>>() {
-        match binary {
-            Binary::Unit(_) => cargo.arg("--lib"),
-            Binary::Integration(_, target) | Binary::Model(_, target) => cargo.args(["--test", target]),
-        };
+    if wanted.iter().any(|binary| matches!(binary, Binary::Unit(_))) {
+        cargo.arg("--lib");
+    }
+    for target in wanted.iter().filter(|b| !matches!(b, Binary::Unit(_))).map(|b| b.target()).collect::<BTreeSet<_>>() {
+        cargo.args(["--test", target]);
     }
     let log = folder.join("cargo.json");
     cargo.stdout(File::create(&log)?);
