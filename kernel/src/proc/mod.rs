@@ -57,7 +57,7 @@ pub fn register(vfs: &Arc<Vfs>, cache: &Arc<PageCache>) -> Result<ProcFs, ()> {
         })
         .and_then(|()| process::add_self(&proc));
     #[cfg(feature = "lab")]
-    let filled = filled.and_then(|()| lab::register(&proc, cache));
+    let filled = filled.and_then(|()| lab::register(&proc, vfs, cache));
     filled.map_err(|error| error!("/proc: {error}"))?;
     mount_on(vfs, "/proc", b"proc", Ok(proc.root()));
     Ok(proc)

@@ -2,7 +2,7 @@
 use crate::Scenario;
 use crate::aio::{Aio, Iocb};
 use crate::kit::{Outcome, WT, same, same_bytes, write};
-use crate::stage::Stage;
+use crate::stage::{Stage, inode};
 use user::sys::{self, Memory, PAGE};
 
 pub const SCENARIOS: &[Scenario] = &[
@@ -19,7 +19,8 @@ const WRITEBACK: &str = "folio.wait_writeback";
 fn reclaim_before_convert(stage: &Stage) -> Outcome {
     let file = stage.file(&[])?;
     stage.written_and_not_converted(&file, b'n')?;
-    stage.lab("drop-caches")?;
+    // Of this file only: whoever has to read a page of his program ahead would wait for the worker that stands at F1.
+    stage.lab(&format!("drop-caches {}", inode(&file)?))?;
     same_bytes("cache", &file.cached()?, &[b'n'; PAGE])?;
     stage.tell("B", "reads what was written: the page was not evicted");
     stage.lab("release F1")?;

@@ -9,30 +9,39 @@ pub(super) enum Binary {
     Integration(&'static str, &'static str),
     /// The same, a model under loom.
     Model(&'static str, &'static str),
+    /// The same, a model under shuttle.
+    Schedules(&'static str, &'static str),
 }
 
 impl Binary {
     /// The package it belongs to.
     pub fn package(self) -> &'static str {
         match self {
-            Binary::Unit(package) | Binary::Integration(package, _) | Binary::Model(package, _) => package,
+            Binary::Unit(package)
+            | Binary::Integration(package, _)
+            | Binary::Model(package, _)
+            | Binary::Schedules(package, _) => package,
         }
     }
     /// The name of the cargo target.
     pub fn target(self) -> &'static str {
         match self {
             Binary::Unit(package) => package,
-            Binary::Integration(_, target) | Binary::Model(_, target) => target,
+            Binary::Integration(_, target) | Binary::Model(_, target) | Binary::Schedules(_, target) => target,
         }
     }
-    /// Whether it is built for loom.
-    pub fn is_model(self) -> bool {
-        matches!(self, Binary::Model(..))
+    /// The checker that it is built for.
+    pub fn checker(self) -> Option<&'static str> {
+        match self {
+            Binary::Unit(_) | Binary::Integration(..) => None,
+            Binary::Model(..) => Some("loom"),
+            Binary::Schedules(..) => Some("shuttle"),
+        }
     }
     /// How long one of its tests may take, on a busy machine.
     pub fn limit(self) -> std::time::Duration {
         // A few hundred recoveries, without optimisation, take their time too.
-        let long = self.is_model() || self.package() == "tests";
+        let long = self.checker().is_some() || self.package() == "tests";
         std::time::Duration::from_secs(if long { 60 } else { 10 })
     }
 }
@@ -60,6 +69,7 @@ const FOLIO_MODEL: Binary = Binary::Model("fs", "loom_folio");
 const QUEUE_MODEL: Binary = Binary::Model("fs", "loom_queue");
 const VFS_MODEL: Binary = Binary::Model("fs", "loom_vfs");
 const AIO_MODEL: Binary = Binary::Model("kernel", "loom_aio");
+const IO_SCHEDULES: Binary = Binary::Schedules("fs", "shuttle_io");
 
 const fn exhibit(guard: &'static str, binary: Binary, test: &'static str) -> Exhibit {
     Exhibit { guard, binary, test, deadlock: false }
@@ -140,6 +150,8 @@ pub(super) const EXHIBITS: &[Exhibit] = &[
     exhibit("R63", VFS_MODEL, "m8_r63_nobody_writes_in_a_frozen_super_block"),
     deadlock("R69", AIO_MODEL, "m6_r69_nobody_sleeps_beside_the_events_it_needs"),
     exhibit("AIO-12", AIO_MODEL, "m6_r66_destroy_waits_for_the_last_request"),
+    exhibit("SIZE-1", IO_SCHEDULES, "m9_r01_a_write_beside_a_truncate"),
+    exhibit("SIZE-2", IO_SCHEDULES, "m9_r04_a_finish_beside_an_extending_truncate"),
     exhibit("R66", KERNEL, "aio::ring::tests::r66_only_the_first_destroyer_succeeds"),
     exhibit("R68", KERNEL, "aio::ring::tests::r68_slots_come_back_when_events_are_reaped"),
     exhibit("AIO-7", KERNEL, "aio::tests::aio_7_events_of_a_failed_copy_stay_in_the_ring"),

@@ -17,7 +17,7 @@ pub(super) enum Command<'a> {
     Stop(&'a str, Option<u64>),
     WaitStop(&'a str),
     FailMemory(u64),
-    DropCaches,
+    DropCaches(Option<u64>),
     Reset,
 }
 
@@ -42,7 +42,7 @@ impl<'a> Command<'a> {
             "stop" => Command::Stop(word()?, word().ok().map(number).transpose()?),
             "wait-stop" => Command::WaitStop(word()?),
             "fail-memory" => Command::FailMemory(number(word()?)?),
-            "drop-caches" => Command::DropCaches,
+            "drop-caches" => Command::DropCaches(word().ok().map(number).transpose()?),
             "reset" => Command::Reset,
             _ => return Err(Errno::EINVAL),
         };

@@ -5,10 +5,11 @@ use alloc::vec::Vec;
 use base::block::{BioOp, Filter, Gate};
 use base::lab::{Stop, stop_at};
 use base::memory::{FailAllocation, fail_allocation};
-use base::sync::{Arc, SpinLock};
+use base::sync::{Arc, SpinLock, Weak};
 use base::{Errno, Result, time};
 use core::fmt::Write;
 use fs::page_cache::PageCache;
+use fs::vfs::Vfs;
 
 /// No wait lasts longer, so that a wrong experiment ends.
 const LIMIT_NS: u64 = 30_000_000_000;
@@ -16,6 +17,7 @@ const LIMIT_NS: u64 = 30_000_000_000;
 /// The experiment that is set up now.
 pub(super) struct Experiment {
     gate: Arc<Gate>,
+    vfs: Weak<Vfs>,
     cache: Arc<PageCache>,
     stops: SpinLock<Vec<(String, Arc<Stop>)>>,
     failing: SpinLock<Option<FailAllocation>>,
@@ -23,8 +25,8 @@ pub(super) struct Experiment {
 
 impl Experiment {
     /// Nothing is held, stopped or failing.
-    pub(super) fn new(gate: Arc<Gate>, cache: Arc<PageCache>) -> Experiment {
-        Experiment { gate, cache, stops: SpinLock::new(Vec::new()), failing: SpinLock::new(None) }
+    pub(super) fn new(gate: Arc<Gate>, vfs: Weak<Vfs>, cache: Arc<PageCache>) -> Experiment {
+        Experiment { gate, vfs, cache, stops: SpinLock::new(Vec::new()), failing: SpinLock::new(None) }
     }
 
     /// Task context; the waits sleep. Errors: those of the front page.
@@ -43,7 +45,7 @@ impl Experiment {
             Command::Stop(name, id) => self.stop(name, id)?,
             Command::WaitStop(name) => came(self.stop_named(name)?.wait_reached_until(deadline_ns))?,
             Command::FailMemory(n) => self.fail_memory(n),
-            Command::DropCaches => self.drop_caches(),
+            Command::DropCaches(inode) => self.drop_caches(inode)?,
             Command::Reset => self.reset(),
         }
         Ok(())
@@ -87,9 +89,16 @@ impl Experiment {
     }
 
     /// The gate's copies of ended requests go first: they are handles to the pages.
-    fn drop_caches(&self) {
+    fn drop_caches(&self, inode: Option<u64>) -> Result<()> {
         self.gate.settle();
-        self.cache.drop_caches();
+        let Some(ino) = inode else {
+            self.cache.drop_caches();
+            return Ok(());
+        };
+        let root = self.vfs.upgrade().ok_or(Errno::ENODEV)?.root();
+        let inode = root.sb.inodes().get(ino).ok_or(Errno::ENOENT)?;
+        inode.mapping.invalidate_range_clean(0..u64::MAX);
+        Ok(())
     }
 
     fn reset(&self) {

@@ -17,13 +17,13 @@
 //! | `wait-stop NAME` | sleeps until a task stands at the anchor |
 //! | `release NAME` | who stands at the anchor goes on, and nobody stops there any more |
 //! | `fail-memory N` | the `N`-th allocation that may fail, from 1, of any task, ends with `ENOMEM` |
-//! | `drop-caches` | every folio that is clean and not in use goes |
+//! | `drop-caches [INODE]` | every folio that is clean and not in use goes, of one file of the root disk or of all |
 //! | `reset` | everything goes on, nothing stops or fails any more |
 //!
 //! Read, it shows a line for each request that is held, `held NUMBER OP SECTOR BYTES before|behind`, and one for each stop,
 //! `stop NAME armed` or `stop NAME reached TASK`. `docs/LAB.md` lists the anchors.
 //!
-//! Errors: `EINVAL` for anything else, `ENOENT` for an anchor without a stop, `EEXIST` for a second stop at one, `ETIMEDOUT` for a
+//! Errors: `EINVAL` for anything else, `ENOENT` for an anchor without a stop and for an inode that is not in memory, `EEXIST` for a second stop at one, `ETIMEDOUT` for a
 //! wait that lasts too long. One program at a time experiments: two that release at once would meet requests that the other has
 //! released already.
 //!
@@ -42,6 +42,7 @@ use command::Command;
 use experiment::Experiment;
 use fs::page_cache::PageCache;
 use fs::procfs::ProcFs;
+use fs::vfs::Vfs;
 use hal::sync::SpinLock;
 
 /// The gate in front of the root disk, from its mount on.
@@ -55,9 +56,9 @@ pub fn gated(disk: Arc<dyn BlockDevice>) -> Arc<dyn BlockDevice> {
 }
 
 /// Adds the file. Errors: `ENODEV` without a gate.
-pub(super) fn register(proc: &ProcFs, cache: &Arc<PageCache>) -> Result<()> {
+pub(super) fn register(proc: &ProcFs, vfs: &Arc<Vfs>, cache: &Arc<PageCache>) -> Result<()> {
     let gate = GATE.lock().clone().ok_or(Errno::ENODEV)?;
-    let experiment = Arc::new(Experiment::new(gate, cache.clone()));
+    let experiment = Arc::new(Experiment::new(gate, Arc::downgrade(vfs), cache.clone()));
     let shown = experiment.clone();
     proc.writable_file(
         "sluice/lab",
