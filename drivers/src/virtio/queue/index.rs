@@ -9,6 +9,7 @@
 /// been woken and not yet said so.
 #[inline]
 pub fn need_event(event: u16, old: u16, new: u16) -> bool {
+    // Compared without the modulo, the batch that goes round the end of the count wakes nobody, and its requests wait for ever.
     base::mistake!("R40-wrap", return old <= event && event < new);
     new.wrapping_sub(event).wrapping_sub(1) < new.wrapping_sub(old)
 }
