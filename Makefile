@@ -19,7 +19,7 @@ kernel: setup ## the kernel ELF at target/sluice
 	@$(XTASK) kernel
 models-long: setup ## the models under 100,000 random schedules each; SCHEDULES=, SEED=
 	@SCHEDULES=$(or $(SCHEDULES),100000) $(XTASK) test --only models
-lab: setup ## races played step by step in the kernel with the lab: lists them; SCENARIO=R01 plays one, SCENARIO=all all
+lab: setup ## races played step by step in the kernel with the lab: lists them; SCENARIO=R01 plays one, SCENARIO=all all; OFF=R12 switches a guard off
 	@$(XTASK) lab
 demo: setup ## one aio write-through against one truncate, told as a timeline; target/demo/trace.json for Perfetto
 	@$(XTASK) demo

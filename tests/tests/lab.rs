@@ -23,7 +23,7 @@ const TOLD: [(&str, &str); 12] = [
 
 #[test]
 fn every_scenario_goes_as_it_must() -> Result<()> {
-    let (status, lines) = lab::play(&build::kernel(Flavour::Lab)?, tests::programs(), &["all".to_owned()])?;
+    let (status, lines) = lab::play(&build::kernel(Flavour::Lab)?, tests::programs(), &["all"])?;
     let text = lines.join("\n");
     ensure!(status == 0, "{text}");
     for (name, step) in TOLD {
@@ -34,13 +34,29 @@ fn every_scenario_goes_as_it_must() -> Result<()> {
     Ok(())
 }
 
+/// The scenarios can fail: with the guard off the mistake is seen, told, and ends with a failure status.
+#[test]
+fn a_mistake_is_seen_by_its_scenario() -> Result<()> {
+    let kernel = build::kernel(Flavour::Museum)?;
+    let mistakes = [
+        ("R12", "R12", "R12: FAILED: cache: byte 0"),
+        ("ERR-3", "R59", "R59: FAILED: cache: byte 0"),
+        ("ERR-6", "R59", "R59: FAILED: fsync: Ok(())"),
+    ];
+    for (guard, scenario, seen) in mistakes {
+        let (status, lines) = lab::play(&kernel, tests::programs(), &["--off", guard, scenario])?;
+        ensure!(status == 1 && lines.iter().any(|line| line.starts_with(seen)), "{guard}: {lines:?}");
+    }
+    Ok(())
+}
+
 #[test]
 fn without_the_lab_and_without_such_a_scenario_it_says_so() -> Result<()> {
     let disk = TestDisk::new(&Spec::default(), &["scenario"])?;
     let outcome = disk.run("/bin/scenario R01", 60)?;
     ensure!(outcome.console.init_status() == Some(2), "{:?}", outcome.console.lines);
     ensure!(outcome.console.lines.iter().any(|l| l.contains("has no lab")), "{:?}", outcome.console.lines);
-    let (status, lines) = lab::play(&build::kernel(Flavour::Lab)?, tests::programs(), &["R00".to_owned()])?;
+    let (status, lines) = lab::play(&build::kernel(Flavour::Lab)?, tests::programs(), &["R00"])?;
     ensure!(status == 2 && lines.iter().any(|l| l.contains("there is no R00")), "{lines:?}");
     Ok(())
 }

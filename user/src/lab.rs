@@ -52,3 +52,16 @@ impl Held {
         Some(Held { number, op: op.into(), sector, bytes, behind: side == "behind" })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Held;
+
+    #[test]
+    fn a_line_of_the_gate_is_read_or_refused() {
+        let held = Held { number: 7, op: "write".into(), sector: 80, bytes: 4096, behind: true };
+        assert_eq!(Held::parse("held 7 write 80 4096 behind"), Some(held));
+        assert_eq!(Held::parse("held 7 write 80 4096"), None);
+        assert_eq!(Held::parse("held x write 80 4096 before"), None);
+    }
+}

@@ -21,13 +21,18 @@ pub struct Options {
     /// The scenarios to play, or all; without any they are listed
     #[arg(long, env = "SCENARIO", value_delimiter = ',')]
     scenario: Vec<String>,
+    /// A guard of the bug museum that is off: see what comes of it
+    #[arg(long, env = "OFF")]
+    off: Option<String>,
 }
 
 /// Plays the scenarios and tells them.
 pub fn run(options: &Options) -> Result<ExitCode> {
-    let kernel = build::kernel(Flavour::Lab)?;
-    let programs = build::user()?;
-    let (status, lines) = play(&kernel, &programs, &options.scenario)?;
+    let flavour = if options.off.is_some() { Flavour::Museum } else { Flavour::Lab };
+    let (kernel, programs) = (build::kernel(flavour)?, build::user()?);
+    let off = options.off.iter().flat_map(|guard| ["--off", guard]);
+    let words: Vec<&str> = off.chain(options.scenario.iter().map(String::as_str)).collect();
+    let (status, lines) = play(&kernel, &programs, &words)?;
     println!();
     lines.iter().for_each(|line| println!("{line}"));
     println!("\nsluice: disk: e2fsck -fn is clean");
@@ -49,12 +54,12 @@ pub fn check_document() -> Result<()> {
     Ok(())
 }
 
-/// Boots `kernel` with the scenarios from the folder `programs`: the program's exit status and what it printed. Errors: the machine did
-/// not come to an end, or the disk is damaged.
-pub fn play(kernel: &Path, programs: &Path, scenarios: &[String]) -> Result<(i32, Vec<String>)> {
+/// Boots `kernel` with the program `scenario` from the folder `programs` and its arguments: its exit status and what it printed. Errors:
+/// the machine did not come to an end, or the disk is damaged.
+pub fn play(kernel: &Path, programs: &Path, words: &[&str]) -> Result<(i32, Vec<String>)> {
     let work = demo::work_folder()?;
     let disk = demo::make_disk(work.path(), programs, "scenario")?;
-    let init = format!("/bin/scenario {}", scenarios.join(" "));
+    let init = format!("/bin/scenario {}", words.join(" "));
     let outcome = Machine::with_program(kernel, init.trim_end()).disk(&disk).limit(LIMIT).run(&mut nowhere)?;
     let status =
         run::judge(kernel, &outcome).inspect_err(|_| outcome.console.lines.iter().for_each(|l| println!("{l}")))?;

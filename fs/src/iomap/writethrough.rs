@@ -175,7 +175,7 @@ impl<'a> Submission<'a> {
             self.mapped = map.end();
             base::anchor!("S-7", self.inode.ino);
             self.unwritten |= matches!(map.kind, IomapKind::Unwritten(_));
-            self.metadata_pending |= base::guard!("DUR-4", map.metadata_pending);
+            self.metadata_pending |= map.metadata_pending;
             self.extent(&map, pos, end, killed)?;
         }
         Ok(())

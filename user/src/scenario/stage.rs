@@ -11,6 +11,8 @@ use user::sys::{self, Memory, PAGE};
 /// The lab, a queue of requests, and the time since the scenario began.
 pub struct Stage {
     lab: Lab,
+    /// The guard that is off.
+    off: Option<String>,
     pub aio: Aio,
     began: Cell<Instant>,
 }
@@ -19,14 +21,15 @@ pub struct Stage {
 pub struct Call<T>(JoinHandle<T>);
 
 impl Stage {
-    pub fn new(lab: Lab) -> Stage {
-        Stage { lab, aio: Aio::new(64).expect("io_setup"), began: Cell::new(Instant::now()) }
+    pub fn new(lab: Lab, off: Option<String>) -> Stage {
+        Stage { lab, off, aio: Aio::new(64).expect("io_setup"), began: Cell::new(Instant::now()) }
     }
 
     /// Nothing is dirty, so that the requests to come are those of the scenario.
-    pub fn begin(&self) {
+    pub fn begin(&self) -> Outcome {
         sys::sync();
         self.began.set(Instant::now());
+        self.off.iter().try_for_each(|guard| self.lab(&format!("guard-off {guard}")))
     }
 
     /// Nothing is in flight any more (CTX-9).

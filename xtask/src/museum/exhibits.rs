@@ -132,7 +132,6 @@ pub(super) const EXHIBITS: &[Exhibit] = &[
     deadlock("R46", RULES, "completion::r46_worker_self_deadlock"),
     exhibit("R49", RULES, "completion::r49_unlinked_last_ref"),
     exhibit("R52", RULES, "durability::r52_flush_before_completion"),
-    exhibit("DUR-4", RACES, "log::r53_fua_with_pending_metadata"),
     exhibit("R58", FS, "vfs::errseq::tests::the_same_error_again_is_news"),
     exhibit("R64", RULES, "completion::r64_unmount_right_after_the_event"),
     deadlock("R73", RACES, "readers::r73_lock_across_device"),

@@ -52,6 +52,7 @@ mod tests {
         }
     }
 
+    /// The kick of a batch that goes round the end of the count is given, and only if the device sleeps.
     #[test]
     fn a_batch_across_the_wrap_is_not_lost() {
         // 63 requests from 65490: the index wraps to 17, and the device sleeps at 65490.

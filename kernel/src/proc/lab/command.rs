@@ -17,6 +17,8 @@ pub(super) enum Command<'a> {
     Stop(&'a str, Option<u64>),
     WaitStop(&'a str),
     FailMemory(u64),
+    #[cfg(feature = "museum")]
+    GuardOff(&'a str),
     DropCaches(Option<u64>),
     Reset,
 }
@@ -42,6 +44,8 @@ impl<'a> Command<'a> {
             "stop" => Command::Stop(word()?, word().ok().map(number).transpose()?),
             "wait-stop" => Command::WaitStop(word()?),
             "fail-memory" => Command::FailMemory(number(word()?)?),
+            #[cfg(feature = "museum")]
+            "guard-off" => Command::GuardOff(word()?),
             "drop-caches" => Command::DropCaches(word().ok().map(number).transpose()?),
             "reset" => Command::Reset,
             _ => return Err(Errno::EINVAL),

@@ -21,12 +21,22 @@ pub(super) struct Experiment {
     cache: Arc<PageCache>,
     stops: SpinLock<Vec<(String, Arc<Stop>)>>,
     failing: SpinLock<Option<FailAllocation>>,
+    #[cfg(feature = "museum")]
+    guards_off: SpinLock<Vec<base::lab::SwitchedOff>>,
 }
 
 impl Experiment {
     /// Nothing is held, stopped or failing.
     pub(super) fn new(gate: Arc<Gate>, vfs: Weak<Vfs>, cache: Arc<PageCache>) -> Experiment {
-        Experiment { gate, vfs, cache, stops: SpinLock::new(Vec::new()), failing: SpinLock::new(None) }
+        Experiment {
+            gate,
+            vfs,
+            cache,
+            stops: SpinLock::new(Vec::new()),
+            failing: SpinLock::new(None),
+            #[cfg(feature = "museum")]
+            guards_off: SpinLock::new(Vec::new()),
+        }
     }
 
     /// Task context; the waits sleep. Errors: those of the front page.
@@ -45,6 +55,8 @@ impl Experiment {
             Command::Stop(name, id) => self.stop(name, id)?,
             Command::WaitStop(name) => came(self.stop_named(name)?.wait_reached_until(deadline_ns))?,
             Command::FailMemory(n) => self.fail_memory(n),
+            #[cfg(feature = "museum")]
+            Command::GuardOff(name) => self.guards_off.lock().push(base::lab::switch_off(name)),
             Command::DropCaches(inode) => self.drop_caches(inode)?,
             Command::Reset => self.reset(),
         }
@@ -105,6 +117,8 @@ impl Experiment {
         let stops = core::mem::take(&mut *self.stops.lock());
         drop(stops);
         drop(self.failing.lock().take());
+        #[cfg(feature = "museum")]
+        self.guards_off.lock().clear();
         self.gate.open();
     }
 

@@ -18,7 +18,8 @@
 //! | `release NAME` | who stands at the anchor goes on, and nobody stops there any more |
 //! | `fail-memory N` | the `N`-th allocation that may fail, from 1, of any task, ends with `ENOMEM` |
 //! | `drop-caches [INODE]` | every folio that is clean and not in use goes, of one file of the root disk or of all |
-//! | `reset` | everything goes on, nothing stops or fails any more |
+//! | `guard-off NAME` | the guard of the bug museum is off (feature `museum`) |
+//! | `reset` | everything goes on, nothing stops or fails any more, and every guard is on |
 //!
 //! Read, it shows a line for each request that is held, `held NUMBER OP SECTOR BYTES before|behind`, and one for each stop,
 //! `stop NAME armed` or `stop NAME reached TASK`. `docs/LAB.md` lists the anchors.
