@@ -10,13 +10,17 @@ XTASK := cargo run --quiet --package xtask --
 setup:
 	@sh xtask/setup.sh
 
-.PHONY: run test kernel demo count numbers museum powercut powercut-long fuzz soak clean help
+.PHONY: run test kernel models-long lab demo count numbers museum powercut powercut-long fuzz soak clean help
 run: setup ## boot and run /bin/bench on a fresh disk; DISK=my.img INIT="/bin/prog arg" for your own; JSON=rows.json keeps the rows
 	@$(XTASK) run $(if $(SECONDS),--seconds $(SECONDS))
 test: setup ## all tests; closes with "N passed, N failed"
 	@$(XTASK) test
 kernel: setup ## the kernel ELF at target/sluice
 	@$(XTASK) kernel
+models-long: setup ## the models under 100,000 random schedules each; SCHEDULES=, SEED=
+	@SCHEDULES=$(or $(SCHEDULES),100000) $(XTASK) test --only models
+lab: setup ## races played step by step in the kernel with the lab: lists them; SCENARIO=R01 plays one, SCENARIO=all all; OFF=R12 switches a guard off
+	@$(XTASK) lab
 demo: setup ## one aio write-through against one truncate, told as a timeline; target/demo/trace.json for Perfetto
 	@$(XTASK) demo
 count: setup ## guest instructions an operation, beside Linux; PROFILE=row tells where they go

@@ -11,6 +11,7 @@
 //! | [`stats`] | event counters |
 //! | [`mod@trace`] | typed events in a ring |
 //! | [`lab`] | anchors and guards: the hooks of SEMANTICS A27 |
+//! | `explore` | random schedules of a model; under shuttle only |
 #![no_std]
 extern crate alloc;
 #[cfg(not(target_os = "none"))]
@@ -18,6 +19,8 @@ extern crate std;
 
 pub mod block;
 pub mod errno;
+#[cfg(shuttle)]
+pub mod explore;
 pub mod lab;
 pub mod memory;
 pub mod sched;

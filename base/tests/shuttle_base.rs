@@ -1,24 +1,20 @@
 //! Larger models on the real types under many random schedules: several waiters, writers, queues and a whole RAM disk.
 //!
 //! `RUSTFLAGS="--cfg shuttle" CARGO_TARGET_DIR=target/shuttle cargo test --release -p base --features testing --test shuttle_base`
-//! A failure prints its schedule, which `shuttle::replay` runs again.
+//! A failure prints the command that plays it again.
 #![cfg(shuttle)]
 use base::sched::{self, Task};
 use base::sync::atomic::{AtomicUsize, Ordering};
 use base::sync::{Arc, Mutex, Rank, RwLock, WaitQueue};
 use base::workqueue::{Work, WorkLink, WorkQueue};
 
-fn explore(model: impl Fn() + Send + Sync + 'static + Clone) {
-    shuttle::check_random(model.clone(), 3_000);
-    shuttle::check_pct(model, 3_000, 3);
-}
 fn spawn(body: impl FnOnce() + Send + 'static) -> Task {
     sched::spawn("t", Box::new(body)).unwrap()
 }
 
 #[test]
 fn permits_waiters_and_deadlines() {
-    explore(|| {
+    base::explore!(|| {
         let queue = Arc::new(WaitQueue::new());
         let permits = Arc::new(AtomicUsize::new(0));
         let take = |p: &AtomicUsize| p.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| n.checked_sub(1)).is_ok();
@@ -50,7 +46,7 @@ fn permits_waiters_and_deadlines() {
 
 #[test]
 fn locks_let_everybody_through() {
-    explore(|| {
+    base::explore!(|| {
         let lock = Arc::new(RwLock::new(Rank::Inode, 0));
         let mutex = Arc::new(Mutex::new(Rank::Extent, 0));
         let tasks: Vec<Task> = (0..4)
@@ -95,7 +91,7 @@ impl Work for Stage {
 
 #[test]
 fn items_go_through_two_stages() {
-    explore(|| {
+    base::explore!(|| {
         let (first, second) = (WorkQueue::new("f1-f4", 2).unwrap(), WorkQueue::new("f5", 1).unwrap());
         let runs = Arc::new(AtomicUsize::new(0));
         for _ in 0..3 {
@@ -112,7 +108,7 @@ fn items_go_through_two_stages() {
 #[test]
 fn requests_of_two_tasks_to_a_gated_disk() {
     use base::block::{Bio, BioOp, BlockDevice, Filter, Gate, RamDisk, Sector, Segment, submit_and_wait};
-    explore(|| {
+    base::explore!(|| {
         let disk = RamDisk::new(8);
         let gate = Gate::new(disk.clone());
         gate.hold(Filter::any().nth(1));

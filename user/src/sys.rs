@@ -31,6 +31,8 @@ errnos! {
     EPERM
     /// "Interrupted system call".
     EINTR
+    /// "Input/output error".
+    EIO
     /// "No such device or address".
     ENXIO
     /// "Device or resource busy".

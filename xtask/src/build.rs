@@ -13,6 +13,8 @@ pub enum Flavour {
     KernelTests,
     /// With the hooks of the lab (device gate, anchors).
     Lab,
+    /// The same, with guards that can be switched off.
+    Museum,
 }
 
 impl Flavour {
@@ -21,6 +23,7 @@ impl Flavour {
             Flavour::Release => &["--profile", "kernel"],
             Flavour::KernelTests => &["--profile", "kernel-test", "--features", "ktest"],
             Flavour::Lab => &["--profile", "kernel", "--features", "lab"],
+            Flavour::Museum => &["--profile", "kernel", "--features", "museum"],
         }
     }
     fn output(self) -> &'static str {
@@ -28,6 +31,7 @@ impl Flavour {
             Flavour::Release => "sluice",
             Flavour::KernelTests => "sluice-ktest",
             Flavour::Lab => "sluice-lab",
+            Flavour::Museum => "sluice-museum",
         }
     }
     /// Flavours are built into folders of their own: cargo would otherwise rebuild at each change of features.
@@ -37,7 +41,7 @@ impl Flavour {
     fn profile_dir(self) -> &'static str {
         match self {
             Flavour::KernelTests => "kernel-test",
-            Flavour::Release | Flavour::Lab => "kernel",
+            Flavour::Release | Flavour::Lab | Flavour::Museum => "kernel",
         }
     }
 }

@@ -59,8 +59,8 @@ impl Played {
 
 /// Boots `kernel` with the demo from the folder `programs`. Errors: the machine did not come to an end, or the disk is damaged.
 pub fn play(kernel: &Path, programs: &Path) -> Result<Played> {
-    let work = tempfile::tempdir_in(build::target()).context("cannot make a working folder in target/")?;
-    let disk = make_disk(work.path(), programs)?;
+    let work = work_folder()?;
+    let disk = make_disk(work.path(), programs, "demo")?;
     let outcome = Machine::with_program(kernel, INIT).disk(&disk).limit(LIMIT).run(&mut nowhere)?;
     let status =
         run::judge(kernel, &outcome).inspect_err(|_| outcome.console.lines.iter().for_each(|l| println!("{l}")))?;
@@ -69,9 +69,15 @@ pub fn play(kernel: &Path, programs: &Path) -> Result<Played> {
     Ok(Played { status, lines: told(&outcome.console.lines), trace: String::from_utf8(trace)? })
 }
 
-fn make_disk(work: &Path, programs: &Path) -> Result<PathBuf> {
+/// A folder for one run; it goes with the value.
+pub(crate) fn work_folder() -> Result<tempfile::TempDir> {
+    tempfile::tempdir_in(build::target()).context("cannot make a working folder in target/")
+}
+
+/// A disk in the folder `work` with one program.
+pub(crate) fn make_disk(work: &Path, programs: &Path, program: &str) -> Result<PathBuf> {
     let (folder, disk) = (work.join("root"), work.join("disk.img"));
-    let program = programs.join("demo");
+    let program = programs.join(program);
     ensure!(program.is_file(), "{} was not built", program.display());
     image::root_folder(&folder, &[program])?;
     image::make(&disk, &image::Spec { size_mib: 64, ..image::Spec::default() }, &folder)?;
@@ -79,7 +85,7 @@ fn make_disk(work: &Path, programs: &Path) -> Result<PathBuf> {
 }
 
 /// The lines of the program: the kernel's own begin with a time in brackets or with its name.
-fn told(lines: &[String]) -> Vec<String> {
+pub(crate) fn told(lines: &[String]) -> Vec<String> {
     let from = lines.iter().position(|l| l.contains("first program: ")).map_or(0, |at| at + 1);
     lines[from..].iter().filter(|l| !l.starts_with('[') && !l.starts_with("sluice:")).cloned().collect()
 }

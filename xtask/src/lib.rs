@@ -10,7 +10,7 @@
 //! | [`symbols`] | names for the addresses of a panic |
 //! | [`table`], [`linux`] | tables for people, and what Linux needs for the same |
 //! | [`law`] | which crate may depend on which |
-//! | [`run`], [`mod@test`], [`count`], [`demo`], [`museum`], [`numbers`], [`powercut`], [`fuzz`], [`syscalls`] | the commands |
+//! | [`run`], [`mod@test`], [`count`], [`demo`], [`lab`], [`museum`], [`numbers`], [`powercut`], [`fuzz`], [`syscalls`] | the commands |
 pub mod build;
 pub mod console;
 pub mod count;
@@ -19,6 +19,7 @@ pub mod digests;
 pub mod fuzz;
 pub mod image;
 pub mod interrupts;
+pub mod lab;
 pub mod law;
 pub mod linux;
 pub mod museum;

@@ -2,7 +2,7 @@
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 use xtask::build::{self, Flavour};
-use xtask::{count, demo, fuzz, museum, numbers, powercut, rules, run, soak, syscalls, test};
+use xtask::{count, demo, fuzz, lab, museum, numbers, powercut, rules, run, soak, syscalls, test};
 
 #[derive(Parser)]
 #[command(about = "Builds, boots and tests Sluice", version)]
@@ -23,6 +23,8 @@ enum Command {
     Count(count::Options),
     /// One aio write-through against one truncate, told as a timeline
     Demo,
+    /// Races played step by step in the kernel with the lab
+    Lab(lab::Options),
     /// Each guard switched off in turn; the named test must then fail
     Museum(museum::Options),
     /// Damaged images against ext4, driven by coverage
@@ -49,6 +51,7 @@ fn main() -> ExitCode {
         Command::Test(options) => test::run(&options),
         Command::Count(options) => count::run(&options),
         Command::Demo => demo::run(),
+        Command::Lab(options) => lab::run(&options),
         Command::Museum(options) => museum::run(&options),
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Numbers(options) => numbers::run(&options),

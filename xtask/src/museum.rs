@@ -53,7 +53,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         let words = verdict.unwrap_or_else(|why| format!("NOT CAUGHT: {why}"));
         table.row(vec![exhibit.guard.into(), format!("{seconds:.2}"), exhibit.test.into(), words]);
     }
-    for guard in guards_in_sources()?.iter().filter(|guard| wanted(guard)) {
+    for guard in guards()?.iter().filter(|guard| wanted(guard)) {
         if !EXHIBITS.iter().any(|exhibit| exhibit.guard == guard) {
             table.row(vec![guard.clone(), "-".into(), "-".into(), "NOT CAUGHT: no exhibit".into()]);
             missed += 1;
@@ -87,13 +87,26 @@ pub fn check_pages() -> Result<()> {
     pages::check()
 }
 
-/// The names of all `guard!("NAME", ...)` and `mistake!("NAME", ...)` in the kernel's crates.
-fn guards_in_sources() -> Result<BTreeSet<String>> {
+/// How guards are written in the kernel's crates.
+const GUARDS: [&str; 2] = ["guard!(\"", "mistake!(\""];
+
+/// The names behind such calls in the kernel's crates.
+fn names_in_sources(calls: &[&str]) -> Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
     for path in kernel_sources()? {
-        names.extend(guards_in(&std::fs::read_to_string(&path)?));
+        names.extend(names_in(&std::fs::read_to_string(&path)?, calls));
     }
     Ok(names)
+}
+
+/// The names of all `anchor!("NAME", ...)` there, for the lab.
+pub fn anchors() -> Result<BTreeSet<String>> {
+    names_in_sources(&["anchor!(\""])
+}
+
+/// The names of all guards and mistakes.
+pub fn guards() -> Result<BTreeSet<String>> {
+    names_in_sources(&GUARDS)
 }
 
 /// The sources of the kernel's crates, in order. The lab is left out: it defines guards and tests them under names of no hazard.
@@ -122,9 +135,9 @@ fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-fn guards_in(source: &str) -> impl Iterator<Item = String> {
-    let calls = ["guard!(\"", "mistake!(\""].into_iter().flat_map(|call| source.split(call).skip(1));
-    calls.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned()))
+fn names_in(source: &str, calls: &[&str]) -> impl Iterator<Item = String> {
+    let found = calls.iter().flat_map(|call| source.split(call).skip(1));
+    found.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned()))
 }
 
 #[cfg(test)]
@@ -134,12 +147,12 @@ mod tests {
     #[test]
     fn guards_are_found_in_a_source() {
         let source = r#"base::mistake!("R45", c); if base::guard!("R12", a) && guard!("STB-2", b) {}"#;
-        assert_eq!(guards_in(source).collect::<Vec<_>>(), ["R12", "STB-2", "R45"]);
+        assert_eq!(names_in(source, &GUARDS).collect::<Vec<_>>(), ["R12", "STB-2", "R45"]);
     }
 
     #[test]
     fn each_exhibit_is_a_guard_of_the_sources() {
-        let guards = guards_in_sources().unwrap();
+        let guards = guards().unwrap();
         for exhibit in EXHIBITS {
             assert!(guards.contains(exhibit.guard), "{} guards nothing", exhibit.guard);
         }

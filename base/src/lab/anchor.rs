@@ -11,6 +11,7 @@ use super::scope::scope;
 use crate::sched::{self, Task};
 use crate::sync::atomic::{AtomicU32, Ordering};
 use crate::sync::{Arc, WaitQueue};
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::sync::atomic::AtomicUsize;
 
@@ -24,7 +25,7 @@ static STOPS: AtomicUsize = AtomicUsize::new(0);
 static REGISTRY: spin::Mutex<Vec<Arc<Point>>> = spin::Mutex::new(Vec::new());
 
 struct Point {
-    name: &'static str,
+    name: String,
     id: Option<u64>,
     task: Option<u64>,
     nth: u32,
@@ -38,15 +39,15 @@ struct Point {
 /// Describes a stop; see [`stop_at`].
 #[must_use = "`arm` makes the stop"]
 pub struct StopAt {
-    name: &'static str,
+    name: String,
     id: Option<u64>,
     task: Option<u64>,
     nth: u32,
 }
 
 /// A stop at the anchor `name`: the first passage, of any object and any task of this [`scope`], unless it is narrowed.
-pub fn stop_at(name: &'static str) -> StopAt {
-    StopAt { name, id: None, task: None, nth: 1 }
+pub fn stop_at(name: &str) -> StopAt {
+    StopAt { name: name.into(), id: None, task: None, nth: 1 }
 }
 
 impl StopAt {
@@ -89,6 +90,10 @@ impl Stop {
     /// Sleeps until a task stands at the stop.
     pub fn wait_reached(&self) {
         self.0.reached.wait_until(|| self.is_reached());
+    }
+    /// As [`Stop::wait_reached`], until [`crate::time::now_ns`] reaches `deadline_ns`; false if nobody has come by then.
+    pub fn wait_reached_until(&self, deadline_ns: u64) -> bool {
+        self.0.reached.wait_until_deadline(deadline_ns, || self.is_reached())
     }
     /// Whether a task has come to the stop, be it let go or not.
     pub fn is_reached(&self) -> bool {

@@ -164,6 +164,7 @@ impl Ext4Inode {
             core.unconverted.remove(range.start..done);
             let reached = end.min(u64::from(done) << self.fs.geo.block_bits);
             core.disk_size = core.disk_size.max(reached.min(inode.size()));
+            base::mistake!("SIZE-2", core.disk_size = reached);
         }
         let used = core.blocks.saturating_sub(before);
         self.settle_reserve(&mut core, used as u32);

@@ -69,7 +69,7 @@ mod meta_io;
 mod namei;
 pub mod orphan;
 mod punch;
-mod queues;
+pub mod queues;
 mod raw_inode;
 mod rename;
 mod seek;

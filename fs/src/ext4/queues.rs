@@ -19,7 +19,8 @@ pub struct Queues {
 }
 
 impl LazyQueue {
-    fn new(name: &'static str, workers: usize) -> Self {
+    /// No queue yet.
+    pub fn new(name: &'static str, workers: usize) -> Self {
         LazyQueue { name, workers, queue: SpinLock::new(None) }
     }
 
@@ -31,6 +32,7 @@ impl LazyQueue {
         }
         let fresh = WorkQueue::new(self.name, self.workers)?;
         base::anchor!("que.create.before_publish", self.workers as u64);
+        base::mistake!("R42", *self.queue.lock() = None);
         let mut slot = self.queue.lock();
         let survivor = slot.get_or_insert_with(|| fresh.clone()).clone();
         drop(slot);

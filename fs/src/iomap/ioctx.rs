@@ -100,12 +100,11 @@ impl IoCtx {
                 unlock();
                 Ok(Outcome::Queued)
             }
-            Kind::Aio { second, .. } => {
+            Kind::Aio { first, second } => {
                 let finished = self.finish();
                 unlock();
                 if finished.owes_second_stage() {
-                    *self.stage.lock() = Some(Stage::Second(finished));
-                    second.queue(self.clone());
+                    self.queue_second(finished, first, second);
                     return Ok(Outcome::Queued);
                 }
                 self.settle(1);
@@ -117,6 +116,7 @@ impl IoCtx {
                     unlock();
                     finished
                 } else {
+                    base::mistake!("R73", done.wait());
                     unlock();
                     base::anchor!("S-11", 0);
                     done.wait();
@@ -167,6 +167,13 @@ impl IoCtx {
         }
     }
 
+    /// Queues what waits for log and device on the second queue: on the first it would stand before the finishes of others (QUE-5).
+    fn queue_second(self: &Arc<Self>, finished: Finished, first: &Arc<WorkQueue>, second: &Arc<WorkQueue>) {
+        *self.stage.lock() = Some(Stage::Second(finished));
+        let queue = if base::guard!("R46", true) { second } else { first };
+        queue.queue(self.clone());
+    }
+
     /// Makes sure that the context will be freed by a task (CTX-7). `tasks` is how many references tasks hold here: this one, and on a worker
     /// also its queue's.
     fn settle(self: &Arc<Self>, tasks: usize) {
@@ -192,7 +199,7 @@ impl Work for IoCtx {
 
     /// First on the completion queue (F1 to F4), then, if durability is owed, on the second queue (F5); F6 ends it.
     fn run(self: Arc<Self>) {
-        let Kind::Aio { second, .. } = &self.kind else { unreachable!("only asynchronous contexts are queued") };
+        let Kind::Aio { first, second } = &self.kind else { unreachable!("only asynchronous contexts are queued") };
         let stage = self.stage.lock().take();
         let finished = match stage {
             Some(Stage::Finish(owed)) => self.finish_owed(owed),
@@ -200,9 +207,7 @@ impl Work for IoCtx {
             None => unreachable!("a queued context has a stage"),
         };
         if finished.owes_second_stage() {
-            *self.stage.lock() = Some(Stage::Second(finished));
-            second.queue(self.clone());
-            return;
+            return self.queue_second(finished, first, second);
         }
         self.settle(2);
         finished.conclude();

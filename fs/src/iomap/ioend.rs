@@ -144,6 +144,9 @@ impl Owed {
         base::anchor!("F4", ino);
         drop(self.range.take());
         drop(self.drain.take());
+        base::anchor!("F4.drained", ino);
+        // From here on a truncate may have set the size (SIZE-1): the finish has no business with it any more.
+        base::mistake!("SIZE-1", self.inode.set_size(self.inode.size().max(self.pos + self.len as u64)));
         Finished {
             owes: self.sync.filter(|_| result.is_ok_and(|n| n > 0)),
             stale,
@@ -189,12 +192,12 @@ impl Owed {
             }
         };
         if let Err(error) = result
-            && !folios.is_empty()
+            && base::guard!("ERR-6", !folios.is_empty())
         {
             self.inode.sb.record_error(&self.inode, error);
         }
         for written in folios.drain(..) {
-            if result.is_err() {
+            if base::guard!("ERR-3", result.is_err()) {
                 self.inode.mapping.redirty(&written.folio, written.offset as usize, written.len as usize);
                 base::anchor!("F2.redirtied", self.inode.ino);
             }
@@ -259,7 +262,7 @@ impl Finished {
     /// announced as leaving before (R64).
     pub fn conclude(mut self) {
         base::anchor!("F6", self.inode.ino);
-        let leaving = Leaving::announce(&self.inode.sb);
+        let leaving = base::guard!("R64", true).then(|| Leaving::announce(&self.inode.sb));
         if let Some(completion) = self.completion.take() {
             completion.complete(self.result);
         }
@@ -287,6 +290,7 @@ impl Finished {
         let Finished { freeze, inode, file, .. } = self;
         drop(inode);
         if let Some(file) = file {
+            base::mistake!("R49", return drop(file));
             fput_deferred(file);
         }
         // Last: when a freeze has waited for every request (FRZ-1), none of them keeps a file open, and an unmount succeeds.

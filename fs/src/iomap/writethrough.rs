@@ -203,7 +203,9 @@ impl<'a> Submission<'a> {
                 }
                 Step::Remap => return Ok(()),
                 Step::Fault => {
-                    self.send()?;
+                    if base::guard!("R26", true) {
+                        self.send()?;
+                    }
                     most = self.source.fault_in(len);
                     if most == 0 {
                         return Err(Errno::EFAULT);
@@ -263,7 +265,7 @@ impl<'a> Submission<'a> {
         if !base::guard!("R29", folio.folio().state().writeback()) {
             return Ok(());
         }
-        if self.folios.last().is_some_and(|own| Arc::ptr_eq(&own.folio, folio.folio())) {
+        if base::guard!("R75-own", self.folios.last().is_some_and(|own| Arc::ptr_eq(&own.folio, folio.folio()))) {
             return if offset.is_multiple_of(self.block_size()) { Ok(()) } else { Err(Errno::EFAULT) };
         }
         self.send()?;
@@ -288,6 +290,7 @@ impl<'a> Submission<'a> {
             folio.mark_dirty(offset + counted, valid - counted);
             self.zero_past_end(folio, offset + counted, offset + valid);
         }
+        base::mistake!("FOL-5", return copied);
         self.source.revert(copied - counted);
         counted
     }
@@ -323,7 +326,7 @@ impl<'a> Submission<'a> {
     fn zero_past_end(&self, folio: &FolioGuard<'_>, start: usize, stop: usize) {
         let size = self.inode.size().saturating_sub(folio.folio().pos()).min(PS) as usize;
         let from = start.max(size);
-        if from < stop {
+        if base::guard!("R24", from < stop) {
             folio.folio().page().zero(from, stop - from);
         }
     }
@@ -333,7 +336,7 @@ impl<'a> Submission<'a> {
     fn send(&mut self) -> Result<()> {
         let bio = self.bio.take();
         sched::set_unsubmitted(false);
-        if let Some(error) = self.ctx.error() {
+        if let Some(error) = self.ctx.error().filter(|_| base::guard!("SUB-5", true)) {
             return Err(error);
         }
         if let Some(bio) = bio {

@@ -34,7 +34,9 @@ impl FolioGuard<'_> {
         let mut tree = mapping.tree.lock();
         folio.pending.fetch_add(len as u32, Ordering::Relaxed);
         let set = WRITEBACK | if wt { WT } else { 0 };
-        let old = folio.exchange(set, dirty_bits(offset, len));
+        // Of these blocks and no others: what a neighbour holds is not on its way to the device (WT-7).
+        let clean = if base::guard!("R18", true) { dirty_bits(offset, len) } else { DIRTY_ALL };
+        let old = folio.exchange(set, clean);
         if !old.writeback() {
             folio.stamp.store(mapping.stamp.fetch_add(1, Ordering::AcqRel) + 1, Ordering::Release);
             tree.set_tag(folio.index(), Tag::Writeback);
@@ -57,7 +59,7 @@ impl Mapping {
     pub fn end_writeback(&self, folio: &Arc<Folio>, len: usize) {
         let before = folio.pending.fetch_sub(len as u32, Ordering::AcqRel);
         debug_assert!(before >= len as u32, "writeback ended for more bytes than were started (FOL-2)");
-        if before != len as u32 {
+        if base::guard!("FOL-2", before != len as u32) {
             return;
         }
         let mut tree = self.tree.lock();

@@ -37,7 +37,7 @@ impl ErrSeq {
         let mut old = self.0.load(Ordering::Relaxed);
         loop {
             let mut new = (old & !(ERRNO_MASK | SEEN)) | errno;
-            if old & SEEN != 0 {
+            if base::guard!("R58", old & SEEN != 0) {
                 new = new.wrapping_add(COUNTER_ONE);
             }
             if new == old {

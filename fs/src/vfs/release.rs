@@ -78,7 +78,13 @@ impl ReleaseQueue {
         loop {
             self.run_parked();
             let gone = || self.leaving.load(Ordering::Acquire) == 0;
-            self.changed.wait_until(|| gone() || !self.inner.lock().parked.is_empty());
+            self.changed.wait_until(|| {
+                let ready = gone() || !self.inner.lock().parked.is_empty();
+                if !ready {
+                    base::anchor!("release.before_sleep", 0);
+                }
+                ready
+            });
             if gone() {
                 return;
             }

@@ -25,6 +25,25 @@ fn r01_trunc0_resurrect() {
     stage.end([file]);
 }
 
+/// SIZE-1, TRC-2: once the count is dropped a truncate may go by. What the finish still does then touches no size, or the size of a write
+/// that a truncate has followed would come back.
+#[test]
+fn size1_a_finish_raises_no_size_behind_a_truncate() {
+    let stage = Stage::new(4096);
+    let file = stage.create("f");
+    let (drained, at_f6) = (stop("F4.drained", &file), stop("F6", &file));
+    let event = stage.worker_wt(&file, 0, &[1; BLOCK]);
+    drained.wait_reached();
+    truncate(&file, 0).expect("truncate");
+    drained.release();
+    at_f6.wait_reached();
+    assert_eq!((inode(&file).size(), vfs::stat(&inode(&file)).blocks_512), (0, 0), "the size came back");
+    at_f6.release();
+    assert_eq!(event.wait(), Ok(BLOCK));
+    assert_eq!(inode(&file).size(), 0);
+    stage.end([file]);
+}
+
 /// R03: no freed block is written by an I/O submitted before it was freed. Another file gets the block only afterwards.
 #[test]
 fn r03_write_after_free_block() {

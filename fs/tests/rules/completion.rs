@@ -86,6 +86,7 @@ fn r64_unmount_right_after_the_event() {
     stage.gate.open();
     posted.wait_reached();
     assert_eq!(event.wait(), Ok(BLOCK));
+    let waiting = base::lab::stop_at("release.before_sleep").arm();
     let unmounting = stage.spawn("remount and unmount", {
         let vfs = stage.vfs.clone();
         move || {
@@ -94,7 +95,8 @@ fn r64_unmount_right_after_the_event() {
             assert_eq!(vfs.unmount_all(), Ok(()));
         }
     });
-    assert!(!unmounting.has_exited());
+    stage.until(|| waiting.is_reached() || unmounting.has_exited());
+    waiting.release();
     posted.release();
     unmounting.join();
 }

@@ -21,6 +21,10 @@ impl<'a> Pieces<'a> {
         let inner = SliceSource::new(bytes);
         Pieces { inner, resident: 0, readable, at: 0, on_fault: Box::new(|_| ()) }
     }
+    /// The first `resident` can be copied before any fault.
+    pub fn resident(self, resident: usize) -> Pieces<'a> {
+        Pieces { resident, ..self }
+    }
     /// Calls `tell` at each fault, with the position in the source.
     pub fn on_fault(self, tell: impl FnMut(usize) + 'a) -> Pieces<'a> {
         Pieces { on_fault: Box::new(tell), ..self }

@@ -37,6 +37,9 @@ pub enum Waited {
     Destroyed,
 }
 
+/// Whether a wait is over, and how; otherwise the task was entered among those that are unparked.
+pub type Ready<'a> = dyn FnMut() -> Option<Waited> + 'a;
+
 impl Completions {
     /// Room for `capacity` requests and events. Errors: `ENOMEM`.
     pub fn new(capacity: usize) -> Result<Completions> {
@@ -67,8 +70,13 @@ impl Completions {
 
     /// Sleeps until `need` events are there. Task context.
     pub fn wait(&self, thread: &Thread, need: usize, deadline: Deadline) -> Waited {
+        self.wait_by(need, |ready| sleep_interruptible(thread, deadline, ready))
+    }
+
+    /// As [`Self::wait`], with `sleep` parking the task until `ready` gives a result.
+    pub fn wait_by(&self, need: usize, sleep: impl FnOnce(&mut Ready<'_>) -> Result<Option<Waited>>) -> Waited {
         let me = sched::current();
-        let waited = sleep_interruptible(thread, deadline, || self.enough_or_enter(need, &me));
+        let waited = sleep(&mut || self.enough_or_enter(need, &me));
         self.state.lock().waiters.retain(|(_, task)| !task.is(&me));
         match waited {
             Ok(Some(waited)) => waited,
@@ -122,7 +130,9 @@ impl Completions {
             }
             state.wake();
         }
-        self.quiet.wait_until(|| self.state.lock().ring.in_flight() == 0);
+        if base::guard!("AIO-12", true) {
+            self.quiet.wait_until(|| self.state.lock().ring.in_flight() == 0);
+        }
         Ok(())
     }
 
@@ -135,6 +145,8 @@ impl Completions {
 impl State {
     /// Unparks the waiters whose number is reached, all of them if the context is dead.
     fn wake(&mut self) {
+        // Wherever they stand in the list: the first may need more than there is.
+        base::mistake!("R69", return self.waiters.first().into_iter().for_each(|(_, task)| task.unpark()));
         let (ready, dead) = (self.ring.ready(), self.ring.is_dead());
         self.waiters.retain(|(need, task)| {
             let wake = dead || *need <= ready;

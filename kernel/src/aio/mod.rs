@@ -37,7 +37,7 @@ mod request;
 mod ring;
 mod submit;
 
-pub use completions::Completions;
+pub use completions::{Completions, Ready, Waited};
 pub use context::{AioContext, AioTable};
 pub use iocb::Iocb;
 pub use ring::{Event, Ring};

@@ -40,7 +40,9 @@ impl Ring {
         if self.dead {
             return Err(Errno::EINVAL);
         }
-        if self.in_flight + self.reaping + self.ready.len() >= self.capacity {
+        // What was not reaped yet holds its slot: a completion finds room whatever the program does (AIO-4).
+        let unreaped = if base::guard!("R68", true) { self.reaping + self.ready.len() } else { 0 };
+        if self.in_flight + unreaped >= self.capacity {
             return Err(Errno::EAGAIN);
         }
         self.in_flight += 1;
@@ -77,6 +79,7 @@ impl Ring {
     /// Events that were taken could not be delivered: they come first again (AIO-7).
     pub fn put_back(&mut self, events: &[Event]) {
         self.confirm(events.len());
+        base::mistake!("AIO-7", return);
         events.iter().rev().for_each(|&event| self.ready.push_front(event));
     }
 
@@ -90,7 +93,8 @@ impl Ring {
     }
     /// Ends the context: no slot is given any more. False if it had ended already (AIO-12).
     pub fn kill(&mut self) -> bool {
-        !core::mem::replace(&mut self.dead, true)
+        let dead = core::mem::replace(&mut self.dead, true);
+        !base::guard!("R66", dead)
     }
     /// Whether the context has ended.
     pub fn is_dead(&self) -> bool {

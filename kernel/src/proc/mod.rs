@@ -5,7 +5,7 @@
 //! | `sluice/counters` | event counters, a name and a number a line; heap and interrupt figures among them |
 //! | `sluice/gauges` | what exists now and must be gone when the system is quiet (CTX-9) |
 //! | `sluice/trace` | the trace ring, oldest first; a number written to it becomes a mark |
-//! | `sluice/lab` | commands to the device gate, and what it holds (feature `lab`) |
+//! | `sluice/lab` | commands of an experiment, and what is held or stopped now (feature `lab`) |
 //! | `sluice/durability` | what the device of each mount promises (DUR-3), and flushes and commits so far |
 //! | `meminfo` | memory and page cache |
 //! | `mounts` | what is mounted where |
@@ -57,7 +57,7 @@ pub fn register(vfs: &Arc<Vfs>, cache: &Arc<PageCache>) -> Result<ProcFs, ()> {
         })
         .and_then(|()| process::add_self(&proc));
     #[cfg(feature = "lab")]
-    let filled = filled.and_then(|()| lab::register(&proc));
+    let filled = filled.and_then(|()| lab::register(&proc, vfs, cache));
     filled.map_err(|error| error!("/proc: {error}"))?;
     mount_on(vfs, "/proc", b"proc", Ok(proc.root()));
     Ok(proc)

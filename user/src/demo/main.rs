@@ -11,7 +11,7 @@ mod lab;
 mod timeline;
 mod trace;
 
-use lab::Lab;
+use lab::{Gate, Lab};
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -53,7 +53,7 @@ fn play(lab: &Lab) -> Result<(Story, u64), String> {
     trace::mark(Mark::Start)?;
     let mut aio = AioQueue::new(1).map_err(|e| format!("io_setup: {e:?}"))?;
     // Dropped before the queue, which waits for its requests: whatever fails here, nothing stays held.
-    let gate = lab.hold_next_write()?;
+    let gate = Gate::for_next_write(lab)?;
     aio.prepare(file.as_raw_fd(), true, 0, RWF_WRITETHROUGH);
     aio.submit().map_err(|e| format!("io_submit: {e:?}"))?;
     trace::mark(Mark::Submitted)?;

@@ -82,17 +82,23 @@ impl Scratch {
     }
     /// What a direct read finds on the device.
     pub fn on_device(&self) -> Result<Vec<u8>, String> {
-        let (direct, len) = (self.open(O_DIRECT)?, self.size() as usize);
-        let buffer = Memory::new(len.max(1));
-        let args = [fd(&direct), buffer.addr(0), buffer.len() as u64, 0, 0, 0];
-        let n = raw(abi::__NR_pread64, args).map_err(call("direct read"))?;
-        Ok(buffer.get(0, n as usize))
+        direct_read(&self.path)
     }
     /// Cache and device both have `expected`.
     pub fn expect(&self, expected: &[u8]) -> Outcome {
         same_bytes("cache", &self.cached()?, expected)?;
         same_bytes("device", &self.on_device()?, expected)
     }
+}
+
+/// A whole file, read around the cache.
+pub fn direct_read(path: &str) -> Result<Vec<u8>, String> {
+    let direct = OpenOptions::new().read(true).custom_flags(O_DIRECT as i32).open(path).map_err(text)?;
+    let len = direct.metadata().map_err(text)?.len() as usize;
+    let buffer = Memory::new(len.max(1));
+    let args = [fd(&direct), buffer.addr(0), buffer.len() as u64, 0, 0, 0];
+    let n = raw(abi::__NR_pread64, args).map_err(call("direct read"))?;
+    Ok(buffer.get(0, n as usize))
 }
 
 impl Drop for Scratch {

@@ -11,13 +11,13 @@ use std::path::{Path, PathBuf};
 pub(super) struct Binaries(HashMap<Binary, PathBuf>);
 
 impl Binaries {
-    /// Builds what the exhibits need: ordinary tests and models each in one run of cargo, in folders of their own.
+    /// Builds what the exhibits need: ordinary tests and the models of each checker in one run of cargo, in folders of their own.
     pub fn build(exhibits: &[&Exhibit]) -> Result<Binaries> {
         let mut found = HashMap::new();
-        for models in [false, true] {
-            let wanted: Vec<Binary> = exhibits.iter().map(|e| e.binary).filter(|b| b.is_model() == models).collect();
+        for checker in [None, Some("loom"), Some("shuttle")] {
+            let wanted: Vec<Binary> = exhibits.iter().map(|e| e.binary).filter(|b| b.checker() == checker).collect();
             if !wanted.is_empty() {
-                let messages = compile(&wanted, models)?;
+                let messages = compile(&wanted, checker)?;
                 found.extend(wanted.into_iter().filter_map(|binary| Some((binary, executable(&messages, binary)?))));
             }
         }
@@ -32,26 +32,29 @@ impl Binaries {
 }
 
 /// Cargo's messages, one JSON object a line.
-fn compile(wanted: &[Binary], models: bool) -> Result<String> {
-    let folder = build::target().join(if models { "museum-loom" } else { "museum" });
+fn compile(wanted: &[Binary], checker: Option<&str>) -> Result<String> {
+    let folder = build::target().join(checker.map_or("museum".into(), |checker| format!("museum-{checker}")));
     std::fs::create_dir_all(&folder)?;
     let mut cargo = build::cargo();
     cargo.args(["test", "--no-run", "--message-format", "json-render-diagnostics", "--target-dir"]).arg(&folder);
-    if models {
-        cargo.env("RUSTFLAGS", "--cfg loom").arg("--release");
+    if let Some(checker) = checker {
+        cargo.env("RUSTFLAGS", format!("--cfg {checker}")).arg("--release");
     }
     for package in wanted.iter().map(|b| b.package()).collect::<BTreeSet<_>>() {
         cargo.args(["--package", package, "--features", &format!("{package}/museum")]);
     }
-    for binary in wanted.iter().copied().collect::<std::collections::HashSet<_>>() {
-        match binary {
-            Binary::Unit(_) => cargo.arg("--lib"),
-            Binary::Integration(_, target) | Binary::Model(_, target) => cargo.args(["--test", target]),
-        };
+    if wanted.iter().any(|binary| matches!(binary, Binary::Unit(_))) {
+        cargo.arg("--lib");
+    }
+    for target in wanted.iter().filter(|b| !matches!(b, Binary::Unit(_))).map(|b| b.target()).collect::<BTreeSet<_>>() {
+        cargo.args(["--test", target]);
     }
     let log = folder.join("cargo.json");
     cargo.stdout(File::create(&log)?);
-    progress::build(&mut cargo, if models { "the models of the museum" } else { "the tests of the museum" })?;
+    progress::build(
+        &mut cargo,
+        if checker.is_some() { "the models of the museum" } else { "the tests of the museum" },
+    )?;
     Ok(std::fs::read_to_string(&log)?)
 }
 

@@ -9,30 +9,39 @@ pub(super) enum Binary {
     Integration(&'static str, &'static str),
     /// The same, a model under loom.
     Model(&'static str, &'static str),
+    /// The same, a model under shuttle.
+    Schedules(&'static str, &'static str),
 }
 
 impl Binary {
     /// The package it belongs to.
     pub fn package(self) -> &'static str {
         match self {
-            Binary::Unit(package) | Binary::Integration(package, _) | Binary::Model(package, _) => package,
+            Binary::Unit(package)
+            | Binary::Integration(package, _)
+            | Binary::Model(package, _)
+            | Binary::Schedules(package, _) => package,
         }
     }
     /// The name of the cargo target.
     pub fn target(self) -> &'static str {
         match self {
             Binary::Unit(package) => package,
-            Binary::Integration(_, target) | Binary::Model(_, target) => target,
+            Binary::Integration(_, target) | Binary::Model(_, target) | Binary::Schedules(_, target) => target,
         }
     }
-    /// Whether it is built for loom.
-    pub fn is_model(self) -> bool {
-        matches!(self, Binary::Model(..))
+    /// The checker that it is built for.
+    pub fn checker(self) -> Option<&'static str> {
+        match self {
+            Binary::Unit(_) | Binary::Integration(..) => None,
+            Binary::Model(..) => Some("loom"),
+            Binary::Schedules(..) => Some("shuttle"),
+        }
     }
     /// How long one of its tests may take, on a busy machine.
     pub fn limit(self) -> std::time::Duration {
         // A few hundred recoveries, without optimisation, take their time too.
-        let long = self.is_model() || self.package() == "tests";
+        let long = self.checker().is_some() || self.package() == "tests";
         std::time::Duration::from_secs(if long { 60 } else { 10 })
     }
 }
@@ -54,7 +63,13 @@ const KERNEL: Binary = Binary::Unit("kernel");
 const RACES: Binary = Binary::Integration("fs", "races");
 const RULES: Binary = Binary::Integration("fs", "rules");
 const CUT: Binary = Binary::Integration("tests", "powercut");
+const DRIVERS: Binary = Binary::Unit("drivers");
 const IOMAP_MODEL: Binary = Binary::Model("fs", "loom_iomap");
+const FOLIO_MODEL: Binary = Binary::Model("fs", "loom_folio");
+const QUEUE_MODEL: Binary = Binary::Model("fs", "loom_queue");
+const VFS_MODEL: Binary = Binary::Model("fs", "loom_vfs");
+const AIO_MODEL: Binary = Binary::Model("kernel", "loom_aio");
+const IO_SCHEDULES: Binary = Binary::Schedules("fs", "shuttle_io");
 
 const fn exhibit(guard: &'static str, binary: Binary, test: &'static str) -> Exhibit {
     Exhibit { guard, binary, test, deadlock: false }
@@ -110,5 +125,37 @@ pub(super) const EXHIBITS: &[Exhibit] = &[
     exhibit("TRC-3", RULES, "truncate::trc3_a_tail_that_cannot_be_written_is_an_error"),
     exhibit("R51", RACES, "completion::r51_fdatasync_between_writeback_and_outcome"),
     exhibit("R53", RACES, "log::r53_size_pending_of_the_write_that_was_waited_for"),
+    exhibit("SIZE-1", RACES, "truncate::size1_a_finish_raises_no_size_behind_a_truncate"),
+    exhibit("SIZE-2", RULES, "sizes::size2_d_size_is_at_most_i_size"),
+    exhibit("R40-wrap", DRIVERS, "virtio::queue::index::tests::a_batch_across_the_wrap_is_not_lost"),
+    exhibit("R18", RACES, "readers::r18_dirty_neighbour_lost"),
+    exhibit("R24", RULES, "submission::r24_eof_pollution"),
+    exhibit("R26", RULES, "submission::r26_unsubmitted_wb_deadlock"),
+    exhibit("R42", RULES, "completion::r42_queue_create_race"),
+    deadlock("R46", RULES, "completion::r46_worker_self_deadlock"),
+    exhibit("R49", RULES, "completion::r49_unlinked_last_ref"),
+    exhibit("R52", RULES, "durability::r52_flush_before_completion"),
+    exhibit("R58", FS, "vfs::errseq::tests::the_same_error_again_is_news"),
+    exhibit("R64", RULES, "completion::r64_unmount_right_after_the_event"),
+    deadlock("R73", RACES, "readers::r73_lock_across_device"),
+    deadlock("R75-own", RULES, "cache::r75_split_extent_folio"),
+    exhibit("EOF-3", RULES, "submission::eof3_the_gap_is_zeros_and_holes"),
+    exhibit("ERR-3", RACES, "completion::r59_partial_bio_fail"),
+    exhibit("ERR-6", RULES, "errors::r58_errseq_two_fds"),
+    exhibit("FOL-2", FS, "page_cache::tests::r75_writeback_of_two_bios_ends_once_with_the_last"),
+    exhibit("FOL-5", RULES, "cache::fol5_a_short_copy_marks_nothing_that_is_not_valid"),
+    exhibit("SUB-5", RULES, "errors::err5_sub5_nothing_is_sent_after_an_error"),
+    exhibit("FOL-2", FOLIO_MODEL, "m5_r75_a_store_waits_for_both_halves"),
+    exhibit("STB-2", FOLIO_MODEL, "m5_r22_a_store_is_written_or_dirty"),
+    exhibit("R42", QUEUE_MODEL, "m3_r42_two_first_users_share_one_queue"),
+    exhibit("R58", VFS_MODEL, "m7_r58_the_same_error_again_is_news"),
+    exhibit("R63", VFS_MODEL, "m8_r63_nobody_writes_in_a_frozen_super_block"),
+    deadlock("R69", AIO_MODEL, "m6_r69_nobody_sleeps_beside_the_events_it_needs"),
+    exhibit("AIO-12", AIO_MODEL, "m6_r66_destroy_waits_for_the_last_request"),
+    exhibit("SIZE-1", IO_SCHEDULES, "m9_r01_a_write_beside_a_truncate"),
+    exhibit("SIZE-2", IO_SCHEDULES, "m9_r04_a_finish_beside_an_extending_truncate"),
+    exhibit("R66", KERNEL, "aio::ring::tests::r66_only_the_first_destroyer_succeeds"),
+    exhibit("R68", KERNEL, "aio::ring::tests::r68_slots_come_back_when_events_are_reaped"),
+    exhibit("AIO-7", KERNEL, "aio::tests::aio_7_events_of_a_failed_copy_stay_in_the_ring"),
     exhibit("R54", CUT, "r54_dsync_is_told_after_the_commit"),
 ];

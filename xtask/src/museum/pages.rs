@@ -106,7 +106,7 @@ fn guards() -> Result<BTreeMap<String, Vec<Place>>> {
         let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
         let lines: Vec<&str> = text.lines().map(str::trim).collect();
         for (at, line) in lines.iter().enumerate() {
-            for name in super::guards_in(line) {
+            for name in super::names_in(line, &super::GUARDS) {
                 let comment = explanation(&lines, at);
                 let place = Place {
                     file: relative(&path),

@@ -1,5 +1,5 @@
 //! The parts that are `cargo test`.
-use super::Tally;
+use super::{Schedules, Tally};
 use crate::build;
 use anyhow::{Context, Result};
 use std::io::{BufRead, BufReader};
@@ -12,27 +12,37 @@ pub(super) fn host(tally: &mut Tally) -> Result<()> {
     counted(&mut cargo, tally, "host")
 }
 
-/// The models under loom. They are built with their own flags into a folder of their own.
-pub(super) fn models(tally: &mut Tally) -> Result<()> {
-    for package in ["base", "fs", "drivers"] {
-        for test in model_files(package)? {
+/// The models: the small ones under loom, in every order there is, and the larger ones under shuttle, in many random ones. Either kind
+/// is built with its own flags into a folder of its own.
+pub(super) fn models(tally: &mut Tally, schedules: &Schedules) -> Result<()> {
+    for checker in ["loom", "shuttle"] {
+        for package in ["base", "fs", "drivers", "kernel"] {
+            let tests = model_files(package, checker)?;
+            if tests.is_empty() {
+                continue;
+            }
             let mut cargo = build::cargo();
-            cargo.env("RUSTFLAGS", "--cfg loom").env("LOOM_MAX_PREEMPTIONS", "3");
-            cargo.arg("test").args(["--release", "--package", package, "--test", &test]);
-            cargo.arg("--target-dir").arg(build::target().join("loom"));
-            counted(&mut cargo, tally, &format!("models::{package}::{test}"))?;
+            cargo.env("RUSTFLAGS", format!("--cfg {checker}")).env("LOOM_MAX_PREEMPTIONS", "3");
+            cargo.env("MODEL_SCHEDULES", schedules.schedules.to_string()).env("MODEL_SEED", schedules.seed.to_string());
+            cargo.args(["test", "--release", "--no-fail-fast", "--package", package, "--features", "base/testing"]);
+            tests.iter().for_each(|test| _ = cargo.args(["--test", test]));
+            cargo.arg("--target-dir").arg(build::target().join(checker));
+            counted(&mut cargo, tally, &format!("models::{package}::{checker}"))?;
         }
     }
     Ok(())
 }
 
-/// The test files of a package that are models.
-fn model_files(package: &str) -> Result<Vec<String>> {
+/// The test files of a package that are models for a checker.
+fn model_files(package: &str, checker: &str) -> Result<Vec<String>> {
     let folder = build::root().join(package).join("tests");
+    if !folder.exists() {
+        return Ok(Vec::new());
+    }
     let mut names = Vec::new();
     for entry in std::fs::read_dir(&folder).with_context(|| format!("{}", folder.display()))? {
         let name = entry?.file_name().to_string_lossy().into_owned();
-        if let Some(name) = name.strip_suffix(".rs").filter(|n| n.starts_with("loom_")) {
+        if let Some(name) = name.strip_suffix(".rs").filter(|n| n.starts_with(&format!("{checker}_"))) {
             names.push(name.to_owned());
         }
     }

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `style` | rustfmt, clippy and rustdoc with warnings denied, the dependency law |
 //! | `host` | the tests beside the code and the races, on threads of the host |
-//! | `models` | the small protocol types under loom, exhaustively |
+//! | `models` | the protocol types: small models under loom, exhaustively, larger ones under shuttle, at random |
 //! | `kernel` | the in-kernel tests in QEMU |
 //! | `powercut` | a thousand states that power cuts leave |
 //! | `integration` | booted kernels with disks and programs |
@@ -23,6 +23,19 @@ pub struct Options {
     /// Only these parts: style, host, models, kernel, powercut, integration
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    #[command(flatten)]
+    schedules: Schedules,
+}
+
+/// Of the models under shuttle.
+#[derive(Args)]
+struct Schedules {
+    /// Schedules of each model
+    #[arg(long, env = "SCHEDULES", default_value_t = 2000)]
+    schedules: u64,
+    /// Seed of the first; each next one has the next number
+    #[arg(long, env = "SEED", default_value_t = 1)]
+    seed: u64,
 }
 
 /// The sum of all parts.
@@ -48,14 +61,14 @@ impl Tally {
     }
 }
 
-type Part = (&'static str, fn(&mut Tally) -> Result<()>);
+type Part = (&'static str, fn(&mut Tally, &Options) -> Result<()>);
 const PARTS: [Part; 6] = [
-    ("style", style),
-    ("host", cargo::host),
-    ("models", cargo::models),
-    ("kernel", kernel::run),
-    ("powercut", powercut),
-    ("integration", cargo::integration),
+    ("style", |tally, _| style(tally)),
+    ("host", |tally, _| cargo::host(tally)),
+    ("models", |tally, options| cargo::models(tally, &options.schedules)),
+    ("kernel", |tally, _| kernel::run(tally)),
+    ("powercut", |tally, _| powercut(tally)),
+    ("integration", |tally, _| cargo::integration(tally)),
 ];
 
 /// Runs the parts in turn and prints the closing line.
@@ -70,7 +83,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         }
         println!("== {name}");
         let start = Instant::now();
-        if let Err(error) = part(&mut tally) {
+        if let Err(error) = part(&mut tally, options) {
             tally.note(name, Err(error));
         }
         println!("== {name}: {:.0} s", start.elapsed().as_secs_f64());
@@ -98,5 +111,6 @@ fn style(tally: &mut Tally) -> Result<()> {
     tally.note("style::syscalls_document", crate::syscalls::check());
     tally.note("style::rules_document", crate::rules::check());
     tally.note("style::museum_pages", crate::museum::check_pages());
+    tally.note("style::lab_document", crate::lab::check_document());
     Ok(())
 }
