@@ -71,8 +71,8 @@ fn the_release_kernel_has_nothing_of_the_lab() -> Result<()> {
     let (release, lab) = (std::fs::read(tests::kernel())?, std::fs::read(build::kernel(Flavour::Lab)?)?);
     let has = |elf: &[u8], sign: &str| elf.windows(sign.len()).any(|w| w == sign.as_bytes());
     let (anchors, guards) = (museum::anchors()?, museum::guards()?);
-    // A guard that is called as what it guards.
-    let telling = |name: &&str| name.len() >= LONG_ENOUGH && *name != "revoke";
+    // And a plain word may be the name of something else.
+    let telling = |name: &&str| name.len() >= LONG_ENOUGH && name.contains(['-', '.']);
     let names = anchors.iter().chain(&guards).map(String::as_str).filter(telling);
     for sign in SIGNS.into_iter().chain(names) {
         ensure!(!has(&release, sign), "{sign} is in the release kernel");
