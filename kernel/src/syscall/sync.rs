@@ -1,5 +1,6 @@
 //! fsync, fdatasync, sync, syncfs, sync_file_range; fallocate and fadvise64.
 use super::SyscallContext;
+use crate::mm::PAGE;
 use base::{Errno, Result};
 use fs::iomap::RangeSync;
 use fs::vfs::{self, FallocMode, SyncKind};
@@ -65,11 +66,24 @@ fn falloc_mode(bits: u32) -> Result<FallocMode> {
     }
 }
 
-/// `fadvise64`: checked, then ignored, as advice may be. Errors: `EBADF`, `EINVAL`, `ESPIPE`.
-pub fn fadvise64(context: &mut SyscallContext<'_>, fd: u32, _offset: i64, len: i64, advice: u32) -> Result<u64> {
+/// `fadvise64`. `POSIX_FADV_DONTNEED` takes clean pages that lie wholly in the range out of the cache (BUF-7); a length of 0 reaches to
+/// the end. Other advice is checked and then ignored, as advice may be. Errors: `EBADF`, `EINVAL`, `ESPIPE`.
+pub fn fadvise64(context: &mut SyscallContext<'_>, fd: u32, offset: i64, len: i64, advice: u32) -> Result<u64> {
     let file = context.file(fd)?;
     if !file.ops().seekable() {
         return Err(Errno::ESPIPE);
     }
-    if len < 0 || advice > abi::POSIX_FADV_NOREUSE { Err(Errno::EINVAL) } else { Ok(0) }
+    if len < 0 || advice > abi::POSIX_FADV_NOREUSE {
+        return Err(Errno::EINVAL);
+    }
+    if advice == abi::POSIX_FADV_DONTNEED
+        && let Some(inode) = &file.inode
+    {
+        let start = offset.max(0).cast_unsigned().next_multiple_of(PAGE);
+        let end = if len == 0 { u64::MAX } else { offset.saturating_add(len).max(0).cast_unsigned() / PAGE * PAGE };
+        if start < end {
+            inode.mapping.invalidate_range_clean(start..end);
+        }
+    }
+    Ok(0)
 }

@@ -153,7 +153,7 @@ calls! {
     210 io_cancel => aio::io_cancel [context, iocb, result] "`EINVAL`: nothing can be cancelled.";
     217 getdents64 => getdents::getdents64 [fd, out, len] "Complete.";
     218 set_tid_address => process::set_tid_address [addr] "Complete.";
-    221 fadvise64 => sync::fadvise64 [fd, offset, len, advice] "Checked; no effect.";
+    221 fadvise64 => sync::fadvise64 [fd, offset, len, advice] "`POSIX_FADV_DONTNEED` drops clean pages; other advice is checked and has no effect.";
     228 clock_gettime => time::clock_gettime [clock, time] "REALTIME, MONOTONIC, their coarse and raw kinds, BOOTTIME, and the CPU clocks as uptime.";
     229 clock_getres => time::clock_getres [clock, time] "One nanosecond.";
     230 clock_nanosleep => time::clock_nanosleep [clock, flags, request, remaining] "REALTIME, MONOTONIC, BOOTTIME; `TIMER_ABSTIME`.";
