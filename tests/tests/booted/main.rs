@@ -1,0 +1,20 @@
+//! What a booted kernel does with disks and programs, looked at from outside. One program, so that tests which mostly wait run beside others.
+//!
+//! | file | what is looked at |
+//! |---|---|
+//! | `programs` | programs, their exit status, command lines |
+//! | `rules` | the rules that ring 3 can see |
+//! | `mmap` | mappings of files |
+//! | `oracle` | random operations against a model, on the host build too |
+//! | `lab`, `demo` | races that are played step by step |
+//! | `guest`, `recover` | workloads that the kernel plays for the power cut, a disk that stops, disks it recovers |
+//! | `blklog` | the record of the block server beside that of QEMU's own |
+mod blklog;
+mod demo;
+mod guest;
+mod lab;
+mod mmap;
+mod oracle;
+mod programs;
+mod recover;
+mod rules;
