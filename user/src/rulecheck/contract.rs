@@ -1,6 +1,6 @@
 //! A3: what a program may rely on when a write-through has returned, or its event is there.
 use crate::aio::{Aio, Iocb};
-use crate::kit::{Check, Outcome, Scratch, WT, call, counter, pattern, quiet, same, same_bytes, vector, write};
+use crate::kit::{Check, Outcome, Scratch, WT, call, costs, counter, pattern, quiet, same, same_bytes, vector, write};
 use linux_raw_sys::general as abi;
 use std::os::unix::fs::MetadataExt;
 use user::sys::{self, FileMap, MapKind, Memory, O_DIRECT, PAGE, raw};
@@ -19,10 +19,10 @@ pub const CHECKS: &[Check] = &[
 fn returned() -> Outcome {
     let file = Scratch::new("returned", &[])?;
     let bytes = pattern(3 * PAGE + 17, 1);
-    let flushes = counter("flushes")?;
-    same("write", write(&file.file, &bytes, 0, WT), Ok(bytes.len()))?;
-    file.expect(&bytes)?;
-    same("flushes", counter("flushes")?, flushes)?;
+    costs("flushes and commits", (0, 0), || {
+        same("write", write(&file.file, &bytes, 0, WT), Ok(bytes.len()))?;
+        file.expect(&bytes)
+    })?;
     let metadata = file.file.metadata().map_err(crate::kit::text)?;
     same(
         "size and blocks",
@@ -115,15 +115,12 @@ fn others() -> Outcome {
 fn flushes() -> Outcome {
     let (file, memory) = (Scratch::new("flushes", &[0; PAGE])?, Memory::new(PAGE));
     let write = |flags| vector(abi::__NR_pwritev2, file.fd() as u64, (memory.addr(0), PAGE as u64), 0, flags);
-    let before = (counter("flushes")?, counter("commits")?);
-    same("plain", write(WT), Ok(PAGE as u64))?;
-    same("flushes and commits", (counter("flushes")?, counter("commits")?), before)?;
+    costs("flushes and commits", (0, 0), || same("plain", write(WT), Ok(PAGE as u64)))?;
     let durability = std::fs::read_to_string("/proc/sluice/durability").map_err(crate::kit::text)?;
     let volatile = durability.lines().any(|line| line.starts_with("/ ") && line.contains("on flush"));
-    same("DSYNC", write(WT | abi::RWF_DSYNC), Ok(PAGE as u64))?;
-    let flushed = counter("flushes")? - before.0;
-    same("flushes of an overwrite", flushed, u64::from(volatile))?;
-    same("commits of an overwrite", counter("commits")?, before.1)?;
+    costs("flushes and commits of an overwrite", (u64::from(volatile), 0), || {
+        same("DSYNC", write(WT | abi::RWF_DSYNC), Ok(PAGE as u64))
+    })?;
     // DUR-11: nothing is dirty after a plain write-through, and fsync flushes nevertheless.
     same("plain", write(WT), Ok(PAGE as u64))?;
     let before = counter("flushes")?;

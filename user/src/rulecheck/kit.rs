@@ -170,6 +170,23 @@ pub fn counter(name: &str) -> Result<u64, String> {
     figure("/proc/sluice/counters", name)
 }
 
+/// What `act` adds to the counters of flushes and commits must be `expected`. Every few seconds the kernel commits by itself what the checks
+/// have changed, perhaps just now: so it has a few tries, each after a sync.
+pub fn costs(what: &str, expected: (u64, u64), mut act: impl FnMut() -> Outcome) -> Outcome {
+    let mut costs = Ok(());
+    for _ in 0..5 {
+        sys::sync();
+        let before = (counter("flushes")?, counter("commits")?);
+        act()?;
+        let after = (counter("flushes")? - before.0, counter("commits")? - before.1);
+        costs = same(what, after, expected);
+        if costs.is_ok() {
+            break;
+        }
+    }
+    costs
+}
+
 /// Everything that a refused call could have changed (FLAG-2).
 #[derive(PartialEq, Eq, Debug)]
 pub struct Dump {
