@@ -97,11 +97,9 @@ fn zero_tail(inode: &Arc<Inode>, size: u64) -> Result<()> {
         return Ok(());
     }
     iomap::zero_tail(inode, own, size)?;
-    if base::guard!("TRC-3", true) {
-        iomap::write_and_check(inode, size / block * block..size)
-    } else {
-        iomap::write_and_wait(inode, size / block * block..size)
-    }
+    let tail = size / block * block..size;
+    base::mistake!("TRC-3", return iomap::write_and_wait(inode, tail));
+    iomap::write_and_check(inode, tail)
 }
 
 /// The smaller size goes to the disk's inode, cached folios behind it and then blocks go. Where the first fails, the others stay.

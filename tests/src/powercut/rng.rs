@@ -1,2 +1,0 @@
-//! Numbers from a seed, as the random operations have them.
-pub use user::rng::Rng;
