@@ -2,31 +2,14 @@
 //! trees have several levels.
 mod common;
 use base::Errno;
-use common::Image;
+use common::{Image, create, lookup, open};
 use fs::caller::KernelCaller;
-use fs::ext4::{self, ROOT_INO};
+use fs::ext4;
 use fs::io::{SliceSink, SliceSource};
-use fs::vfs::{self, FallocMode, File, FileExtent, FileType, Inode, OpenFlags, SuperBlock, SyncKind};
+use fs::vfs::{self, FallocMode, File, FileExtent, SyncKind};
 use std::sync::Arc;
 
 const WT: u32 = 0x200;
-
-fn create(sb: &Arc<SuperBlock>, name: &str) -> Arc<File> {
-    let root = ext4::iget(sb, ROOT_INO).expect("root");
-    let _lock = root.lock.write();
-    let inode = root.ops().create(&root, name.as_bytes(), FileType::Regular, 0o644, 0, &KernelCaller).expect("created");
-    open(&inode)
-}
-
-fn open(inode: &Arc<Inode>) -> Arc<File> {
-    File::new(Some(inode.clone()), OpenFlags::RDWR, inode.ops().open(inode).expect("opens"))
-}
-
-fn lookup(sb: &Arc<SuperBlock>, name: &str) -> Arc<File> {
-    let root = ext4::iget(sb, ROOT_INO).expect("root");
-    let _lock = root.lock.read();
-    open(&root.ops().lookup(&root, name.as_bytes()).expect("found"))
-}
 
 fn write(file: &Arc<File>, pos: u64, bytes: &[u8], rwf: u32) {
     let written = vfs::write_at(file, pos, rwf, &mut SliceSource::new(bytes), &KernelCaller);
@@ -160,7 +143,7 @@ fn trc6_trc7_trc8_random_changes_agree_with_a_vector_of_bytes() {
         image.check();
         assert!(image.cat("/f") == model, "block size {block}");
         let (sb, _disk) = image.mount();
-        let file = lookup(&sb, "f");
+        let file = open(&lookup(&sb, "f"));
         assert!(read(&file, 0, 1 << 22) == model);
         drop(file);
         sb.ops().unmount().expect("unmount");

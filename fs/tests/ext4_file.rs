@@ -2,30 +2,13 @@
 //! with `e2fsck`.
 mod common;
 use base::Errno;
-use common::Image;
+use common::{Image, create, lookup, open};
 use fs::caller::KernelCaller;
 use fs::ext4::{self, ROOT_INO};
 use fs::io::{SliceSink, SliceSource};
 use fs::kiocb::{IoFlags, Kiocb, Outcome};
-use fs::vfs::{FallocMode, File, FileType, Inode, OpenFlags, SuperBlock, SyncKind, Whence};
+use fs::vfs::{FallocMode, File, Inode, SuperBlock, SyncKind, Whence};
 use std::sync::Arc;
-
-fn create(sb: &Arc<SuperBlock>, name: &str) -> Arc<File> {
-    let root = ext4::iget(sb, ROOT_INO).expect("root");
-    let _lock = root.lock.write();
-    let inode = root.ops().create(&root, name.as_bytes(), FileType::Regular, 0o644, 0, &KernelCaller).expect("created");
-    open(&inode)
-}
-
-fn open(inode: &Arc<Inode>) -> Arc<File> {
-    File::new(Some(inode.clone()), OpenFlags::RDWR, inode.ops().open(inode).expect("opens"))
-}
-
-fn lookup(sb: &Arc<SuperBlock>, name: &str) -> Arc<Inode> {
-    let root = ext4::iget(sb, ROOT_INO).expect("root");
-    let _lock = root.lock.read();
-    root.ops().lookup(&root, name.as_bytes()).expect("found")
-}
 
 fn write(file: &Arc<File>, pos: u64, bytes: &[u8], flags: IoFlags) -> usize {
     let mut kiocb = Kiocb::sync(file, pos, flags, &KernelCaller);

@@ -17,10 +17,7 @@ use fs::page_cache::{CacheLimits, PageCache};
 use fs::vfs::{self, FallocMode, File, OpenFlags, Request, Site, SyncKind, Vfs};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use user::oracle::{self, Look, Program, Range, System, Way};
-
-const WRITETHROUGH: u32 = 0x200;
-const DSYNC: u32 = 2;
+use user::oracle::{self, Look, Program, Range, System, Way, all};
 
 /// Plays a program on a fresh file system of blocks of its size; the number of operations. Errors: what was not as the model says, in
 /// words, or what `e2fsck` found.
@@ -130,23 +127,8 @@ impl Stage {
     }
 }
 
-/// `RWF_*` of a way through the cache.
-fn rwf(way: Way) -> u32 {
-    match way {
-        Way::Buffered | Way::Direct | Way::Mapped => 0,
-        Way::Dsync => DSYNC,
-        Way::Through => WRITETHROUGH,
-        Way::ThroughDsync => WRITETHROUGH | DSYNC,
-    }
-}
-
 fn words(error: Errno) -> String {
     error.to_string()
-}
-
-/// Writes are as long as they are said to be.
-fn all(wanted: usize) -> impl Fn(usize) -> Result<(), String> {
-    move |n| if n == wanted { Ok(()) } else { Err(format!("{n} bytes of {wanted}")) }
 }
 
 impl Stage {
@@ -182,7 +164,7 @@ impl System for Stage {
             PageBuffer::from_bytes(bytes)
                 .and_then(|mut from| vfs::write_at(self.direct(file), pos, 0, &mut from, &KernelCaller))
         } else {
-            vfs::write_at(self.cached(file), pos, rwf(way), &mut SliceSource::new(bytes), &KernelCaller)
+            vfs::write_at(self.cached(file), pos, way.rwf(), &mut SliceSource::new(bytes), &KernelCaller)
         };
         written.map_err(words).and_then(all(bytes.len()))
     }
@@ -190,14 +172,14 @@ impl System for Stage {
     fn append(&self, file: usize, _size: u64, bytes: &[u8], way: Way) -> Result<(), String> {
         const APPEND: u32 = 0x10;
         let source = &mut SliceSource::new(bytes);
-        let written = vfs::write_at(self.cached(file), 0, rwf(way) | APPEND, source, &KernelCaller);
+        let written = vfs::write_at(self.cached(file), 0, way.rwf() | APPEND, source, &KernelCaller);
         written.map_err(words).and_then(all(bytes.len()))
     }
 
     fn aio(&self, file: usize, pos: u64, pieces: &[Vec<u8>], durable: bool) -> Result<(), String> {
         let file = self.cached(file);
         let events = Arc::new(Events::default());
-        let flags = rwf(if durable { Way::ThroughDsync } else { Way::Through });
+        let flags = if durable { Way::ThroughDsync } else { Way::Through }.rwf();
         let flags = vfs::request_flags(file, flags, Request::Write).map_err(words)?;
         let mut at = pos;
         for piece in pieces {

@@ -1,8 +1,9 @@
 //! Real images for tests: made by `mke2fs`, judged by `e2fsck`, looked into by `debugfs`.
 #![allow(dead_code, missing_docs)]
 use base::block::{BioOp, BlockDevice, Durability, Limits, SECTOR_SIZE, SubmittedBio};
+use fs::caller::KernelCaller;
 use fs::ext4::{self, MountOptions};
-use fs::vfs::SuperBlock;
+use fs::vfs::{self, FileType, Inode, OpenFlags, SuperBlock};
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
@@ -158,4 +159,24 @@ impl Image {
 fn run(program: &str, args: &[&str]) {
     let out = Command::new(program).args(args).output().expect("e2fsprogs are installed");
     assert!(out.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&out.stderr));
+}
+
+/// A new empty file in the root directory.
+pub fn create(sb: &Arc<SuperBlock>, name: &str) -> Arc<vfs::File> {
+    let root = ext4::iget(sb, ext4::ROOT_INO).expect("root");
+    let _lock = root.lock.write();
+    let inode = root.ops().create(&root, name.as_bytes(), FileType::Regular, 0o644, 0, &KernelCaller).expect("created");
+    open(&inode)
+}
+
+/// An open description of an inode.
+pub fn open(inode: &Arc<Inode>) -> Arc<vfs::File> {
+    vfs::File::new(Some(inode.clone()), OpenFlags::RDWR, inode.ops().open(inode).expect("opens"))
+}
+
+/// The inode of a name in the root directory.
+pub fn lookup(sb: &Arc<SuperBlock>, name: &str) -> Arc<Inode> {
+    let root = ext4::iget(sb, ext4::ROOT_INO).expect("root");
+    let _lock = root.lock.read();
+    root.ops().lookup(&root, name.as_bytes()).expect("found")
 }

@@ -6,12 +6,12 @@ use super::minimise::minimise;
 use super::oracle::History;
 use super::player::{Actor, Player};
 use super::record::Recording;
-use super::rng::Rng;
 use super::states::{Choice, Fate, States};
 use super::store::Store;
 use super::workloads::{Stage, Workload};
 use anyhow::{Result, anyhow};
 use std::collections::HashSet;
+use user::rng::Rng;
 
 /// Who plays the steps.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

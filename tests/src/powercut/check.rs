@@ -6,11 +6,11 @@ use super::image::Shape;
 use super::oracle::{self, Seen};
 use super::player::Mounted;
 use super::record::Recording;
-use super::rng::Rng;
 use super::states::States;
 use super::store::Store;
 use anyhow::Result;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use user::rng::Rng;
 
 /// What a state must satisfy, or a sentence on what it does not.
 pub type Verdict = Result<(), String>;

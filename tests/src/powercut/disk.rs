@@ -3,12 +3,12 @@
 //! Requests are carried out and completed by a thread that plays the interrupt, in an order that a seed decides. A flush covers the
 //! writes whose completion came before its submission, and nothing else (DUR-3).
 use super::record::{Event, Mark, Recording, Request};
-use super::rng::Rng;
 use super::store::Store;
 use base::Errno;
 use base::block::{BioOp, BlockDevice, Durability, Limits, SECTOR_SIZE, SubmittedBio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use user::rng::Rng;
 
 /// How a disk behaves.
 #[derive(Clone)]

@@ -25,7 +25,6 @@
 //! | `watch` | the end of what does not end |
 //! | `minimise` | the smallest state that fails |
 //! | `keep`, `timeline` | a failure for later; one cut as a picture |
-//! | `rng` | numbers from a seed |
 //!
 //! # What it does not do
 //!
@@ -45,7 +44,6 @@ pub mod minimise;
 pub mod oracle;
 pub mod player;
 pub mod record;
-pub mod rng;
 pub mod server;
 pub mod states;
 pub mod store;

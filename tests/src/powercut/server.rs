@@ -4,11 +4,11 @@
 //! From one seed it delays answers, so that completions come in another order than requests; it fails the n-th write, it stops
 //! answering for a while, and it cuts the power: from some request on everything ends with an error and nothing is written.
 use super::record::{Event, Mark, Recording, Request};
-use super::rng::Rng;
 use super::store::Store;
 use base::block::BioOp;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use user::rng::Rng;
 use xtask::nbd::{EIO, Medium};
 
 /// What is served.

@@ -3,9 +3,9 @@
 //! A cut is a place in the record. Before it, a flush that has completed made durable what had completed before that flush was
 //! submitted: that is there. Every other write that the device was told of may be there or not, whole or in part.
 use super::record::{Event, Recording, Request};
-use super::rng::Rng;
 use super::store::Store;
 use std::ops::Range;
+use user::rng::Rng;
 
 /// The unit that a disk writes whole.
 const SECTOR: usize = 512;

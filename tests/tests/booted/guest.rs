@@ -11,9 +11,9 @@ use tests::powercut::guest;
 use tests::powercut::image::Shape;
 use tests::powercut::op::{How, Op};
 use tests::powercut::record::{Event, Mark};
-use tests::powercut::rng::Rng;
 use tests::powercut::states::States;
 use tests::powercut::workloads::{Stage, Workload};
+use user::rng::Rng;
 
 /// Every step there is, and every way to write, with asynchronous writes in flight while others are played.
 static EVERYTHING: Workload = Workload {

@@ -21,6 +21,6 @@ mod shrink;
 mod text;
 
 pub use model::bytes_of;
-pub use play::{System, play};
+pub use play::{System, all, play};
 pub use program::{Look, Op, Program, Range, Round, Shape, Step, Way};
 pub use shrink::shrink;

@@ -26,6 +26,11 @@ pub trait System: Sync {
     fn size(&self, file: usize) -> Result<u64, String>;
 }
 
+/// What a [`System`] says of a write of `wanted` bytes that has written `n`: writes are as long as they are said to be.
+pub fn all(wanted: usize) -> impl Fn(usize) -> Result<(), String> {
+    move |n| if n == wanted { Ok(()) } else { Err(format!("{n} bytes of {wanted}")) }
+}
+
 /// Plays a program on empty files; the number of operations. Errors: the first thing that was not as the model says.
 pub fn play(program: &Program, system: &dyn System) -> Result<usize, String> {
     let mut model = Model::new(program.shape.files);

@@ -19,6 +19,20 @@ pub enum Way {
     Mapped,
 }
 
+impl Way {
+    /// The `RWF_*` bits of a write in this way.
+    pub fn rwf(self) -> u32 {
+        const DSYNC: u32 = 2;
+        const WRITETHROUGH: u32 = 0x200;
+        match self {
+            Way::Buffered | Way::Direct | Way::Mapped => 0,
+            Way::Dsync => DSYNC,
+            Way::Through => WRITETHROUGH,
+            Way::ThroughDsync => WRITETHROUGH | DSYNC,
+        }
+    }
+}
+
 /// How bytes are read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[allow(missing_docs)]

@@ -4,11 +4,9 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use user::oracle::{Look, Range, System, Way};
+use user::oracle::{Look, Range, System, Way, all};
 use user::sys::{self, AioWrites, Errno, FileMap, MapKind, PAGE};
 
-const WRITETHROUGH: u32 = 0x200;
-const DSYNC: u32 = 2;
 const APPEND: u32 = 0x10;
 /// Asynchronous writes of one operation.
 const DEPTH: usize = 8;
@@ -64,20 +62,6 @@ fn words(error: Errno) -> String {
     format!("error {}", error.0)
 }
 
-fn rwf(way: Way) -> u32 {
-    match way {
-        Way::Buffered | Way::Direct | Way::Mapped => 0,
-        Way::Dsync => DSYNC,
-        Way::Through => WRITETHROUGH,
-        Way::ThroughDsync => WRITETHROUGH | DSYNC,
-    }
-}
-
-/// Writes are as long as they are said to be.
-fn all(wanted: usize) -> impl Fn(usize) -> Result<(), String> {
-    move |n| if n == wanted { Ok(()) } else { Err(format!("{n} bytes of {wanted}")) }
-}
-
 impl Files {
     /// Stores through a new mapping; the one before goes. What ends inside the file can be stored to, since nothing makes a file shorter
     /// beside a write.
@@ -101,19 +85,19 @@ impl System for Files {
             Way::Mapped => return self.store(file, pos, bytes),
             Way::Direct => sys::pwrite(self.direct(file), AlignedBytes::copy_of(bytes).get(), pos),
             Way::Buffered => sys::pwrite(self.fd(file), bytes, pos),
-            _ => sys::pwritev2(self.fd(file), bytes, pos, rwf(way)),
+            _ => sys::pwritev2(self.fd(file), bytes, pos, way.rwf()),
         };
         written.map_err(words).and_then(all(bytes.len()))
     }
 
     fn append(&self, file: usize, _size: u64, bytes: &[u8], way: Way) -> Result<(), String> {
-        sys::pwritev2(self.fd(file), bytes, 0, rwf(way) | APPEND).map_err(words).and_then(all(bytes.len()))
+        sys::pwritev2(self.fd(file), bytes, 0, way.rwf() | APPEND).map_err(words).and_then(all(bytes.len()))
     }
 
     fn aio(&self, file: usize, pos: u64, pieces: &[Vec<u8>], durable: bool) -> Result<(), String> {
         let spare = self.contexts.lock().map_err(|_| "a thread panicked")?.pop();
         let mut context = spare.map_or_else(|| AioWrites::new(DEPTH), Ok).map_err(words)?;
-        let flags = rwf(if durable { Way::ThroughDsync } else { Way::Through });
+        let flags = if durable { Way::ThroughDsync } else { Way::Through }.rwf();
         let mut at = pos;
         for (tag, piece) in pieces.iter().enumerate() {
             context.submit(self.fd(file), at, piece.clone(), flags, tag as u64).map_err(words)?;

@@ -14,8 +14,8 @@ mod writes;
 use super::image::Shape;
 use super::op::{FileId, How, Op};
 use super::player::Actor;
-use super::rng::Rng;
 use base::Result;
+use user::rng::Rng;
 
 /// A workload.
 pub struct Workload {

@@ -1,7 +1,7 @@
 //! All sequences of two operations, each followed by a cut.
 use super::Stage;
 use crate::powercut::op::{How, Op};
-use crate::powercut::rng::Rng;
+use user::rng::Rng;
 
 /// The operations of which pairs are made. File 0 is `/a`, 1 is `/d/b`, both of two blocks; `/e` is an empty directory. `n` is a number for new things.
 fn op(which: usize, n: usize, block: u64) -> Vec<Op> {

@@ -1,7 +1,7 @@
 //! A disk that is nearly full.
 use super::Stage;
 use crate::powercut::op::{How, Op};
-use crate::powercut::rng::Rng;
+use user::rng::Rng;
 
 /// Files are made until there is no space, and deleted; their blocks are used again at once.
 pub fn full(stage: &Stage<'_>, rng: &mut Rng) {

@@ -1,7 +1,7 @@
 //! Workloads that change names.
 use super::Stage;
 use crate::powercut::op::{FileId, How, Op};
-use crate::powercut::rng::Rng;
+use user::rng::Rng;
 
 /// The way programs save a file: a new one is written beside it and renamed over it, with fsync or without.
 pub fn rename(stage: &Stage<'_>, rng: &mut Rng) {

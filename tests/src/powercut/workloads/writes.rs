@@ -1,7 +1,7 @@
 //! Workloads that change the contents of files.
 use super::Stage;
 use crate::powercut::op::{How, Op};
-use crate::powercut::rng::Rng;
+use user::rng::Rng;
 
 /// A place and a length, at and off the boundaries of blocks.
 fn range(rng: &mut Rng, longest_blocks: usize, room_blocks: usize, block: u64) -> (u64, u64) {
