@@ -54,21 +54,23 @@ mod stack;
 mod system;
 mod thread;
 
+pub use clone::{CloneRequest, Fork, clone_process, clone_thread};
 pub use credentials::Credentials;
 pub use delivery::sigreturn;
-pub use clone::{CloneRequest, Fork, clone_process, clone_thread};
 pub use exec::{exec, start_program};
 pub use family::{Ended, Family, Which};
 pub use futex::{FutexKey, FutexTable, MATCH_ANY as FUTEX_MATCH_ANY};
-pub use process::{ExitStatus, Process, ProgramFile};
-pub use rlimit::{Limits, RLimit};
 pub use load::{Program, STACK_TOP};
 pub use memory::Memory;
+pub use process::{ExitStatus, Process, ProgramFile};
+pub use rlimit::{Limits, RLimit};
 pub use run::{exit_thread_now, run_thread};
 pub use signal::{Action, SigSet, Signal, SignalActions};
 pub use sleep::{Deadline, sleep_interruptible};
 pub use system::System;
 pub use thread::{AltStack, Thread};
 
+#[cfg(test)]
+mod fork_tests;
 #[cfg(test)]
 pub(crate) mod tests;
