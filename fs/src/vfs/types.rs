@@ -109,5 +109,7 @@ bitflags::bitflags! {
         const DIRECT = 2;
         /// `RWF_NOWAIT`
         const NOWAIT = 4;
+        /// `RWF_NOWAIT` with `RWF_WRITETHROUGH`, but not on an O_DIRECT descriptor
+        const NOWAIT_THROUGH = 8;
     }
 }
