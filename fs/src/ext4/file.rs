@@ -64,7 +64,7 @@ struct Ext4File;
 
 impl FileOps for Ext4File {
     fn features(&self) -> FileFeatures {
-        FileFeatures::WRITETHROUGH | FileFeatures::DIRECT | FileFeatures::NOWAIT_THROUGH
+        FileFeatures::WRITETHROUGH | FileFeatures::DIRECT | FileFeatures::NOWAIT_THROUGH | FileFeatures::NOWAIT_READ
     }
 
     fn read(&self, kiocb: &mut Kiocb<'_>, dst: &mut dyn IoSink) -> Result<Outcome> {

@@ -1,4 +1,4 @@
-//! A24: a write-through that must not sleep. Each test is one sleep of an ordinary write-through: here it is `EAGAIN`, and nothing
+//! A24: requests that must not sleep, write-throughs above all. Each test is one sleep of an ordinary write-through: here it is `EAGAIN`, and nothing
 //! has changed. Debug builds prove more: they stop at whatever might sleep on the way.
 use crate::source::{NotRoot, Pieces};
 use crate::stage::*;
@@ -6,7 +6,7 @@ use base::block::{BioOp, BlockDevice, Durability, Filter, Gate, Limits, Submitte
 use base::{Errno, Result, sched};
 use fs::caller::{Caller, KernelCaller};
 use fs::ext4::Ext4Inode;
-use fs::io::{IoSource, SliceSource};
+use fs::io::{IoSource, SliceSink, SliceSource};
 use fs::iomap::{DrainKind, RangeGuard};
 use fs::kiocb::{Completion, Kiocb, Outcome};
 use fs::page_cache::CacheLimits;
@@ -437,6 +437,32 @@ fn now1_an_error_of_the_device_is_the_outcome() {
     drop(node);
     assert_eq!(fsync(&file), Err(EIO));
     assert_eq!(stage.on_disk(&file, 0, BLOCK), [1; BLOCK], "written again by the fsync");
+    stage.end([file]);
+}
+
+/// FLAG-5: a read with `NOWAIT` gives what is cached, and neither reads nor reads ahead.
+#[test]
+fn flag5_a_read_that_must_not_wait() {
+    let stage = Stage::new(4096);
+    let file = file_of(&stage, 40);
+    let look = |pos, len| {
+        let mut bytes = vec![0; len];
+        vfs::read_at(&file, pos, NOWAIT, &mut SliceSink::new(&mut bytes), &KernelCaller)
+    };
+    assert_eq!(look(39 * PS + 5, 2 * BLOCK), Ok(BLOCK - 5), "up to the end");
+    stage.drop_caches();
+    refused(&stage, &file, "nothing is cached", || look(0, 10));
+    assert_eq!(read(&file, 0, 1), [b'o']);
+    let before = stage.gate.log().len();
+    let cached = inode(&file).mapping.nr_pages();
+    assert!(0 < cached && cached < 40, "a window was read");
+    assert_eq!(look(5, 40 * BLOCK), Ok(cached * BLOCK - 5), "over the mark, which asks nobody for the next window");
+    assert_eq!((stage.gate.log().len(), inode(&file).mapping.nr_pages()), (before, cached));
+    let node = inode(&file);
+    let folio = node.mapping.find_locked(0).expect("cached");
+    assert_eq!(look(0, 10), Ok(10), "a lock on a folio that is valid is no matter");
+    drop(folio);
+    drop(node);
     stage.end([file]);
 }
 
