@@ -29,13 +29,15 @@ pub(super) fn write(
     base::mistake!("NOW-1", super::file::touch(own, inode, kiocb.caller)?);
     let lock = inode.lock.try_read().ok_or(Errno::EAGAIN)?;
     base::anchor!("S-3", inode.ino);
-    let len = check_write(own, inode, kiocb, src.remaining())?;
     let inside = inode.size().saturating_sub(kiocb.pos);
-    if inside == 0 || needs_privilege_removal(inode, kiocb.caller) {
+    let len = usize::try_from(inside).unwrap_or(usize::MAX).min(src.remaining());
+    let exclusive = kiocb.flags.contains(IoFlags::APPEND) || len == 0 || needs_privilege_removal(inode, kiocb.caller);
+    if exclusive {
         return Err(Errno::EAGAIN);
     }
+    // Inside the file, so that free blocks, whose lock sleeps, are not asked for.
+    let len = check_write(own, inode, kiocb, len)?;
     base::anchor!("S-4", inode.ino);
-    let len = usize::try_from(inside).unwrap_or(usize::MAX).min(len);
     let request = WriteRequest { inode, freeze, lock: InodeLock::Shared(lock), pos: kiocb.pos, len };
     iomap::writethrough_write(request, kiocb, src)
 }
