@@ -111,9 +111,11 @@ fn short_counts() -> Outcome {
     half.set(0, &[2; PAGE]);
     same("the source", write(half, 2 * PAGE, 0)?, PAGE as i64)?;
     file.expect(&[&[2; PAGE][..], &[1; PAGE], &[1; 9]].concat())?;
-    sys::ftruncate(file.fd(), 4 * P).map_err(call("ftruncate"))?;
-    same("a hole", write(filled(3, 3), 3 * PAGE, P)?, 2 * PAGE as i64)?;
-    file.expect(&[&[2; PAGE][..], &[3; 2 * PAGE], &[0; PAGE]].concat())
+    for size in [2 * P, 4 * P] {
+        sys::ftruncate(file.fd(), size).map_err(call("ftruncate"))?;
+    }
+    same("a hole", write(filled(3, 2), 2 * PAGE, P)?, PAGE as i64)?;
+    file.expect(&[&[2; PAGE][..], &[3; PAGE], &[0; 2 * PAGE]].concat())
 }
 
 fn synchronous() -> Outcome {
