@@ -5,7 +5,7 @@ use crate::powercut::image::{self, Shape};
 use crate::powercut::store::Store;
 use anyhow::{Context, Result, anyhow};
 use base::block::{BlockDevice, RamDisk};
-use base::sync::WaitQueue;
+use base::sync::{SpinLock, WaitQueue};
 use base::workqueue::WorkQueue;
 use base::{Errno, PAGE_SIZE};
 use fs::caller::KernelCaller;
@@ -16,8 +16,8 @@ use fs::kiocb::{Completion, Kiocb, KiocbComplete, Outcome};
 use fs::page_cache::{CacheLimits, PageCache};
 use fs::vfs::{self, FallocMode, File, OpenFlags, Request, Site, SyncKind, Vfs};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
-use user::oracle::{self, Look, Program, Range, System, Way, all};
+use std::sync::Arc;
+use user::oracle::{self, Aio, Look, Program, Range, System, Way, all};
 
 /// Plays a program on a fresh file system of blocks of its size; the number of operations. Errors: what was not as the model says, in
 /// words, or what `e2fsck` found.
@@ -176,29 +176,27 @@ impl System for Stage {
         written.map_err(words).and_then(all(bytes.len()))
     }
 
-    fn aio(&self, file: usize, pos: u64, pieces: &[Vec<u8>], durable: bool) -> Result<(), String> {
+    fn aio(&self, file: usize, pos: u64, pieces: &[Vec<u8>], how: Aio) -> Result<Vec<usize>, String> {
         let file = self.cached(file);
-        let events = Arc::new(Events::default());
-        let flags = if durable { Way::ThroughDsync } else { Way::Through }.rwf();
-        let flags = vfs::request_flags(file, flags, Request::Write).map_err(words)?;
+        let flags = vfs::request_flags(file, how.rwf(), Request::AioWrite).map_err(words)?;
+        let events: Vec<_> = pieces.iter().map(|_| Arc::new(Event::default())).collect();
         let mut at = pos;
-        for piece in pieces {
-            let mut kiocb = Kiocb::aio(file, at, flags, &KernelCaller, Completion::new(events.clone()));
+        for (piece, event) in pieces.iter().zip(&events) {
+            let mut kiocb = Kiocb::aio(file, at, flags, &KernelCaller, Completion::new(event.clone()));
             let result = vfs::write(&mut kiocb, &mut SliceSource::new(piece));
             match kiocb.into_result(result) {
                 Ok(Outcome::Queued) => {}
-                Ok(Outcome::Done(n)) => events.complete(Ok(n)),
-                Err(error) => events.complete(Err(error)),
+                Ok(Outcome::Done(n)) => event.complete(Ok(n)),
+                Err(error) => event.complete(Err(error)),
             }
             at += piece.len() as u64;
         }
-        events.posted.wait_until(|| events.count() == pieces.len());
-        let results = events.results.lock().map_err(|_| "a test panicked")?;
-        results
-            .iter()
-            .try_fold(0, |sum, result| result.map(|n| sum + n))
-            .map_err(words)
-            .and_then(all((at - pos) as usize))
+        let count = |event: &Arc<Event>| match event.wait() {
+            Err(Errno::EAGAIN) if how == Aio::Nowait => Ok(0),
+            result => result.map_err(words),
+        };
+        // All of them are waited for, whatever one of them says.
+        events.iter().map(count).collect::<Vec<_>>().into_iter().collect()
     }
 
     fn read(&self, file: usize, pos: u64, len: usize, look: Look) -> Result<Vec<u8>, String> {
@@ -246,24 +244,28 @@ impl System for Stage {
     }
 }
 
-/// The events of writes that are waited for together.
-#[derive(Default)]
-struct Events {
-    results: Mutex<Vec<base::Result<usize>>>,
+/// The event of a write.
+struct Event {
+    result: SpinLock<Option<base::Result<usize>>>,
     posted: WaitQueue,
 }
 
-impl Events {
-    fn count(&self) -> usize {
-        self.results.lock().map_or(0, |results| results.len())
+impl Default for Event {
+    fn default() -> Event {
+        Event { result: SpinLock::new(None), posted: WaitQueue::new() }
     }
 }
 
-impl KiocbComplete for Events {
+impl Event {
+    fn wait(&self) -> base::Result<usize> {
+        self.posted.wait_until(|| self.result.lock().is_some());
+        self.result.lock().unwrap_or(Err(Errno::EIO))
+    }
+}
+
+impl KiocbComplete for Event {
     fn complete(&self, result: base::Result<usize>) {
-        if let Ok(mut results) = self.results.lock() {
-            results.push(result);
-        }
+        *self.result.lock() = Some(result);
         self.posted.wake_all();
     }
 }

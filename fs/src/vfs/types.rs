@@ -107,7 +107,11 @@ bitflags::bitflags! {
         const WRITETHROUGH = 1;
         /// O_DIRECT
         const DIRECT = 2;
-        /// `RWF_NOWAIT`
-        const NOWAIT = 4;
+        /// `RWF_NOWAIT` of a write without `RWF_WRITETHROUGH`
+        const NOWAIT_WRITE = 4;
+        /// `RWF_NOWAIT` with `RWF_WRITETHROUGH`
+        const NOWAIT_THROUGH = 8;
+        /// `RWF_NOWAIT` of a read
+        const NOWAIT_READ = 16;
     }
 }

@@ -22,5 +22,5 @@ mod text;
 
 pub use model::bytes_of;
 pub use play::{System, all, play};
-pub use program::{Look, Op, Program, Range, Round, Shape, Step, Way};
+pub use program::{Aio, Look, Op, Program, Range, Round, Shape, Step, Way};
 pub use shrink::shrink;

@@ -33,6 +33,28 @@ impl Way {
     }
 }
 
+/// What asynchronous write-throughs ask for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum Aio {
+    Plain,
+    Durable,
+    /// Not to sleep: each does all, a part or nothing, and what is left is done afterwards by one that may.
+    Nowait,
+}
+
+impl Aio {
+    /// The `RWF_*` bits.
+    pub fn rwf(self) -> u32 {
+        const NOWAIT: u32 = 8;
+        match self {
+            Aio::Plain => Way::Through.rwf(),
+            Aio::Durable => Way::ThroughDsync.rwf(),
+            Aio::Nowait => Way::Through.rwf() | NOWAIT,
+        }
+    }
+}
+
 /// How bytes are read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[allow(missing_docs)]
@@ -69,7 +91,7 @@ pub enum Op {
         pos: u64,
         len: u64,
         count: u64,
-        durable: bool,
+        how: Aio,
     },
     /// Behind the end. Only in a round of one thread, as all below but fsync and drop.
     Append {
@@ -217,7 +239,8 @@ impl Maker {
 
     fn aio(&mut self, pos: u64, len: u64) -> Op {
         let count = (1 + self.rng.next() % 8).min(len);
-        Op::Aio { pos, len: len / count, count, durable: self.rng.chance(30) }
+        let how = *self.rng.pick(&[Aio::Plain, Aio::Durable, Aio::Nowait]);
+        Op::Aio { pos, len: len / count, count, how }
     }
 
     fn read(&mut self, pos: u64, len: u64) -> Op {

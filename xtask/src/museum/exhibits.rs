@@ -158,5 +158,7 @@ pub(super) const EXHIBITS: &[Exhibit] = &[
     exhibit("R68", KERNEL, "aio::ring::tests::r68_slots_come_back_when_events_are_reaped"),
     exhibit("AIO-15", KERNEL, "aio::mapped::tests::aio_15_a_wild_head_takes_no_more_than_there_is"),
     exhibit("AIO-7", KERNEL, "aio::tests::aio_7_events_of_a_failed_copy_stay_in_the_ring"),
+    exhibit("NOW-1", RULES, "now::now1_freeze_inode_lock_range_lock_and_extent_lock"),
+    exhibit("NOW-2", RULES, "now::now2_a_synchronous_call"),
     exhibit("R54", CUT, "r54_dsync_is_told_after_the_commit"),
 ];
