@@ -219,15 +219,7 @@ impl System for Stage {
     }
 
     fn range(&self, file: usize, range: Range, pos: u64, len: u64) -> Result<(), String> {
-        let mode = match range {
-            Range::Allocate => FallocMode::Allocate { keep_size: false },
-            Range::AllocateKeep => FallocMode::Allocate { keep_size: true },
-            Range::Punch => FallocMode::PunchHole,
-            Range::Zero => FallocMode::ZeroRange { keep_size: false },
-            Range::ZeroKeep => FallocMode::ZeroRange { keep_size: true },
-            Range::Collapse => FallocMode::CollapseRange,
-            Range::Insert => FallocMode::InsertRange,
-        };
+        let mode = FallocMode::from_bits(range.bits()).map_err(words)?;
         vfs::fallocate(self.cached(file), mode, pos, len, &KernelCaller).map_err(words)
     }
 

@@ -22,5 +22,6 @@ mod text;
 
 pub use model::bytes_of;
 pub use play::{System, all, play};
-pub use program::{Look, Op, Program, Range, Round, Shape, Step, Way};
+pub use crate::range::Range;
+pub use program::{Look, Op, Program, Round, Shape, Step, Way};
 pub use shrink::shrink;
