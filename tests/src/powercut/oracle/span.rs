@@ -135,10 +135,12 @@ impl<'a> Seen<'a> {
         self.begun().filter(|&by| self.succeeded(by) && self.before(step, by)).any(|by| match self.op(by) {
             Op::Sync | Op::Unmount => true,
             Op::Fsync { file: of, .. } => *of == file,
-            // A durable write needs the size that it was written under.
-            Op::Write { file: of, how, .. } => {
-                *of == file && how.durable() && matches!(self.op(step), Op::Truncate { .. })
-            }
+            // A durable write needs the size that it was written under, and blocks that were moved to where it has written.
+            Op::Write { file: of, how, pos, len } if *of == file && how.durable() => match self.op(step) {
+                Op::Truncate { .. } => true,
+                Op::Range { range, pos: moved, .. } => range.shifts() && pos + len > *moved,
+                _ => false,
+            },
             _ => false,
         })
     }

@@ -4,9 +4,13 @@
 //! |---|---|
 //! | `writes` | every way to write, appends, overlapping writers, truncates against writes in flight, reserved space, trees that split |
 //! | `tree` | names: rename over a file, directories that split, all of it at random |
+//! | `ranges` | holes, zeroed ranges, and ranges that go and come, of files and on a disk that is nearly full |
+//! | `programs` | programs of the random-operations oracle |
 //! | `space` | a disk that is nearly full, whose freed blocks are used again |
 //! | `pairs` | all sequences of two operations |
 mod pairs;
+mod programs;
+mod ranges;
 mod space;
 mod tree;
 mod writes;
@@ -47,7 +51,10 @@ const fn workload(
 }
 
 /// All of them.
-pub static WORKLOADS: [Workload; 14] = [
+pub static WORKLOADS: [Workload; 18] = [
+    workload("program", ALL, 12, programs::program),
+    Workload { threaded: true, ..workload("lanes", ALL, 6, programs::lanes) },
+    workload("ranges", ALL, 6, ranges::ranges),
     workload("ways", ALL, 4, writes::ways),
     workload("append", ALL, 4, writes::append),
     Workload { threaded: true, ..workload("overlap", ALL, 4, writes::overlap) },
@@ -59,6 +66,7 @@ pub static WORKLOADS: [Workload; 14] = [
     workload("directories", JOURNALLED, 4, tree::directories),
     workload("full", &[Shape::TIGHT], 4, space::full),
     workload("reuse", &[Shape::TIGHT], 4, space::reuse),
+    workload("holes", &[Shape::TIGHT], 4, ranges::holes),
     workload("mix", ALL, 4, tree::mix),
     Workload { fails: true, ..workload("errors", JOURNALLED, 4, tree::mix) },
     workload("pairs", JOURNALLED, 1, pairs::pair),
