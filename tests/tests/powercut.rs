@@ -34,6 +34,17 @@ fn cra3_freed_blocks_wait_for_the_commit_that_frees_them() {
     cut("full", 100);
 }
 
+/// The same for what a punch or a collapse frees: another file is written at once to all that is free.
+#[test]
+fn cra3_punched_blocks_wait_for_the_commit_that_punches_them() {
+    cut("holes", 200);
+}
+
+#[test]
+fn trc8_a_collapse_is_all_or_nothing() {
+    cut("ranges", 300);
+}
+
 #[test]
 fn revoked_blocks_are_not_written_over_by_recovery() {
     cut("reuse", 100);

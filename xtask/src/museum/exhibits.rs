@@ -117,6 +117,8 @@ pub(super) const EXHIBITS: &[Exhibit] = &[
     exhibit("BUF-7", FS, "page_cache::tests::buf7_dirty_writeback_and_locked_folios_are_never_evicted"),
     exhibit("CRA-1", CUT, "cra1_a_commit_vouches_only_for_what_is_durable"),
     exhibit("CRA-3", CUT, "cra3_freed_blocks_wait_for_the_commit_that_frees_them"),
+    exhibit("CRA-3", CUT, "cra3_punched_blocks_wait_for_the_commit_that_punches_them"),
+    exhibit("collapse", CUT, "trc8_a_collapse_is_all_or_nothing"),
     exhibit("CRA-4", CUT, "cra4_the_log_is_emptied_when_all_is_at_its_place"),
     exhibit("revoke", CUT, "revoked_blocks_are_not_written_over_by_recovery"),
     exhibit("EXT-1", CUT, "r56_no_stale_block_shows"),

@@ -26,6 +26,8 @@ mod names;
 mod shifts;
 mod sizes;
 mod span;
+#[cfg(test)]
+mod tests;
 mod weak;
 
 pub use span::{History, Seen};
