@@ -94,6 +94,9 @@ impl FromStr for Range {
     type Err = String;
 
     fn from_str(word: &str) -> Result<Range, String> {
-        Range::ALL.into_iter().find(|range| range.word() == word).ok_or_else(|| format!("{word} is no mode of fallocate"))
+        Range::ALL
+            .into_iter()
+            .find(|range| range.word() == word)
+            .ok_or_else(|| format!("{word} is no mode of fallocate"))
     }
 }

@@ -188,12 +188,9 @@ impl FromStr for Op {
             "link" => Op::Link { file: words.value()?, to: words.text()? },
             "write" => Op::Write { file: words.value()?, pos: words.value()?, len: words.value()?, how: words.how()? },
             "truncate" => Op::Truncate { file: words.value()?, size: words.value()? },
-            "range" => Op::Range {
-                file: words.value()?,
-                range: words.value()?,
-                pos: words.value()?,
-                len: words.value()?,
-            },
+            "range" => {
+                Op::Range { file: words.value()?, range: words.value()?, pos: words.value()?, len: words.value()? }
+            }
             "fsync" => Op::Fsync { file: words.value()?, data_only: words.value()? },
             "syncdir" => Op::SyncDir { path: words.text()? },
             "sync" => Op::Sync,
@@ -221,7 +218,11 @@ impl Words<'_> {
     }
     fn how(&mut self) -> Result<How, String> {
         let text = self.text()?;
-        How::ALL.into_iter().chain([How::Mapped]).find(|how| how.word() == text).ok_or_else(|| format!("{text} is no way to write"))
+        How::ALL
+            .into_iter()
+            .chain([How::Mapped])
+            .find(|how| how.word() == text)
+            .ok_or_else(|| format!("{text} is no way to write"))
     }
     fn end(&mut self) -> Result<(), String> {
         self.0.next().map_or(Ok(()), |word| Err(format!("{word} is one word too much")))
@@ -272,7 +273,9 @@ mod tests {
 
     #[test]
     fn what_is_no_step_is_refused() {
-        for line in ["", "nothing", "write 1 2 3 somehow", "write 1 2", "sync now", "truncate a 0", "range 1 shrink 0 1"] {
+        for line in
+            ["", "nothing", "write 1 2 3 somehow", "write 1 2", "sync now", "truncate a 0", "range 1 shrink 0 1"]
+        {
             assert!(line.parse::<Op>().is_err(), "{line}");
         }
     }

@@ -71,7 +71,15 @@ impl<'a> Content<'a> {
             if !seen.fails(step) {
                 size = raised.after(size);
             }
-            content.changes.push(Change { step, start, end, zeros, size: raised, durable, after: content.shifts.len() });
+            content.changes.push(Change {
+                step,
+                start,
+                end,
+                zeros,
+                size: raised,
+                durable,
+                after: content.shifts.len(),
+            });
         }
         content
     }
@@ -104,7 +112,7 @@ impl<'a> Content<'a> {
         }
         let also = match self.shifts.len() - least {
             0 => String::new(),
-            open => format!("; nor is it what there was before the last {open} collapses and insertions"),
+            open => format!("; nor is that what a cut may leave that has lost some of the last {open} shifts"),
         };
         Err(format!("{why}{also}"))
     }
@@ -166,12 +174,7 @@ impl<'a> Content<'a> {
     }
 
     /// Tells the wrong bytes: of those that the same changes cover and that lie in one sector, the first one.
-    fn compare(
-        &self,
-        frame: &Frame,
-        found: &[u8],
-        told: &mut dyn FnMut(Wrong) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
+    fn compare(&self, frame: &Frame, found: &[u8], told: &mut dyn FnMut(Wrong) -> ControlFlow<()>) -> ControlFlow<()> {
         let mut placed: Vec<(&Change, Piece)> = Vec::new();
         for change in self.changes.iter().filter(|change| change.start < change.end) {
             let whole = Piece { start: change.start, end: change.end, moved: 0 };
@@ -192,7 +195,8 @@ impl<'a> Content<'a> {
             }
             let sector_end = (at / SECTOR + 1) * SECTOR;
             let end = sector_end.min(ends.get(end_at).copied().unwrap_or(u64::MAX)).min(found.len() as u64);
-            self.compare_covered(at, &found[at as usize..end as usize], &covering).map_or(ControlFlow::Continue(()), &mut *told)?;
+            self.compare_covered(at, &found[at as usize..end as usize], &covering)
+                .map_or(ControlFlow::Continue(()), &mut *told)?;
             at = end;
         }
         ControlFlow::Continue(())
@@ -213,7 +217,8 @@ impl<'a> Content<'a> {
             (byte == 0 && zero) || allowed.iter().any(|(change, piece)| writes(change, piece, at, byte))
         };
         let (at, &byte) = (pos..).zip(bytes).find(|&(at, &byte)| !fits(at, byte))?;
-        let from = covering.iter().find(|(change, piece)| writes(change, piece, at, byte)).map(|(change, _)| change.step);
+        let from =
+            covering.iter().find(|(change, piece)| writes(change, piece, at, byte)).map(|(change, _)| change.step);
         let writers = allowed.iter().filter(|(change, _)| !change.zeros).map(|(change, _)| change.step).collect();
         Some(Wrong { at, byte, from, writers, zero })
     }

@@ -86,8 +86,7 @@ impl Piece {
 
     /// What is left of it after a move: what stands before the place, and what stands behind.
     fn parts(self, by: Move) -> impl Iterator<Item = Piece> {
-        let (resumes, distance) =
-            if by.comes { (by.at, by.len as i64) } else { (by.at + by.len, -(by.len as i64)) };
+        let (resumes, distance) = if by.comes { (by.at, by.len as i64) } else { (by.at + by.len, -(by.len as i64)) };
         let before = Piece { end: self.end.min(by.at), ..self };
         let behind = Piece { start: self.start.max(resumes), ..self };
         [Some(before), Some(behind)]

@@ -16,7 +16,7 @@ use user::oracle::{self, Program, Range, Step, Way};
 use user::rng::Rng;
 
 /// Operations of a program.
-const OPS: usize = 90;
+const OPS: usize = 200;
 
 /// The threads of a round take turns.
 pub fn program(stage: &Stage<'_>, rng: &mut Rng) {

@@ -82,3 +82,20 @@ pub fn holes(stage: &Stage<'_>, rng: &mut Rng) {
     }
     stage.end();
 }
+
+/// Blocks of a file of which every second one is there: an extent each. Written from the end, they fill half of each leaf.
+const CRUMBS: u64 = 11_000;
+
+/// A file that one transaction does not move: decision 12.
+pub fn crumbs(stage: &Stage<'_>, rng: &mut Rng) {
+    let block = u64::from(stage.shape.block_size);
+    stage.create("/f", 0);
+    (0..CRUMBS).rev().for_each(|crumb| stage.write(0, 2 * crumb * block, block, How::Buffered));
+    stage.ready();
+    for range in [Range::Collapse, Range::Insert] {
+        let (pos, len) = ((1 + rng.below(9)) as u64 * block, (1 + rng.below(5)) as u64 * block);
+        let _ = stage.play(Op::Range { file: 0, range, pos, len });
+        stage.fsync(0, true);
+    }
+    stage.end();
+}
