@@ -55,7 +55,7 @@ pub(super) fn collapse(inode: &Arc<Inode>, range: Range<u64>, caller: &dyn Calle
     let mut work = Collapse { free: Some(blocks.clone()), from: Some(blocks.end), by: blocks.end - blocks.start, size };
     while work.from.is_some() {
         own.collapse_some(inode, &mut work)?;
-        // What makes two handles two transactions.
+        // Where each handle is a transaction, a cut may come between the freeing of the range and the move of what stands behind.
         base::mistake!("collapse", own.fs.commit_all()?);
     }
     inode.set_size(size);
@@ -145,7 +145,7 @@ impl Ext4Inode {
         if let Some(free) = work.free.clone() {
             let mut tree = TreeMut::new(handle, self, core, Purpose::Meta);
             work.free = extents::remove(&mut tree, free, FREE_STEPS)?;
-            // In one handle with the shift, or a cut between the two leaves the old file with zeros where the range was.
+            // The shift is in the same handle.
             if work.free.is_some() || !base::guard!("collapse", true) {
                 return Ok(());
             }

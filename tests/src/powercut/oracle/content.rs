@@ -29,6 +29,11 @@ pub struct Content<'a> {
     block_size: u64,
 }
 
+/// A part of a change with where it stands.
+type Placed<'a> = (&'a Change, Piece);
+/// Is told of each wrong byte; says whether to go on.
+type Told<'a> = &'a mut dyn FnMut(Wrong) -> ControlFlow<()>;
+
 /// A byte that should not be.
 struct Wrong {
     at: u64,
@@ -174,39 +179,61 @@ impl<'a> Content<'a> {
     }
 
     /// Tells the wrong bytes: of those that the same changes cover and that lie in one sector, the first one.
-    fn compare(&self, frame: &Frame, found: &[u8], told: &mut dyn FnMut(Wrong) -> ControlFlow<()>) -> ControlFlow<()> {
-        let mut placed: Vec<(&Change, Piece)> = Vec::new();
+    fn compare(&self, frame: &Frame, found: &[u8], told: Told<'_>) -> ControlFlow<()> {
+        let mut placed: Vec<Placed<'_>> = Vec::new();
         for change in self.changes.iter().filter(|change| change.start < change.end) {
             let whole = Piece { start: change.start, end: change.end, moved: 0 };
             placed.extend(frame.place(&self.shifts, change.after, whole).into_iter().map(|piece| (change, piece)));
         }
-        placed.sort_by_key(|(change, piece)| (piece.start, change.step));
-        let mut ends: Vec<u64> = placed.iter().flat_map(|(_, piece)| [piece.start, piece.end]).collect();
-        ends.sort_unstable();
-        let (mut covering, mut next, mut end_at, mut at) = (Vec::new(), 0, 0, 0);
-        while at < found.len() as u64 {
-            while placed.get(next).is_some_and(|(_, piece)| piece.start <= at) {
-                covering.push(placed[next]);
-                next += 1;
-            }
-            covering.retain(|(_, piece)| piece.end > at);
-            while ends.get(end_at).is_some_and(|&end| end <= at) {
-                end_at += 1;
-            }
+        placed.sort_by_key(|(_, piece)| piece.start);
+        let mut rest = placed.into_iter().peekable();
+        let mut inside: Vec<Placed<'_>> = Vec::new();
+        let block = self.block_size as usize;
+        for (start, bytes) in (0u64..).step_by(block).zip(found.chunks(block)) {
+            inside.retain(|(_, piece)| piece.end > start);
+            inside.extend(std::iter::from_fn(|| rest.next_if(|(_, piece)| piece.start < start + self.block_size)));
+            self.compare_block(start, bytes, &inside, told)?;
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// One block, of which `inside` has all changes.
+    fn compare_block(&self, start: u64, bytes: &[u8], inside: &[Placed<'_>], told: Told<'_>) -> ControlFlow<()> {
+        let zeroed = self.zeroed(start, inside);
+        if zeroed.is_some() && bytes.iter().all(|&byte| byte == 0) {
+            return ControlFlow::Continue(());
+        }
+        let inside = inside.iter().filter(|(change, _)| zeroed != Some(change.step));
+        let (mut at, stop) = (start, start + bytes.len() as u64);
+        while at < stop {
+            let ends = inside.clone().flat_map(|(_, piece)| [piece.start, piece.end]);
             let sector_end = (at / SECTOR + 1) * SECTOR;
-            let end = sector_end.min(ends.get(end_at).copied().unwrap_or(u64::MAX)).min(found.len() as u64);
-            self.compare_covered(at, &found[at as usize..end as usize], &covering)
-                .map_or(ControlFlow::Continue(()), &mut *told)?;
+            let end = ends.filter(|&end| end > at).min().unwrap_or(stop).min(sector_end).min(stop);
+            let covering: Vec<_> = inside.clone().filter(|(_, piece)| piece.start <= at && at < piece.end).collect();
+            let part = &bytes[(at - start) as usize..(end - start) as usize];
+            self.compare_covered(at, part, &covering).map_or(ControlFlow::Continue(()), &mut *told)?;
             at = end;
         }
         ControlFlow::Continue(())
     }
 
+    /// The step that has zeroed the whole block at `start`, behind all that was done to it and perhaps not durably: the block is all zeros
+    /// or as if that had not been (TRC-6, TRC-7). A later write may have brought some of the zeros along.
+    fn zeroed(&self, start: u64, inside: &[Placed<'_>]) -> Option<usize> {
+        let is_whole = |piece: &Piece| piece.start <= start && start + self.block_size <= piece.end;
+        let (last, _) = inside.iter().find(|(change, piece)| {
+            let behind =
+                |(other, _): &Placed<'_>| other.step == change.step || self.seen.before(other.step, change.step);
+            change.zeros && !change.durable && is_whole(piece) && inside.iter().all(behind)
+        })?;
+        Some(last.step)
+    }
+
     /// The first wrong one of bytes that the same changes cover.
-    fn compare_covered(&self, pos: u64, bytes: &[u8], covering: &[(&Change, Piece)]) -> Option<Wrong> {
+    fn compare_covered(&self, pos: u64, bytes: &[u8], covering: &[&Placed<'_>]) -> Option<Wrong> {
         let over = |step: Option<usize>| {
-            let later = |c: &&(&Change, Piece)| c.0.durable && step.is_none_or(|step| self.seen.before(step, c.0.step));
-            covering.iter().any(|c| later(&c))
+            let later = |change: &Change| step.is_none_or(|step| self.seen.before(step, change.step));
+            covering.iter().any(|(change, _)| change.durable && later(change))
         };
         let allowed: Vec<_> = covering.iter().filter(|(change, _)| !over(Some(change.step))).collect();
         let zero = !over(None) || allowed.iter().any(|(change, _)| change.zeros);

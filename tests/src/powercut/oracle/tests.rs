@@ -131,6 +131,13 @@ fn trc6_trc7_a_range_is_old_or_zeros_until_that_is_durable() {
         assert!(verdict(&ops, &beside).is_err(), "a block beside the range is zeros");
         let foreign = [&old[..2 * B as usize], &bytes_at(99, 2 * B, B)[..], &old[3 * B as usize..]].concat();
         assert!(verdict(&ops, &foreign).is_err(), "a block of the range is another file's");
+        let half = [&old[..B as usize], &vec![0; B as usize / 2][..], &old[B as usize * 3 / 2..]].concat();
+        assert!(verdict(&ops, &half).is_err(), "half a block of the range is zeros");
+        // The zeros of half a block come with a write of the other half, whatever becomes of the range.
+        let brings = Op::Write { file: 0, pos: B * 3 / 2, len: B / 2, how: How::Buffered };
+        let written = bytes_at(2, B * 3 / 2, B / 2);
+        let brought = [&half[..B as usize * 3 / 2], &written[..], &old[2 * B as usize..]].concat();
+        assert_eq!(verdict(&[&ops[..], &[brings]].concat(), &brought), Ok(()));
         ops.push(FSYNC);
         assert_eq!(verdict(&ops, &new), Ok(()));
         assert!(verdict(&ops, &old).is_err() && verdict(&ops, &mixture).is_err());
