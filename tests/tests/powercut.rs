@@ -43,6 +43,11 @@ fn cra3_punched_blocks_wait_for_the_commit_that_punches_them() {
 }
 
 #[test]
+fn cra3_programs_of_the_oracle_survive_every_cut() {
+    cut("program", 400);
+}
+
+#[test]
 fn trc8_a_collapse_is_all_or_nothing() {
     cut("ranges", 300);
 }

@@ -118,6 +118,7 @@ pub(super) const EXHIBITS: &[Exhibit] = &[
     exhibit("CRA-1", CUT, "cra1_a_commit_vouches_only_for_what_is_durable"),
     exhibit("CRA-3", CUT, "cra3_freed_blocks_wait_for_the_commit_that_frees_them"),
     exhibit("CRA-3", CUT, "cra3_punched_blocks_wait_for_the_commit_that_punches_them"),
+    exhibit("CRA-3", CUT, "cra3_programs_of_the_oracle_survive_every_cut"),
     exhibit("collapse", CUT, "trc8_a_collapse_is_all_or_nothing"),
     exhibit("CRA-4", CUT, "cra4_the_log_is_emptied_when_all_is_at_its_place"),
     exhibit("revoke", CUT, "revoked_blocks_are_not_written_over_by_recovery"),
