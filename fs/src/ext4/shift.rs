@@ -13,7 +13,7 @@
 //!
 //! | operation | where | the file after the cut |
 //! |---|---|---|
-//! | collapse | while the range is freed, 32 extents a handle | the old size; a part of the range at its end reads as zeros |
+//! | collapse | while the range is freed, 32 extents of two leaves a handle, or 48 of one | the old size; a part of the range at its end reads as zeros |
 //! | collapse | while a tree that is too large is shifted | the old size; the zeros stand further behind, what was between has moved |
 //! | insert | while a tree that is too large is shifted | the new size; the zeros stand further behind than they will, what is behind has moved |
 //!
@@ -37,8 +37,8 @@ use core::ops::Range;
 
 /// What a handle has beyond the nodes it shifts: the inode, and what is asked for the change of one more leaf.
 const SLACK: u32 = 32;
-/// Steps of 16 extents that are freed in one handle with a shift.
-const FREE_STEPS: u32 = 2;
+/// Steps of 16 extents, each of one leaf, that are freed in one handle with a shift: 32 extents that lie in two leaves take three.
+const FREE_STEPS: u32 = 3;
 
 /// Takes the whole blocks of `range` (bytes), which ends before the end of the file, out of it. The inode lock is held exclusively.
 /// Errors: `EIO`: what was cached could not be written, nothing has changed; `ENOSPC`: an extent has to be split and the disk is
