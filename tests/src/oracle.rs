@@ -14,7 +14,7 @@ use fs::io::{PageBuffer, SliceSink, SliceSource};
 use fs::iomap::{FolioLookup, prepare_store};
 use fs::kiocb::{Completion, Kiocb, KiocbComplete, Outcome};
 use fs::page_cache::{CacheLimits, PageCache};
-use fs::vfs::{self, FallocMode, File, OpenFlags, Request, Site, SyncKind, Vfs};
+use fs::vfs::{self, FallocMode, File, Inode, OpenFlags, Request, Site, SyncKind, Vfs};
 use std::path::PathBuf;
 use std::sync::Arc;
 use user::oracle::{self, Aio, Look, Program, Range, System, Way, all};
@@ -131,34 +131,36 @@ fn words(error: Errno) -> String {
     error.to_string()
 }
 
-impl Stage {
-    /// What faults of a shared mapping do, page after page, with the bytes put into the folio in the place of the program's stores.
-    fn store(&self, file: usize, pos: u64, bytes: &[u8]) -> Result<(), String> {
-        let inode = self.cached(file).inode.as_ref().ok_or("no inode")?;
-        if inode.size() < pos + bytes.len() as u64 {
-            self.range(file, Range::Allocate, pos, bytes.len() as u64)?;
-        }
-        let mut done = 0;
-        while done < bytes.len() {
-            let at = pos + done as u64;
-            let offset = (at % PAGE_SIZE as u64) as usize;
-            let piece = &bytes[done..bytes.len().min(done + PAGE_SIZE - offset)];
-            let permit = prepare_store(inode, at / PAGE_SIZE as u64).map_err(words)?.ok_or("past the end")?;
-            match permit.apply(|folio| folio.page().write_from(offset, piece)) {
-                FolioLookup::Valid(()) => done += piece.len(),
-                FolioLookup::Missing => {}
-                FolioLookup::PastEnd => return Err("the file has become shorter".to_owned()),
-            }
-        }
-        fs::iomap::balance_dirty(inode);
-        Ok(())
+/// What faults of a shared mapping do, page after page, with the bytes put into the folio in the place of the program's stores. Errors:
+/// `EINVAL` for what the file has not; those of a fault.
+pub fn store(inode: &Arc<Inode>, pos: u64, bytes: &[u8]) -> base::Result<()> {
+    if inode.size() < pos + bytes.len() as u64 {
+        return Err(Errno::EINVAL);
     }
+    let mut done = 0;
+    while done < bytes.len() {
+        let at = pos + done as u64;
+        let offset = (at % PAGE_SIZE as u64) as usize;
+        let piece = &bytes[done..bytes.len().min(done + PAGE_SIZE - offset)];
+        let permit = prepare_store(inode, at / PAGE_SIZE as u64)?.ok_or(Errno::EINVAL)?;
+        match permit.apply(|folio| folio.page().write_from(offset, piece)) {
+            FolioLookup::Valid(()) => done += piece.len(),
+            FolioLookup::Missing => {}
+            FolioLookup::PastEnd => return Err(Errno::EINVAL),
+        }
+    }
+    fs::iomap::balance_dirty(inode);
+    Ok(())
 }
 
 impl System for Stage {
     fn write(&self, file: usize, pos: u64, bytes: &[u8], way: Way) -> Result<(), String> {
         if way == Way::Mapped {
-            return self.store(file, pos, bytes);
+            if self.size(file)? < pos + bytes.len() as u64 {
+                self.range(file, Range::Allocate, pos, bytes.len() as u64)?;
+            }
+            let inode = self.cached(file).inode.as_ref().ok_or("no inode")?;
+            return store(inode, pos, bytes).map_err(words);
         }
         let written = if way == Way::Direct {
             PageBuffer::from_bytes(bytes)
@@ -217,15 +219,7 @@ impl System for Stage {
     }
 
     fn range(&self, file: usize, range: Range, pos: u64, len: u64) -> Result<(), String> {
-        let mode = match range {
-            Range::Allocate => FallocMode::Allocate { keep_size: false },
-            Range::AllocateKeep => FallocMode::Allocate { keep_size: true },
-            Range::Punch => FallocMode::PunchHole,
-            Range::Zero => FallocMode::ZeroRange { keep_size: false },
-            Range::ZeroKeep => FallocMode::ZeroRange { keep_size: true },
-            Range::Collapse => FallocMode::CollapseRange,
-            Range::Insert => FallocMode::InsertRange,
-        };
+        let mode = FallocMode::from_bits(range.bits()).map_err(words)?;
         vfs::fallocate(self.cached(file), mode, pos, len, &KernelCaller).map_err(words)
     }
 

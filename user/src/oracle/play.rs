@@ -1,6 +1,7 @@
 //! Doing a program, and comparing each read with the model.
 use super::model::{Model, bytes_of, put};
-use super::program::{Aio, Look, Op, Program, Range, Round, Shape, Step, Way};
+use super::program::{Aio, Look, Op, Program, Round, Shape, Step, Way};
+use crate::range::Range;
 use std::fmt::Display;
 
 /// A mounted file system with the files of a program open. Threads share it. Errors are in words: none is expected, but where an operation

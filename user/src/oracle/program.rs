@@ -1,4 +1,5 @@
 //! Programs from a seed.
+use crate::range::Range;
 use crate::rng::Rng;
 
 /// The longest file that a program makes.
@@ -62,19 +63,6 @@ pub enum Look {
     Buffered,
     Direct,
     Mapped,
-}
-
-/// What fallocate is asked to do.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[allow(missing_docs)]
-pub enum Range {
-    Allocate,
-    AllocateKeep,
-    Punch,
-    Zero,
-    ZeroKeep,
-    Collapse,
-    Insert,
 }
 
 /// One operation on file `file`; positions and lengths in bytes.
@@ -280,16 +268,7 @@ impl Maker {
     fn range(&mut self, size: u64, pos: u64, len: u64) -> Op {
         let block = self.shape.block;
         let (first, blocks) = (pos / block * block, len.div_ceil(block) * block);
-        let all = [
-            Range::Allocate,
-            Range::AllocateKeep,
-            Range::Punch,
-            Range::Zero,
-            Range::ZeroKeep,
-            Range::Collapse,
-            Range::Insert,
-        ];
-        match *self.rng.pick(&all) {
+        match *self.rng.pick(&Range::ALL) {
             // What is asked of them: whole blocks, and not to the end of the file or from there on.
             Range::Collapse if first + blocks < size => Op::Range { range: Range::Collapse, pos: first, len: blocks },
             Range::Insert if first < size && size + blocks < MOST_BYTES => {
@@ -322,9 +301,7 @@ impl Op {
         match *self {
             Op::Append { len, .. } => size + len,
             Op::Truncate { size } => size,
-            Op::Range { range: Range::Allocate | Range::Zero, pos, len } => size.max(pos + len),
-            Op::Range { range: Range::Collapse, len, .. } => size - len,
-            Op::Range { range: Range::Insert, len, .. } => size + len,
+            Op::Range { range, pos, len } => range.size_after(size, pos, len),
             _ => self.end().map_or(size, |end| size.max(end)),
         }
     }

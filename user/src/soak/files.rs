@@ -144,17 +144,7 @@ impl System for Files {
     }
 
     fn range(&self, file: usize, range: Range, pos: u64, len: u64) -> Result<(), String> {
-        const KEEP_SIZE: u32 = 1;
-        let mode = match range {
-            Range::Allocate => 0,
-            Range::AllocateKeep => KEEP_SIZE,
-            Range::Punch => 2 | KEEP_SIZE,
-            Range::Zero => 0x10,
-            Range::ZeroKeep => 0x10 | KEEP_SIZE,
-            Range::Collapse => 8,
-            Range::Insert => 0x20,
-        };
-        sys::fallocate_range(self.fd(file), mode, pos, len).map_err(words)
+        sys::fallocate_range(self.fd(file), range.bits(), pos, len).map_err(words)
     }
 
     fn fsync(&self, file: usize, data_only: bool) -> Result<(), String> {
