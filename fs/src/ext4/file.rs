@@ -27,6 +27,7 @@ impl InodeOps for FileInode {
         &self.0
     }
     fn open(&self, _inode: &Arc<Inode>) -> Result<Arc<dyn FileOps>> {
+        self.0.fs.check_not_shut_down()?;
         Ok(Arc::new(Ext4File))
     }
     fn truncate(&self, inode: &Arc<Inode>, size: u64, caller: &dyn Caller) -> Result<()> {
@@ -39,6 +40,7 @@ impl InodeOps for FileInode {
         truncate::evict(inode)
     }
     fn fsync(&self, inode: &Arc<Inode>, kind: SyncKind) -> Result<()> {
+        self.0.fs.check_not_shut_down()?;
         iomap::write_and_wait(inode, 0..u64::MAX)?;
         fsync::sync_inode(&self.0, inode, kind)
     }
@@ -68,6 +70,7 @@ impl FileOps for Ext4File {
 
     fn read(&self, kiocb: &mut Kiocb<'_>, dst: &mut dyn IoSink) -> Result<Outcome> {
         let inode = inode_of(kiocb.file)?;
+        Ext4Inode::of(inode).fs.check_not_shut_down()?;
         if kiocb.flags.contains(IoFlags::DIRECT) {
             return iomap::direct_read(inode, kiocb, dst);
         }

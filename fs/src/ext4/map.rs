@@ -103,6 +103,9 @@ impl IomapOps for Ext4Inode {
     fn shared_flush(&self) -> &SharedFlush {
         &self.fs.flush
     }
+    fn check_not_shut_down(&self) -> Result<()> {
+        self.fs.check_not_shut_down()
+    }
     fn completion_queue(&self) -> Result<Arc<WorkQueue>> {
         self.fs.queues.completion.get()
     }

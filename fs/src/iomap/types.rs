@@ -102,6 +102,11 @@ pub trait IomapOps: Send + Sync {
         self.shared_flush().flush(ticket)
     }
 
+    /// Nothing is sent to the device after a forced shutdown, and what was on its way then is no success (SHD-1). Cheap. Errors: `EIO`.
+    fn check_not_shut_down(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Hands finished-I/O work to the superblock's completion queue, made on first use (QUE-1 to QUE-3). Errors: `ENOMEM`.
     fn completion_queue(&self) -> Result<Arc<base::workqueue::WorkQueue>>;
 
