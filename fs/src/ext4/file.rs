@@ -80,6 +80,7 @@ impl FileOps for Ext4File {
     fn write(&self, kiocb: &mut Kiocb<'_>, src: &mut dyn IoSource) -> Result<Outcome> {
         let inode = inode_of(kiocb.file)?;
         let own = Ext4Inode::of(inode);
+        base::anchor!("S-1", inode.ino);
         let freeze = FreezeGuard::enter(&inode.sb, FreezeLevel::Write);
         base::anchor!("S-2", inode.ino);
         let lock = lock_for_write(own, inode, kiocb, src);
