@@ -48,6 +48,13 @@ impl Iomap {
     }
 }
 
+/// The size on the disk after a finish that has reached `end` (SIZE-2): raised to it, never lowered, and never above the size in memory, which a
+/// truncate may have set meanwhile. The lock that keeps `disk_size` is held.
+pub fn raised_disk_size(disk_size: u64, end: u64, i_size: u64) -> u64 {
+    base::mistake!("SIZE-2", return end);
+    disk_size.max(end.min(i_size))
+}
+
 /// What iomap asks of the file system of a regular file. No folio is locked in any of these calls (LOCK-1).
 pub trait IomapOps: Send + Sync {
     /// The device that holds the data.
