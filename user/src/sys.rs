@@ -51,6 +51,8 @@ errnos! {
     ENODEV
     /// "Invalid argument".
     EINVAL
+    /// "Inappropriate ioctl for device".
+    ENOTTY
     /// "File too large".
     EFBIG
     /// "No space left on device".

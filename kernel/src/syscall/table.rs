@@ -64,7 +64,7 @@ calls! {
     13 rt_sigaction => signals::rt_sigaction [signal, action, old, size] "Handlers with `SA_SIGINFO`, `SA_ONSTACK`, `SA_NODEFER`, `SA_RESETHAND`, `SA_RESTART`.";
     14 rt_sigprocmask => signals::rt_sigprocmask [how, set, old, size] "Complete.";
     15 rt_sigreturn => signals::rt_sigreturn [] "Complete; FPU state of the frame included.";
-    16 ioctl => descriptors::ioctl [fd, command, arg] "`FIONBIO`, `FIOCLEX`, `FIONCLEX`, `FIFREEZE`, `FITHAW`, `FS_IOC_FIEMAP`, and what the file itself knows. Others: `ENOTTY`.";
+    16 ioctl => descriptors::ioctl [fd, command, arg] "`FIONBIO`, `FIOCLEX`, `FIONCLEX`, `FIFREEZE`, `FITHAW`, `FS_IOC_FIEMAP`, `EXT4_IOC_SHUTDOWN`, and what the file itself knows. Others: `ENOTTY`.";
     17 pread64 => read_write::read [fd, buffer, len, offset] with (fd, Buffers::One(buffer.into(), len.into()), Position::At(offset.into()), 0u32) "Complete.";
     18 pwrite64 => read_write::write [fd, buffer, len, offset] with (fd, Buffers::One(buffer.into(), len.into()), Position::At(offset.into()), 0u32) "Complete.";
     19 readv => read_write::read [fd, iov, count] with (fd, Buffers::Vector(iov.into(), count.into()), Position::Current, 0u32) "Complete.";
