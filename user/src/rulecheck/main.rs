@@ -19,6 +19,7 @@
 //! | `submit`, `events` | A20: aio |
 //! | `process` | A21, A22: close, threads, unlink; append |
 //! | `order` | A23 |
+//! | `poll` | poll, select and their relatives |
 //! | `shutdown` | A19: what a forced shutdown refuses |
 //! | `hostile` | wild pointers at every pointer argument |
 //! | `lab` | what needs a request held in flight; only in a kernel with the lab |
@@ -38,6 +39,7 @@ mod hostile;
 mod kit;
 mod lab;
 mod order;
+mod poll;
 mod process;
 mod ranges;
 mod selves;
@@ -53,7 +55,7 @@ use std::process::ExitCode;
 
 type Part = (&'static str, &'static [Check]);
 
-const PARTS: [Part; 18] = [
+const PARTS: [Part; 19] = [
     ("flags", flags::CHECKS),
     ("vectors", vectors::CHECKS),
     ("before", before::CHECKS),
@@ -67,6 +69,7 @@ const PARTS: [Part; 18] = [
     ("events", events::CHECKS),
     ("process", process::CHECKS),
     ("order", order::CHECKS),
+    ("poll", poll::CHECKS),
     ("shutdown", shutdown::CHECKS),
     ("hostile", hostile::CHECKS),
     ("lab", lab::CHECKS),
