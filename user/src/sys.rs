@@ -49,6 +49,8 @@ errnos! {
     EFAULT
     /// "No such device": the file cannot be mapped so.
     ENODEV
+    /// "Operation now in progress".
+    EINPROGRESS
     /// "Invalid argument".
     EINVAL
     /// "Inappropriate ioctl for device".

@@ -20,6 +20,7 @@
 //! | `process` | A21, A22: close, threads, unlink; append |
 //! | `order` | A23 |
 //! | `now` | A24: requests that must not sleep |
+//! | `poll` | poll, select and their relatives |
 //! | `shutdown` | A19: what a forced shutdown refuses |
 //! | `hostile` | wild pointers at every pointer argument |
 //! | `lab` | what needs a request held in flight; only in a kernel with the lab |
@@ -40,6 +41,7 @@ mod kit;
 mod lab;
 mod now;
 mod order;
+mod poll;
 mod process;
 mod ranges;
 mod selves;
@@ -55,7 +57,7 @@ use std::process::ExitCode;
 
 type Part = (&'static str, &'static [Check]);
 
-const PARTS: [Part; 19] = [
+const PARTS: [Part; 20] = [
     ("flags", flags::CHECKS),
     ("vectors", vectors::CHECKS),
     ("before", before::CHECKS),
@@ -70,6 +72,7 @@ const PARTS: [Part; 19] = [
     ("process", process::CHECKS),
     ("order", order::CHECKS),
     ("now", now::CHECKS),
+    ("poll", poll::CHECKS),
     ("shutdown", shutdown::CHECKS),
     ("hostile", hostile::CHECKS),
     ("lab", lab::CHECKS),
