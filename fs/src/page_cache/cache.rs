@@ -2,6 +2,7 @@
 use super::clock::Clock;
 use super::{Folio, Mapping};
 use alloc::vec::Vec;
+use base::memory::Shrinker;
 use base::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use base::sync::{Arc, SpinLock, WaitQueue, Weak};
 use base::{Errno, Page, Result};
@@ -59,6 +60,12 @@ pub struct PageCache {
     throttled: AtomicUsize,
 }
 
+impl Shrinker for PageCache {
+    fn reclaim(&self, pages: usize) -> usize {
+        self.evict(pages)
+    }
+}
+
 impl PageCache {
     /// The slot of a folio that is not in the clock.
     pub(super) const NO_SLOT: u32 = u32::MAX;
@@ -114,6 +121,9 @@ impl PageCache {
         if self.clock.lock().len() >= self.limit_pages.load(Ordering::Relaxed) {
             self.evict(BATCH);
         }
+        if base::memory::is_short() && self.evict(BATCH) == 0 {
+            return None;
+        }
         let page = Page::alloc_zeroed();
         if page.is_some() {
             return page;
@@ -139,6 +149,13 @@ impl PageCache {
     /// Evicts up to `want` folios that nobody would miss; returns how many. Never sleeps.
     pub fn evict(&self, want: usize) -> usize {
         super::clock::evict(&self.clock, want)
+    }
+
+    /// Lets the cache give up clean folios, mapped ones too, whenever a page is wanted and none is free, for as long as the result lives.
+    pub fn share_memory(self: &Arc<PageCache>) -> Arc<dyn Shrinker> {
+        let shrinker: Arc<dyn Shrinker> = self.clone();
+        base::memory::register_shrinker(&shrinker);
+        shrinker
     }
 
     /// Evicts everything that is clean and not in use (BUF-7). Returns how many folios went.

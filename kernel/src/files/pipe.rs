@@ -55,6 +55,14 @@ impl Shared {
     fn room(&self) -> usize {
         CAPACITY - self.bytes.lock().len()
     }
+    /// Errors: `ENOMEM`: `more` bytes take memory of the kernel, and it has none left for this.
+    fn check_memory(&self, more: usize) -> Result<()> {
+        let fits = {
+            let bytes = self.bytes.lock();
+            bytes.capacity() - bytes.len() >= more
+        };
+        if fits { Ok(()) } else { base::memory::room_for_programs() }
+    }
     /// Takes up to `dst.len()` bytes out.
     fn take(&self, dst: &mut [u8]) -> usize {
         let mut bytes = self.bytes.lock();
@@ -120,7 +128,9 @@ impl FileOps for Pipe {
         let mut done = 0;
         while src.remaining() > 0 {
             let len = src.remaining().min(chunk.len());
-            let step = super::copy_in(src, &mut chunk[..len]).and_then(|()| self.put_all(kiocb, &chunk[..len]));
+            let step = super::copy_in(src, &mut chunk[..len])
+                .and_then(|()| self.shared.check_memory(len))
+                .and_then(|()| self.put_all(kiocb, &chunk[..len]));
             match step {
                 Ok(n) => {
                     done += n;

@@ -2,8 +2,10 @@
 use super::address_space::{AddressSpace, Map};
 use super::file_map::FileArea;
 use super::removed::Removed;
+use super::segments::Attachment;
 use super::vma::{Backing, Vma};
-use super::{MMAP_MIN, page_ceil, page_floor};
+use super::{Access, MMAP_MIN, page_ceil, page_floor};
+use base::memory::room_for_programs;
 use base::{Errno, Result};
 use core::ops::Range;
 use hal::user::{Prot, USER_END};
@@ -18,6 +20,9 @@ pub enum Placement {
     /// Exactly there, or `EEXIST`.
     FixedNoReplace(u64),
 }
+
+/// Areas that an address space may have: each costs the kernel some of its own memory.
+pub(super) const MAX_AREAS: usize = 65_530;
 
 /// A mapping to be made.
 pub struct MapRequest {
@@ -35,24 +40,39 @@ pub struct MapRequest {
 
 impl AddressSpace {
     /// Makes a mapping and returns its address. Task context; may sleep. Errors: `EINVAL` (length 0, address not aligned),
-    /// `ENOMEM` (no room, or more than could ever be there), `EEXIST`.
+    /// `ENOMEM` (no room, or more than could ever be there, or too many areas), `EEXIST`.
     pub fn map(&self, request: MapRequest) -> Result<u64> {
+        self.map_attached(request, None)
+    }
+
+    /// As [`Self::map`], of a segment of shared memory.
+    pub(super) fn map_attached(&self, request: MapRequest, attachment: Option<Attachment>) -> Result<u64> {
         let len = page_ceil(request.len).filter(|&len| len > 0).ok_or(Errno::EINVAL)?;
         if len > USER_END {
             return Err(Errno::ENOMEM);
         }
+        room_for_programs()?;
         let mut map = self.lock();
+        if map.vmas.len() >= MAX_AREAS {
+            return Err(Errno::ENOMEM);
+        }
         let (start, replaced) = self.place(&mut map, request.placement, len)?;
         let (prot, shared, backing) = (request.prot, request.shared, request.backing);
         let range = start..start + len;
         // Before the first fault: whatever a fault maps is found by truncates and evictions from then on.
         let file_area = match &backing {
-            Backing::File { file, offset } => FileArea::register(self.resident(), range.clone(), file, *offset),
+            Backing::File { file, offset } => {
+                FileArea::register(self.resident(), range.clone(), (file, *offset), shared, attachment)
+            }
             Backing::Anonymous | Backing::Pages { .. } => None,
         };
-        map.vmas.insert(Vma { range, prot, shared, backing, file_area });
+        let locked = map.lock_all;
+        map.vmas.insert(Vma { range, prot, shared, backing, locked, file_area });
         drop(map);
         drop(replaced);
+        if locked {
+            self.fault_in(start, len as usize, Access::Read);
+        }
         Ok(start)
     }
 
@@ -75,7 +95,7 @@ impl AddressSpace {
         }
         let range = checked_range(addr, len).ok_or(Errno::ENOMEM)?;
         let mut map = self.lock();
-        if !map.vmas.covers(range.clone()) {
+        if !map.vmas.covers(range.clone()) || map.vmas.len() >= MAX_AREAS {
             return Err(Errno::ENOMEM);
         }
         let denied = |vma: &Vma| match &vma.backing {
@@ -109,13 +129,18 @@ impl AddressSpace {
         if covered { Ok(()) } else { Err(Errno::ENOMEM) }
     }
 
-    /// Whether all of `[addr, addr + len)` is mapped. Errors: `EINVAL`.
-    pub fn is_mapped(&self, addr: u64, len: u64) -> Result<bool> {
+    /// Fails unless all of `[addr, addr + len)` is mapped, by areas that `allowed` lets pass. Errors: `EINVAL` (no such range, or not
+    /// allowed), `ENOMEM` (part of it is not mapped).
+    pub fn check_areas(&self, addr: u64, len: u64, allowed: impl Fn(&Vma) -> bool) -> Result<()> {
         if len == 0 {
-            return Ok(true);
+            return Ok(());
         }
         let range = checked_range(addr, len).ok_or(Errno::EINVAL)?;
-        Ok(self.lock().vmas.covers(range))
+        let map = self.lock();
+        if !map.vmas.overlapping(range.clone()).all(allowed) {
+            return Err(Errno::EINVAL);
+        }
+        if map.vmas.covers(range) { Ok(()) } else { Err(Errno::ENOMEM) }
     }
 
     /// Sets where the heap begins. The program loader calls it once.
@@ -140,8 +165,8 @@ impl AddressSpace {
                 return map.brk;
             }
             let prot = Prot { read: true, write: true, exec: false };
-            let backing = Backing::Anonymous;
-            map.vmas.insert(Vma { range: grown, prot, shared: false, backing, file_area: None });
+            let (backing, locked) = (Backing::Anonymous, map.lock_all);
+            map.vmas.insert(Vma { range: grown, prot, shared: false, backing, locked, file_area: None });
         } else if new_end < old_end {
             _removed = self.take_out(&mut map, new_end..old_end);
         }
@@ -150,7 +175,7 @@ impl AddressSpace {
     }
 
     /// Finds the place for `len` bytes and clears it; returns it with the areas that were there.
-    fn place(&self, map: &mut Map, placement: Placement, len: u64) -> Result<(u64, Removed)> {
+    pub(super) fn place(&self, map: &mut Map, placement: Placement, len: u64) -> Result<(u64, Removed)> {
         let none = Removed::default();
         match placement {
             Placement::Hint(hint) => {

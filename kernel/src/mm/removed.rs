@@ -23,6 +23,13 @@ struct Stored {
     page: Page,
 }
 
+impl Removed {
+    /// Areas whose pages are gone already, or stay.
+    pub(super) fn of(areas: Vec<Vma>) -> Removed {
+        Removed { stored: Vec::new(), areas }
+    }
+}
+
 impl AddressSpace {
     /// Takes the areas of `range` out, with their pages. The mmap lock is held: `map` is what it protects.
     pub(super) fn take_out(&self, map: &mut Map, range: Range<u64>) -> Removed {
@@ -35,18 +42,27 @@ impl AddressSpace {
         Removed { stored: self.take_pages(map, range), areas: Vec::new() }
     }
 
+    /// Takes those pages of `range` out that are a file's, and leaves the areas and their other pages.
+    pub(super) fn take_out_file_pages(&self, map: &Map, range: Range<u64>) -> Removed {
+        let mut stored = Vec::new();
+        self.resident().drop_file_pages(range, |va, page| note_stored(map, va, page, &mut stored));
+        Removed { stored, areas: Vec::new() }
+    }
+
     /// What was stored through the pages is noted in the page table, which forgets it: their folios must know (MM-2). They nearly always do,
     /// from the fault that made the page writable.
     fn take_pages(&self, map: &Map, range: Range<u64>) -> Vec<Stored> {
         let mut stored = Vec::new();
-        self.resident().drop_pages(range, |va, page| {
-            let Some(area) = map.vmas.find(va).and_then(|vma| vma.file_area.clone()) else { return };
-            let index = area.index(va);
-            if area.inode().is_some_and(|inode| !inode.mapping.is_marked(index)) {
-                stored.push(Stored { area, index, page });
-            }
-        });
+        self.resident().drop_pages(range, |va, page| note_stored(map, va, page, &mut stored));
         stored
+    }
+}
+
+fn note_stored(map: &Map, va: u64, page: Page, stored: &mut Vec<Stored>) {
+    let Some(area) = map.vmas.find(va).and_then(|vma| vma.file_area.clone()) else { return };
+    let index = area.index(va);
+    if area.inode().is_some_and(|inode| !inode.mapping.is_marked(index)) {
+        stored.push(Stored { area, index, page });
     }
 }
 

@@ -56,24 +56,32 @@ pub struct Vma {
     pub shared: bool,
     /// Where content comes from.
     pub backing: Backing,
-    /// The place of this area, and of those cut from it, among the mappings of a file with a page cache.
+    /// `mlock`: counted against `RLIMIT_MEMLOCK`.
+    pub locked: bool,
+    /// The place of this area, and of those cut from it, among the mappings of a file whose pages it shows.
     pub(super) file_area: Option<Arc<FileArea>>,
 }
 
 impl Vma {
-    /// Whether a store is one to a file.
+    /// Whether a store is one to a file with a page cache.
     pub(super) fn stores_to_file(&self) -> bool {
-        self.shared && self.file_area.is_some()
+        self.shared && self.file_area.as_ref().is_some_and(|area| !area.shows_frames())
+    }
+
+    /// How many bytes it has.
+    pub fn bytes(&self) -> u64 {
+        self.range.end - self.range.start
     }
 
     /// The part of this area inside `range`, which overlaps it.
-    fn cut(&self, range: &Range<u64>) -> Vma {
+    pub(super) fn cut(&self, range: &Range<u64>) -> Vma {
         let start = self.range.start.max(range.start);
         let end = self.range.end.min(range.end);
         Vma {
             range: start..end,
             prot: self.prot,
             shared: self.shared,
+            locked: self.locked,
             backing: self.backing.advanced(start - self.range.start),
             file_area: self.file_area.clone(),
         }
@@ -84,6 +92,7 @@ impl Vma {
         self.range.end == next.range.start
             && self.prot == next.prot
             && self.shared == next.shared
+            && self.locked == next.locked
             && matches!((&self.backing, &next.backing), (Backing::Anonymous, Backing::Anonymous))
     }
 }
@@ -168,6 +177,11 @@ impl VmaTree {
         top.checked_sub(len).filter(|&start| start >= floor)
     }
 
+    /// How many areas there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// All areas in order of address.
     pub fn iter(&self) -> impl Iterator<Item = &Vma> {
         self.0.values()
@@ -183,7 +197,7 @@ mod tests {
     const RO: Prot = Prot { read: true, write: false, exec: false };
 
     fn anon(range: Range<u64>, prot: Prot) -> Vma {
-        Vma { range, prot, shared: false, backing: Backing::Anonymous, file_area: None }
+        Vma { range, prot, shared: false, locked: false, backing: Backing::Anonymous, file_area: None }
     }
     fn ranges(tree: &VmaTree) -> Vec<Range<u64>> {
         tree.iter().map(|v| v.range.clone()).collect()
@@ -218,7 +232,7 @@ mod tests {
         let pages: Arc<[Page]> = (0..4).map(|_| Page::alloc_zeroed().unwrap()).collect();
         let mut tree = VmaTree::default();
         let backing = Backing::Pages { pages, first: 0 };
-        tree.insert(Vma { range: 0x1000..0x5000, prot: RW, shared: true, backing, file_area: None });
+        tree.insert(Vma { range: 0x1000..0x5000, prot: RW, shared: true, locked: false, backing, file_area: None });
         tree.remove(0x2000..0x3000);
         let Backing::Pages { first, .. } = tree.find(0x3000).unwrap().backing else { panic!("backing changed") };
         assert_eq!(first, 2);

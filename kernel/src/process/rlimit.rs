@@ -1,4 +1,4 @@
-//! Resource limits. Only `NOFILE`, `FSIZE`, `STACK` and `MEMLOCK` have an effect; the others are stored.
+//! Resource limits. `NOFILE`, `FSIZE`, `STACK`, `MEMLOCK`, `AS`, `DATA` and `NPROC` have an effect; the others are stored.
 use linux_raw_sys::general as abi;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -11,6 +11,9 @@ pub struct RLimit {
     /// How far the soft limit may be raised.
     pub hard: u64,
 }
+
+/// Of the machine, for each task that an ordinary user may have at first.
+const FRAMES_PER_TASK: u64 = 64;
 
 /// The limits of a process by `RLIMIT_*` number.
 #[derive(Clone, Debug)]
@@ -36,6 +39,12 @@ impl Default for Limits {
         let mut limits = Limits([none; Limits::COUNT]);
         limits.set(abi::RLIMIT_STACK, RLimit { soft: 8 << 20, hard: u64::MAX });
         limits.set(abi::RLIMIT_NOFILE, RLimit { soft: 1024, hard: 4096 });
+        limits.set(abi::RLIMIT_MEMLOCK, RLimit { soft: 8 << 20, hard: 8 << 20 });
+        // A task costs the kernel a stack and tables of its own. The host counts no frames.
+        let tasks = hal::mem::stats().total_frames / FRAMES_PER_TASK;
+        if tasks > 0 {
+            limits.set(abi::RLIMIT_NPROC, RLimit { soft: tasks, hard: tasks });
+        }
         limits.set(abi::RLIMIT_CORE, RLimit { soft: 0, hard: u64::MAX });
         limits
     }

@@ -1,12 +1,13 @@
 //! The loop that runs user code, and the end of a thread.
 use super::delivery::{deliver, force};
+use super::oom::out_of_memory;
 use super::signal::Signal;
 use super::{ExitStatus, FUTEX_MATCH_ANY, FutexKey, Memory, Process, Thread};
 use crate::mm::{Access, FaultError};
 use crate::syscall::{self, SyscallContext};
+use base::sched;
 use base::sync::Arc;
 use base::sync::atomic::Ordering;
-use base::sched;
 use hal::user::{Trap, UserContext};
 
 /// Runs `user` as `thread` on the current task until the thread ends. Execve lets another thread go on in its place.
@@ -63,10 +64,7 @@ fn page_fault(thread: &Thread, user: &mut UserContext, addr: u64, access: Access
     match error {
         FaultError::NoArea | FaultError::Denied => force(thread, user, Signal::SIGSEGV),
         FaultError::Bus => force(thread, user, Signal::SIGBUS),
-        FaultError::NoMemory => {
-            log::error!("out of memory: process {pid} is killed ({} pages)", thread.mm.resident_pages());
-            thread.process.die(ExitStatus::Killed(Signal::SIGKILL));
-        }
+        FaultError::NoMemory => out_of_memory(thread),
     }
 }
 
@@ -89,7 +87,7 @@ fn end_thread(thread: &Arc<Thread>, code: u8) {
     let word = thread.clear_child_tid.load(Ordering::Relaxed);
     if word != 0
         && thread.mm.write(word, &0u32).is_ok()
-        && let Ok(key) = FutexKey::new(&thread.mm, word)
+        && let Ok(key) = FutexKey::new(&thread.mm, word, false)
     {
         process.system.futexes.wake(key, 1, FUTEX_MATCH_ANY);
     }
@@ -112,4 +110,3 @@ fn end_process(process: &Arc<Process>, memory: &Memory, code: u8) {
 pub fn exit_thread_now(thread: &Thread, code: u8) {
     thread.set_exit_code(code);
 }
-

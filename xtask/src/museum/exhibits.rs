@@ -157,5 +157,6 @@ pub(super) const EXHIBITS: &[Exhibit] = &[
     exhibit("R66", KERNEL, "aio::ring::tests::r66_only_the_first_destroyer_succeeds"),
     exhibit("R68", KERNEL, "aio::ring::tests::r68_slots_come_back_when_events_are_reaped"),
     exhibit("AIO-7", KERNEL, "aio::tests::aio_7_events_of_a_failed_copy_stay_in_the_ring"),
+    exhibit("R71-fork", KERNEL, "mm::fork_tests::r71_a_frame_that_a_device_stores_to_stays_the_parents"),
     exhibit("R54", CUT, "r54_dsync_is_told_after_the_commit"),
 ];
