@@ -5,7 +5,7 @@
 //! from the disk.
 use super::address_space::{AddressSpace, Map};
 use super::file_map::cached_inode;
-use super::map::{MAX_AREAS, checked_range};
+use super::map::{checked_range, max_areas};
 use super::vma::{Backing, Vma};
 use super::{Access, PAGE, page_ceil, page_floor};
 use alloc::vec::Vec;
@@ -34,7 +34,7 @@ impl AddressSpace {
         let ranges = match what {
             Locked::Range(addr, len) => {
                 let Some(range) = widened(*addr, *len)? else { return Ok(()) };
-                if !map.vmas.covers(range.clone()) || map.vmas.len() >= MAX_AREAS {
+                if !map.vmas.covers(range.clone()) || map.vmas.len() >= max_areas() {
                     return Err(Errno::ENOMEM);
                 }
                 alloc::vec![range]
@@ -50,7 +50,7 @@ impl AddressSpace {
         if let Locked::All { future, .. } = what {
             map.lock_all = *future;
         }
-        ranges.iter().for_each(|range| mark(&mut map, range, true));
+        ranges.iter().try_for_each(|range| mark(&mut map, range, true))?;
         drop(map);
         if on_fault {
             return Ok(());
@@ -82,8 +82,7 @@ impl AddressSpace {
         if matches!(what, Locked::Range(..)) && !map.vmas.covers(range.clone()) {
             return Err(Errno::ENOMEM);
         }
-        mark(&mut map, &range, false);
-        Ok(())
+        mark(&mut map, &range, false)
     }
 
     /// Which pages of `[addr, addr + len)` are in memory, one byte a page (mincore). Errors: `EINVAL` (not aligned), `ENOMEM` (part of it
@@ -137,8 +136,9 @@ fn parts<'a>(map: &'a Map, range: &Range<u64>) -> impl Iterator<Item = (u64, boo
         .map(move |vma| (vma.range.end.min(range.end) - vma.range.start.max(range.start), vma.locked))
 }
 
-fn mark(map: &mut Map, range: &Range<u64>, locked: bool) {
-    for vma in map.vmas.remove(range.clone()) {
+fn mark(map: &mut Map, range: &Range<u64>, locked: bool) -> Result<()> {
+    for vma in map.vmas.remove(range.clone())? {
         map.vmas.insert(Vma { locked, ..vma });
     }
+    Ok(())
 }

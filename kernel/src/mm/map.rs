@@ -21,8 +21,17 @@ pub enum Placement {
     FixedNoReplace(u64),
 }
 
-/// Areas that an address space may have: each costs the kernel some of its own memory.
-pub(super) const MAX_AREAS: usize = 65_530;
+/// Areas that an address space may have. Each costs the kernel some of its own memory: all of them at most about an eighth of all.
+pub(super) fn max_areas() -> usize {
+    /// As other kernels have it by default.
+    const MOST: usize = 65_530;
+    const PER_FRAME: usize = 2;
+    match hal::mem::stats().total_frames as usize * PER_FRAME {
+        // The host counts no frames.
+        0 => MOST,
+        areas => areas.min(MOST),
+    }
+}
 
 /// A mapping to be made.
 pub struct MapRequest {
@@ -53,7 +62,7 @@ impl AddressSpace {
         }
         room_for_programs()?;
         let mut map = self.lock();
-        if map.vmas.len() >= MAX_AREAS {
+        if map.vmas.len() >= max_areas() {
             return Err(Errno::ENOMEM);
         }
         let (start, replaced) = self.place(&mut map, request.placement, len)?;
@@ -76,10 +85,10 @@ impl AddressSpace {
         Ok(start)
     }
 
-    /// Unmaps `[addr, addr + len)`. Holes in it are no error. Task context; may sleep. Errors: `EINVAL`.
+    /// Unmaps `[addr, addr + len)`. Holes in it are no error. Task context; may sleep. Errors: `EINVAL`, `ENOMEM`: nothing has changed.
     pub fn unmap(&self, addr: u64, len: u64) -> Result<()> {
         let range = checked_range(addr, len).ok_or(Errno::EINVAL)?;
-        let removed = self.take_out(&mut self.lock(), range);
+        let removed = self.take_out(&mut self.lock(), range)?;
         drop(removed);
         Ok(())
     }
@@ -95,7 +104,7 @@ impl AddressSpace {
         }
         let range = checked_range(addr, len).ok_or(Errno::ENOMEM)?;
         let mut map = self.lock();
-        if !map.vmas.covers(range.clone()) || map.vmas.len() >= MAX_AREAS {
+        if !map.vmas.covers(range.clone()) || map.vmas.len() >= max_areas() {
             return Err(Errno::ENOMEM);
         }
         let denied = |vma: &Vma| match &vma.backing {
@@ -105,7 +114,7 @@ impl AddressSpace {
         if map.vmas.overlapping(range.clone()).any(denied) {
             return Err(Errno::EACCES);
         }
-        for mut vma in map.vmas.remove(range.clone()) {
+        for mut vma in map.vmas.remove(range.clone())? {
             vma.prot = prot;
             map.vmas.insert(vma);
         }
@@ -120,7 +129,7 @@ impl AddressSpace {
         if len == 0 {
             return Ok(());
         }
-        let range = checked_range(addr, len).ok_or(Errno::EINVAL)?;
+        let range = advised_range(addr, len)?;
         let map = self.lock();
         let removed = self.take_out_pages(&map, range.clone());
         let covered = map.vmas.covers(range);
@@ -129,13 +138,13 @@ impl AddressSpace {
         if covered { Ok(()) } else { Err(Errno::ENOMEM) }
     }
 
-    /// Fails unless all of `[addr, addr + len)` is mapped, by areas that `allowed` lets pass. Errors: `EINVAL` (no such range, or not
+    /// Fails unless all of `[addr, addr + len)` is mapped, by areas that `allowed` lets pass. Errors: `EINVAL` (not aligned, or not
     /// allowed), `ENOMEM` (part of it is not mapped).
     pub fn check_areas(&self, addr: u64, len: u64, allowed: impl Fn(&Vma) -> bool) -> Result<()> {
         if len == 0 {
             return Ok(());
         }
-        let range = checked_range(addr, len).ok_or(Errno::EINVAL)?;
+        let range = advised_range(addr, len)?;
         let map = self.lock();
         if !map.vmas.overlapping(range.clone()).all(allowed) {
             return Err(Errno::EINVAL);
@@ -168,7 +177,10 @@ impl AddressSpace {
             let (backing, locked) = (Backing::Anonymous, map.lock_all);
             map.vmas.insert(Vma { range: grown, prot, shared: false, backing, locked, file_area: None });
         } else if new_end < old_end {
-            _removed = self.take_out(&mut map, new_end..old_end);
+            match self.take_out(&mut map, new_end..old_end) {
+                Ok(removed) => _removed = removed,
+                Err(_) => return map.brk,
+            }
         }
         map.brk = addr;
         addr
@@ -186,7 +198,7 @@ impl AddressSpace {
             }
             Placement::Fixed(addr) => {
                 let range = fixed_range(addr, len)?;
-                Ok((addr, self.take_out(map, range)))
+                Ok((addr, self.take_out(map, range)?))
             }
             Placement::FixedNoReplace(addr) => {
                 let range = fixed_range(addr, len)?;
@@ -207,6 +219,12 @@ pub fn affordable(len: u64) -> bool {
 pub(super) fn checked_range(addr: u64, len: u64) -> Option<Range<u64>> {
     let end = addr.checked_add(page_ceil(len)?)?;
     (addr == page_floor(addr) && end > addr && end <= USER_END).then_some(addr..end)
+}
+
+/// Errors: `EINVAL` (not aligned, or it wraps), `ENOMEM` (not in user memory).
+fn advised_range(addr: u64, len: u64) -> Result<Range<u64>> {
+    let wraps = page_ceil(len).and_then(|len| addr.checked_add(len)).is_none();
+    if addr != page_floor(addr) || wraps { Err(Errno::EINVAL) } else { checked_range(addr, len).ok_or(Errno::ENOMEM) }
 }
 
 fn fixed_range(addr: u64, len: u64) -> Result<Range<u64>> {

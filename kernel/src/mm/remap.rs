@@ -4,7 +4,7 @@
 //! of the file are left behind: the next touch finds them again. The pages that are the address space's own move.
 use super::address_space::{AddressSpace, Map};
 use super::file_map::FileArea;
-use super::map::{MAX_AREAS, Placement, affordable, checked_range};
+use super::map::{Placement, affordable, checked_range, max_areas};
 use super::removed::Removed;
 use super::vma::{Backing, Vma};
 use super::{Access, MMAP_MIN, page_ceil};
@@ -73,11 +73,11 @@ impl AddressSpace {
             }
         } else if new_len <= old_len {
             if new_len < old_len {
-                gone.0[0] = self.take_out(map, old.start + new_len..old.end);
+                gone.0[0] = self.take_out(map, old.start + new_len..old.end)?;
             }
             return Ok(old.start);
         } else if old.end == vma.range.end && is_free(map, old.end..old.start.saturating_add(new_len)) {
-            self.grow(map, vma, old.start + new_len, gone);
+            self.grow(map, vma, old.start + new_len, gone)?;
             return Ok(old.start);
         } else if !request.may_move {
             return Err(Errno::ENOMEM);
@@ -86,15 +86,16 @@ impl AddressSpace {
     }
 
     /// The area `vma` ends at `end`, further up, where nothing is.
-    fn grow(&self, map: &mut Map, vma: &Vma, end: u64, gone: &mut Gone) {
+    fn grow(&self, map: &mut Map, vma: &Vma, end: u64, gone: &mut Gone) -> Result<()> {
         let range = vma.range.start..end;
         let file_area = match &vma.backing {
             Backing::File { offset, .. } => FileArea::register_again(self.resident(), vma, range.clone(), *offset),
             Backing::Anonymous | Backing::Pages { .. } => None,
         };
         gone.0[0] = self.take_out_file_pages(map, vma.range.clone());
-        gone.0[1] = Removed::of(map.vmas.remove(vma.range.clone()));
+        gone.0[1] = Removed::of(map.vmas.remove(vma.range.clone())?);
         map.vmas.insert(Vma { range, file_area, ..vma.clone() });
+        Ok(())
     }
 
     /// Moves the part `old` of `vma` to another place, where it has `new_len` bytes: `fixed`, or wherever there is room.
@@ -107,7 +108,7 @@ impl AddressSpace {
         fixed: Option<u64>,
         gone: &mut Gone,
     ) -> Result<u64> {
-        if map.vmas.len() + 2 >= MAX_AREAS {
+        if map.vmas.len() + 2 >= max_areas() {
             return Err(Errno::ENOMEM);
         }
         let placement = fixed.map_or(Placement::Hint(0), Placement::Fixed);
@@ -116,17 +117,21 @@ impl AddressSpace {
         // What does not fit goes first, as if it had been unmapped.
         let kept = old.start..old.end.min(old.start.saturating_add(new_len));
         if kept.end < old.end {
-            gone.0[1] = self.take_out(map, kept.end..old.end);
+            gone.0[1] = self.take_out(map, kept.end..old.end)?;
         }
         gone.0[2] = self.take_out_file_pages(map, kept.clone());
         let moved = vma.cut(&kept);
-        self.resident().move_pages(kept.clone(), start.wrapping_sub(kept.start) as i64, vma.prot)?;
+        let area = map.vmas.remove(kept.clone())?;
+        if let Err(error) = self.resident().move_pages(kept, start.wrapping_sub(old.start) as i64, vma.prot) {
+            area.into_iter().for_each(|vma| map.vmas.insert(vma));
+            return Err(error);
+        }
         let range = start..start + new_len;
         let file_area = match &moved.backing {
             Backing::File { offset, .. } => FileArea::register_again(self.resident(), vma, range.clone(), *offset),
             Backing::Anonymous | Backing::Pages { .. } => None,
         };
-        gone.0[3] = Removed::of(map.vmas.remove(kept));
+        gone.0[3] = Removed::of(area);
         map.vmas.insert(Vma { range, file_area, ..moved });
         Ok(start)
     }

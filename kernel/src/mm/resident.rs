@@ -245,6 +245,19 @@ impl Resident {
         }
     }
 
+    /// Takes those pages of `range` away that are no file's.
+    pub fn drop_own_pages(&self, range: Range<u64>) {
+        let mut from = range.start;
+        loop {
+            let origins = self.origins.lock();
+            let own = |origin: &Origin| matches!(origin, Origin::Owned | Origin::Forked);
+            let Some(va) = origins.range(from..range.end).find(|(_, o)| own(o)).map(|(&va, _)| va) else { return };
+            drop(origins);
+            from = va + PAGE;
+            self.drop_pages(va..from, |_, _| {});
+        }
+    }
+
     /// Takes those pages of `range` away that are a file's. `stored` as [`Self::drop_pages`].
     pub fn drop_file_pages(&self, range: Range<u64>, mut stored: impl FnMut(u64, Page)) {
         let mut from = range.start;

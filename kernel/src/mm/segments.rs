@@ -325,7 +325,7 @@ impl AddressSpace {
         let end = addr.saturating_add(segment.pages() * PAGE);
         let same = |vma: &&Vma| segment_of(vma).is_some_and(|other| Arc::ptr_eq(&other, &segment));
         let pieces: Vec<_> = map.vmas.overlapping(addr..end).filter(same).map(|vma| vma.range.clone()).collect();
-        let removed: Vec<_> = pieces.into_iter().map(|piece| self.take_out(&mut map, piece)).collect();
+        let removed: Vec<_> = pieces.into_iter().map_while(|piece| self.take_out(&mut map, piece).ok()).collect();
         segment.state.lock().last_pid = pid;
         drop(map);
         drop(removed);

@@ -99,10 +99,16 @@ fn copy_registers(user: &UserContext, request: &CloneRequest) -> Result<UserCont
 }
 
 impl Process {
-    /// Whether it may make one more process or thread. Errors: `EAGAIN`: its user has as many as `RLIMIT_NPROC` allows, which does not
-    /// bind root; `ENOMEM`.
+    /// Whether it may make one more process or thread. Errors: `EAGAIN`: there are as many as the machine bears ([`super::most_tasks`]), or
+    /// its user has as many as `RLIMIT_NPROC` allows, which does not bind root; `ENOMEM`.
     fn check_task_limit(&self) -> Result<()> {
         base::memory::room_for_programs()?;
+        let all = self.system.all();
+        // One that has ended and was not waited for counts as well.
+        let tasks = |process: &Arc<Process>| process.thread_count().max(1) as u64;
+        if all.iter().map(tasks).sum::<u64>() >= super::most_tasks() {
+            return Err(Errno::EAGAIN);
+        }
         let (uid, privileged) = {
             let who = self.credentials.lock();
             (who.uid, who.uid == 0 || who.euid == 0)
@@ -111,11 +117,8 @@ impl Process {
         if privileged || limit == u64::MAX {
             return Ok(());
         }
-        let all = self.system.all();
         let own = all.iter().filter(|process| process.credentials.lock().uid == uid);
-        // One that has ended and was not waited for counts as well.
-        let tasks: usize = own.map(|process| process.thread_count().max(1)).sum();
-        if tasks as u64 >= limit { Err(Errno::EAGAIN) } else { Ok(()) }
+        if own.map(tasks).sum::<u64>() >= limit { Err(Errno::EAGAIN) } else { Ok(()) }
     }
 }
 

@@ -65,7 +65,7 @@ pub use futex::{FutexKey, FutexTable, MATCH_ANY as FUTEX_MATCH_ANY};
 pub use load::{Program, STACK_TOP};
 pub use memory::Memory;
 pub use process::{ExitStatus, Process, ProgramFile};
-pub use rlimit::{Limits, RLimit};
+pub use rlimit::{Limits, RLimit, most_tasks};
 pub use run::{exit_thread_now, run_thread};
 pub use signal::{Action, SigSet, Signal, SignalActions};
 pub use sleep::{Deadline, sleep_interruptible};

@@ -48,3 +48,47 @@ fn kill_largest(all: &[Arc<Process>], asking: &Arc<Process>) -> Arc<Process> {
     victim.die(ExitStatus::Killed(Signal::SIGKILL));
     victim.clone()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::tests::{MEMORY, process};
+    use crate::process::{SigSet, run_thread};
+    use base::memory::fail_allocation;
+    use hal::user::{Trap, UserContext};
+
+    /// One more process, with its first `pages` pages touched.
+    fn other(of: &Process, pages: u64) -> Arc<Process> {
+        let made = Process::new(&of.system).unwrap();
+        let thread = Thread::new(&made, made.pid, SigSet::default()).unwrap();
+        made.add_thread(&thread).unwrap();
+        let prot = hal::user::Prot { read: true, write: true, exec: false };
+        let (placement, backing) = (crate::mm::Placement::Fixed(MEMORY), crate::mm::Backing::Anonymous);
+        let request = crate::mm::MapRequest { placement, len: 8 * 4096, prot, shared: false, backing };
+        thread.mm.map(request).unwrap();
+        thread.mm.activate();
+        (0..pages).for_each(|page| thread.mm.write(MEMORY + page * 4096, &1u8).unwrap());
+        made
+    }
+
+    #[test]
+    fn the_largest_is_killed_and_the_first_process_is_not() {
+        let (first, _thread) = process();
+        first.memory().unwrap().write(MEMORY, &[1u8; 8192]).unwrap();
+        let (small, large) = (other(&first, 1), other(&first, 2));
+        let victim = kill_largest(&first.system.all(), &first);
+        assert_eq!((first.pid, victim.pid), (1, large.pid));
+        assert!(large.is_dying() && !small.is_dying() && !first.is_dying());
+    }
+
+    #[test]
+    fn who_is_alone_is_killed() {
+        let (process, thread) = process();
+        let mut user = UserContext::new(0x1000, MEMORY);
+        user.step(|_| Trap::PageFault { addr: MEMORY, write: true, exec: false, present: false });
+        let plan = fail_allocation(1, 1);
+        run_thread(&thread, user);
+        assert!(plan.is_spent());
+        assert_eq!(process.wait(), ExitStatus::Killed(Signal::SIGKILL));
+    }
+}

@@ -12,8 +12,16 @@ pub struct RLimit {
     pub hard: u64,
 }
 
-/// Of the machine, for each task that an ordinary user may have at first.
-const FRAMES_PER_TASK: u64 = 64;
+/// Processes and threads that there may be at a time. Each costs the kernel a stack, which it keeps for the next: all of them together
+/// take no more than an eighth of the memory.
+pub fn most_tasks() -> u64 {
+    const FRAMES_PER_TASK: u64 = 8 * 8;
+    match hal::mem::stats().total_frames / FRAMES_PER_TASK {
+        // The host counts no frames.
+        0 => u64::from(u32::MAX),
+        tasks => tasks.max(64),
+    }
+}
 
 /// The limits of a process by `RLIMIT_*` number.
 #[derive(Clone, Debug)]
@@ -40,11 +48,8 @@ impl Default for Limits {
         limits.set(abi::RLIMIT_STACK, RLimit { soft: 8 << 20, hard: u64::MAX });
         limits.set(abi::RLIMIT_NOFILE, RLimit { soft: 1024, hard: 4096 });
         limits.set(abi::RLIMIT_MEMLOCK, RLimit { soft: 8 << 20, hard: 8 << 20 });
-        // A task costs the kernel a stack and tables of its own. The host counts no frames.
-        let tasks = hal::mem::stats().total_frames / FRAMES_PER_TASK;
-        if tasks > 0 {
-            limits.set(abi::RLIMIT_NPROC, RLimit { soft: tasks, hard: tasks });
-        }
+        let tasks = most_tasks() / 2;
+        limits.set(abi::RLIMIT_NPROC, RLimit { soft: tasks, hard: tasks });
         limits.set(abi::RLIMIT_CORE, RLimit { soft: 0, hard: u64::MAX });
         limits
     }
