@@ -2,10 +2,24 @@
 //!
 //! Whoever keeps memory that can be had again (the page cache) registers a [`Shrinker`]. A page allocation that fails asks
 //! the shrinkers and tries once more; then it is `ENOMEM`, which every caller has to bring to an orderly end.
+//!
+//! # Who may take the last frame
+//!
+//! The kernel promises programs more memory than there is, and must live when they take it at its word. So frames are kept back
+//! ([`set_reserve`]), in three steps:
+//!
+//! | free frames | who still gets some |
+//! |---|---|
+//! | above the reserve | everybody |
+//! | below it | the page cache and the kernel; not the memory of programs, nor what they make the kernel build (processes, mappings, descriptors) |
+//! | below half of it | the kernel: its heap, page tables, stacks, the journal |
+//!
+//! Clean pages of files are given up before anybody is refused.
 use crate::Page;
 use crate::errno::{Errno, Result};
 use crate::sync::{Arc, Weak};
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
 
 /// Pages asked back before a failed allocation is tried again.
 const RECLAIM_PAGES: usize = 32;
@@ -41,7 +55,39 @@ pub fn reclaim(pages: usize) -> usize {
     got
 }
 
-/// A zeroed page frame. Errors: `ENOMEM`. Task context; reclaims if memory is short.
+/// Frames that programs leave to the kernel; 0: none are kept back.
+static RESERVE: AtomicU64 = AtomicU64::new(0);
+
+/// Keeps the last `frames` free frames back from programs, and half of them from the page cache. The boot calls it.
+pub fn set_reserve(frames: u64) {
+    RESERVE.store(frames, Ordering::Relaxed);
+}
+
+/// Makes sure that a program may take a little more memory: more than the reserve is free, if need be after reclaim. Whatever makes the
+/// kernel keep something for a program until it lets go asks here first. Errors: `ENOMEM`. Task context.
+pub fn room_for_programs() -> Result<()> {
+    let reserve = RESERVE.load(Ordering::Relaxed);
+    while reserve != 0 && hal::mem::stats().free_frames <= reserve {
+        if reclaim(RECLAIM_PAGES) == 0 {
+            return Err(Errno::ENOMEM);
+        }
+    }
+    Ok(())
+}
+
+/// Whether so little is free that the page cache must give up folios before it takes more. Any context.
+pub fn is_short() -> bool {
+    let reserve = RESERVE.load(Ordering::Relaxed);
+    reserve != 0 && hal::mem::stats().free_frames <= reserve / 2
+}
+
+/// A zeroed page frame for a program. Errors: `ENOMEM`: what is left is the kernel's. Task context; reclaims if memory is short.
+pub fn alloc_user_page() -> Result<Page> {
+    room_for_programs()?;
+    alloc_page_zeroed()
+}
+
+/// A zeroed page frame for the kernel. Errors: `ENOMEM`. Task context; reclaims if memory is short.
 pub fn alloc_page_zeroed() -> Result<Page> {
     alloc(Page::alloc_zeroed)
 }

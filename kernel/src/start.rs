@@ -14,6 +14,10 @@ use hal::bare::{self, BootInfo};
 use hal::{mem, time};
 use log::{error, info, warn};
 
+/// The part of all frames that programs leave to the kernel, and its bounds: 1 MiB to 16 MiB.
+const RESERVE_SHARE: u64 = 16;
+const RESERVE: core::ops::Range<u64> = 256..4096;
+
 /// The kernel's entry, for every loader: on the loader's stack, interrupts off.
 pub fn kernel_main(boot_info: &'static mut BootInfo) -> ! {
     bare::start(boot_info, main)
@@ -40,8 +44,11 @@ fn main() -> ! {
 /// From the disks to the end of the first program. Says what went wrong; the error is only that something did.
 #[cfg_attr(feature = "ktest", expect(dead_code))]
 fn run() -> Result<(), ()> {
-    let cache = PageCache::new(CacheLimits::for_pages(mem::stats().free_frames as usize / 2));
-    crate::mm::limit_pins(mem::stats().total_frames as usize / 4);
+    let memory = mem::stats();
+    let cache = PageCache::new(CacheLimits::for_pages(memory.free_frames as usize / 2));
+    let _clean_pages = cache.share_memory();
+    base::memory::set_reserve((memory.total_frames / RESERVE_SHARE).clamp(RESERVE.start, RESERVE.end));
+    crate::mm::limit_pins(memory.total_frames as usize / 4);
     start_flusher(&cache);
     let disks = tree::find_disks(&cache);
     let vfs = tree::mount(&disks)?;

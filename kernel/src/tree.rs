@@ -20,9 +20,10 @@ use log::{error, info, warn};
 /// Device numbers that `stat` shows for files without a disk.
 const DEV_DEVFS: u64 = 5;
 const DEV_TMPFS: u64 = 6;
+const DEV_SHM: u64 = 8;
 /// Files in `/tmp`.
 const TMP_INODES: u64 = 4096;
-/// Pages in `/tmp`: 16 MiB.
+/// Pages in `/tmp`: 16 MiB, or a quarter of all.
 const TMP_PAGES: u64 = 4096;
 
 /// Mounts what the command line names (`root=/dev/vda`, with `ro` never written to) and the rest on top. Failures are told.
@@ -36,8 +37,20 @@ pub fn mount(disks: &Disks) -> core::result::Result<Arc<Vfs>, ()> {
     let release = WorkQueue::new("release", 1).ok();
     let vfs = Vfs::new(root, name.as_bytes(), release).map_err(|error| error!("root={name}: {error}"))?;
     mount_on(&vfs, "/dev", b"devtmpfs", devfs::new(DEV_DEVFS, &vfs.devices, Arc::new(Entropy)));
-    mount_on(&vfs, "/tmp", b"tmpfs", Ok(tmpfs::new(DEV_TMPFS, 0o1777, TMP_PAGES, TMP_INODES)));
+    let frames = hal::mem::stats().total_frames;
+    mount_on(&vfs, "/tmp", b"tmpfs", Ok(tmpfs::new(DEV_TMPFS, 0o1777, TMP_PAGES.min(frames / 4), TMP_INODES)));
+    mount_shared_memory(&vfs, frames / 2);
     Ok(vfs)
+}
+
+/// `/dev/shm`, where shm_open makes its files.
+fn mount_shared_memory(vfs: &Arc<Vfs>, pages: u64) {
+    let at = vfs.root();
+    let site = Site { cwd: &at, caller: &KernelCaller };
+    if let Err(error) = vfs.mkdir(site, b"/dev/shm", 0o755) {
+        warn!("/dev/shm: {error}");
+    }
+    mount_on(vfs, "/dev/shm", b"tmpfs", Ok(tmpfs::new(DEV_SHM, 0o1777, pages, TMP_INODES)));
 }
 
 /// Brings up the disks of the machine. Their files share `cache`.

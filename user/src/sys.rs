@@ -29,6 +29,8 @@ macro_rules! errnos {
 errnos! {
     /// "Operation not permitted".
     EPERM
+    /// "No such file or directory".
+    ENOENT
     /// "Interrupted system call".
     EINTR
     /// "Input/output error".
@@ -399,6 +401,44 @@ impl Memory {
     pub fn word(self, offset: usize) -> u64 {
         u64::from_ne_bytes(self.get(offset, 8).try_into().expect("eight bytes"))
     }
+}
+
+/// Lets a stack overflow end the program with status `code`: SIGSEGV is handled on an alternate stack, the only one that is left then.
+pub fn exit_on_overflow(code: fn() -> i32) {
+    static CODE: std::sync::OnceLock<fn() -> i32> = std::sync::OnceLock::new();
+    #[repr(C)]
+    struct Action {
+        handler: extern "C" fn(i32),
+        mask: [u64; 16],
+        flags: i32,
+        restorer: usize,
+    }
+    #[repr(C)]
+    struct Stack {
+        base: usize,
+        flags: i32,
+        len: usize,
+    }
+    extern "C" fn handler(_: i32) {
+        let code = CODE.get().map_or(1, |code| code());
+        // SAFETY: no memory.
+        let _ = unsafe { call(abi::__NR_exit_group, [code as usize, 0, 0, 0, 0, 0]) };
+    }
+    unsafe extern "C" {
+        fn sigaction(number: i32, new: *const Action, old: *mut Action) -> i32;
+        fn sigaltstack(new: *const Stack, old: *mut Stack) -> i32;
+    }
+    CODE.get_or_init(|| code);
+    let memory = Memory::new(16 * PAGE);
+    let action = Action { handler, mask: [0; 16], flags: abi::SA_ONSTACK as i32, restorer: 0 };
+    let stack = Stack { base: memory.at, flags: 0, len: memory.len };
+    // SAFETY: functions of the C library, with structures as it declares them; the stack is nobody else's and stays; the handler makes
+    // one system call and does not return.
+    let set = unsafe {
+        sigaltstack(&stack, std::ptr::null_mut()) == 0
+            && sigaction(abi::SIGSEGV as i32, &action, std::ptr::null_mut()) == 0
+    };
+    assert!(set, "a handler for stack overflows");
 }
 
 /// How a file is mapped.

@@ -2,6 +2,7 @@
 use super::clock::Clock;
 use super::{Folio, Mapping};
 use alloc::vec::Vec;
+use base::memory::Shrinker;
 use base::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use base::sync::{Arc, SpinLock, WaitQueue, Weak};
 use base::{Errno, Page, Result};
@@ -62,6 +63,12 @@ pub struct PageCache {
     throttled: AtomicUsize,
 }
 
+impl Shrinker for PageCache {
+    fn reclaim(&self, pages: usize) -> usize {
+        self.evict(pages)
+    }
+}
+
 impl PageCache {
     /// The slot of a folio that is not in the clock.
     pub(super) const NO_SLOT: u32 = u32::MAX;
@@ -113,6 +120,9 @@ impl PageCache {
     pub(super) fn alloc_page(&self) -> Option<Page> {
         base::memory::may_allocate().ok()?;
         self.keep_to_limit();
+        if base::memory::is_short() && self.evict(BATCH) == 0 {
+            return None;
+        }
         let page = Page::alloc_zeroed();
         if page.is_some() {
             return page;
@@ -125,6 +135,9 @@ impl PageCache {
     pub(super) fn alloc_page_now(&self) -> Option<Page> {
         base::memory::may_allocate().ok()?;
         self.keep_to_limit();
+        if base::memory::is_short() {
+            return None;
+        }
         Page::alloc_zeroed()
     }
 
@@ -151,6 +164,13 @@ impl PageCache {
     /// Evicts up to `want` folios that nobody would miss; returns how many. Never sleeps.
     pub fn evict(&self, want: usize) -> usize {
         super::clock::evict(&self.clock, want)
+    }
+
+    /// Lets the cache give up clean folios, mapped ones too, whenever a page is wanted and none is free, for as long as the result lives.
+    pub fn share_memory(self: &Arc<PageCache>) -> Arc<dyn Shrinker> {
+        let shrinker: Arc<dyn Shrinker> = self.clone();
+        base::memory::register_shrinker(&shrinker);
+        shrinker
     }
 
     /// Evicts everything that is clean and not in use (BUF-7). Returns how many folios went.

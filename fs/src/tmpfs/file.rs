@@ -7,8 +7,8 @@ use crate::caller::Caller;
 use crate::io::{IoSink, IoSource};
 use crate::kiocb::{IoFlags, Kiocb, Outcome};
 use crate::vfs::{
-    FallocMode, File, FileOps, FreezeGuard, FreezeLevel, Inode, SyncKind, Timespec, needs_privilege_removal,
-    remove_privileges,
+    FallocMode, File, FileOps, FreezeGuard, FreezeLevel, Inode, MemoryFrames, SyncKind, Timespec,
+    needs_privilege_removal, remove_privileges,
 };
 use alloc::collections::BTreeMap;
 use base::sync::{Arc, SpinLock};
@@ -43,18 +43,23 @@ impl Contents {
         if !self.space.pages.take() {
             return Err(Errno::ENOSPC);
         }
-        let Some(page) = Page::alloc_zeroed() else {
+        let page = base::memory::alloc_user_page().inspect_err(|_| self.space.pages.give_back(1))?;
+        let mut pages = self.pages.lock();
+        let there = pages.entry(index).or_insert_with(|| page.clone()).clone();
+        drop(pages);
+        if there.phys() != page.phys() {
+            // A fault of another task was first: faults hold no inode lock.
             self.space.pages.give_back(1);
-            return Err(Errno::ENOMEM);
-        };
-        self.pages.lock().insert(index, page.clone());
-        Ok(page)
+        }
+        Ok(there)
     }
     /// Sets the size (TRC-1). A tmpfs file has no I/O in flight, so there is nothing to drain.
     pub(super) fn truncate(&self, inode: &Inode, size: u64) -> Result<()> {
         let _exclusive = inode.lock.write();
         inode.set_size(size);
-        let cut = self.pages.lock().split_off(&size.div_ceil(PAGE));
+        let first = size.div_ceil(PAGE);
+        let cut = self.pages.lock().split_off(&first);
+        inode.mapping.truncate_range(first.saturating_mul(PAGE)..u64::MAX);
         self.space.pages.give_back(cut.len() as u64);
         drop(cut);
         let tail = (size % PAGE) as usize;
@@ -71,7 +76,7 @@ impl Contents {
         (range.start / PAGE..range.end.div_ceil(PAGE)).try_for_each(|index| self.page_or_new(index).map(drop))
     }
     /// Makes a range read as zeros and gives the frames back that lie wholly in it (TRC-6).
-    fn punch(&self, range: Range<u64>) -> Result<()> {
+    fn punch(&self, inode: &Inode, range: Range<u64>) -> Result<()> {
         let (first, last) = (range.start.div_ceil(PAGE), range.end / PAGE);
         let head = range.start..range.end.min(first * PAGE);
         let tail = range.start.max(last * PAGE)..range.end;
@@ -85,9 +90,18 @@ impl Contents {
             let mut pages = self.pages.lock();
             gone = pages.split_off(&first);
             pages.append(&mut gone.split_off(&last));
+            drop(pages);
+            inode.mapping.truncate_range(first * PAGE..last * PAGE);
         }
         self.space.pages.give_back(gone.len() as u64);
         Ok(())
+    }
+    /// Takes back the frame at `index`, made without the inode lock, if a truncate has passed meanwhile.
+    fn drop_past_end(&self, inode: &Inode, index: u64) {
+        let mut pages = self.pages.lock();
+        if index * PAGE >= inode.size() && pages.remove(&index).is_some() {
+            self.space.pages.give_back(1);
+        }
     }
     fn changed(&self, inode: &Inode) {
         let now = Timespec::now();
@@ -118,6 +132,28 @@ impl Contents {
             }
         }
         Ok((at - pos) as usize)
+    }
+}
+
+impl MemoryFrames for Contents {
+    fn with_frame(&self, inode: &Inode, index: u64, map: &mut dyn FnMut(&Page) -> Result<()>) -> Result<bool> {
+        loop {
+            {
+                let pages = self.pages.lock();
+                // Under the lock: a truncate sets the size first, then takes frames away under it.
+                if index.checked_mul(PAGE).is_none_or(|pos| pos >= inode.size()) {
+                    return Ok(false);
+                }
+                if let Some(page) = pages.get(&index) {
+                    return map(page).map(|()| true);
+                }
+            }
+            self.page_or_new(index)?;
+            self.drop_past_end(inode, index);
+        }
+    }
+    fn count(&self) -> u64 {
+        self.pages.lock().len() as u64
     }
 }
 
@@ -187,7 +223,7 @@ impl FileOps for Contents {
         }
         let done = match mode {
             FallocMode::Allocate { .. } => self.allocate(pos..end),
-            FallocMode::PunchHole => self.punch(pos..end),
+            FallocMode::PunchHole => self.punch(inode, pos..end),
             _ => return Err(Errno::EOPNOTSUPP),
         };
         if done.is_ok() {

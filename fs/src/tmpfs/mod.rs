@@ -6,13 +6,15 @@
 //! | `dir` | directories: entries by name and by position |
 //! | `file` | regular files: page frames by index |
 //!
-//! Enough for `/tmp`, and the tree under devfs. What it does not do: swap, shared mappings (its pages are not in a page cache),
-//! `RWF_WRITETHROUGH` and O_DIRECT (there is no device to write through to: `EOPNOTSUPP`, `EINVAL`).
+//! Enough for `/tmp`, `/dev/shm`, memory that programs share, and the tree under devfs. Its pages are in no page cache: shared mappings show the
+//! frames themselves. What it does not do: swap, `RWF_WRITETHROUGH` and O_DIRECT (there is no device to write through to: `EOPNOTSUPP`, `EINVAL`).
 mod dir;
 mod file;
 
 use crate::caller::Caller;
-use crate::vfs::{Attr, FileOps, FileType, Inode, InodeOps, StatFs, SuperBlock, SuperOps, Timespec};
+use crate::vfs::{
+    Attr, File, FileOps, FileType, Inode, InodeOps, MemoryFrames, OpenFlags, StatFs, SuperBlock, SuperOps, Timespec,
+};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use base::sync::Arc;
@@ -28,6 +30,21 @@ const SETGID: u16 = 0o2000;
 /// data and `max_inodes` inodes.
 pub fn new(dev: u64, mode: u16, max_pages: u64, max_inodes: u64) -> Arc<Inode> {
     with_name("tmpfs", dev, mode, max_pages, max_inodes)
+}
+
+/// A file of `size` bytes in the file system of the directory `root` that no directory has: memory that is shared. It goes with its last
+/// reference, at once. Its frames are counted in the limit of the file system. Errors: `ENOSPC` (too many inodes), `EXDEV` (no tmpfs).
+pub fn unnamed(root: &Inode, size: u64, mode: u16, caller: &dyn Caller) -> Result<Arc<File>> {
+    let space = &Node::of(root)?.space;
+    if !space.inodes.take() {
+        return Err(Errno::ENOSPC);
+    }
+    let contents = Arc::new(Contents::new(space.clone()));
+    let owner = Owner { mode, uid: caller.uid(), gid: caller.gid(), rdev: 0 };
+    // One link, so that nobody has to evict it when it goes.
+    let inode = space.make(&root.sb, FileType::Regular, owner, 1, Body::File(contents.clone()));
+    inode.set_size(size);
+    Ok(File::new(Some(inode), OpenFlags::RDWR, contents))
 }
 
 /// As [`new`], under another type name.
@@ -288,6 +305,12 @@ impl InodeOps for Node {
     }
     fn fsync(&self, _inode: &Arc<Inode>, _kind: crate::vfs::SyncKind) -> Result<()> {
         Ok(())
+    }
+    fn frames(&self) -> Option<&dyn MemoryFrames> {
+        match &self.body {
+            Body::File(contents) => Some(&**contents),
+            _ => None,
+        }
     }
 }
 

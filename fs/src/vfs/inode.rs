@@ -98,6 +98,8 @@ pub struct SetAttr {
 pub struct Inode {
     /// Number within the file system.
     pub ino: u64,
+    /// A number that no other in-memory inode of this boot has had: `ino` comes again when the file is gone.
+    pub serial: u64,
     /// Type; never changes.
     pub kind: FileType,
     /// The file system.
@@ -135,11 +137,15 @@ impl Inode {
         size: u64,
         ops: Box<dyn InodeOps>,
     ) -> Arc<Inode> {
+        // A plain counter: the number only has to be another one each time.
+        static NEXT: core::sync::atomic::AtomicU64 = core::sync::atomic::AtomicU64::new(1);
+        let serial = NEXT.fetch_add(1, core::sync::atomic::Ordering::Relaxed);
         let rank = if kind == FileType::Directory { Rank::DirInode } else { Rank::Inode };
         let cache = sb.page_cache.clone();
         let block_size = ops.iomap().map_or(base::PAGE_SIZE as u32, |iomap| iomap.block_size());
         Arc::new_cyclic(|host| Inode {
             ino,
+            serial,
             kind,
             sb,
             lock: RwLock::new(rank, ()),

@@ -2,7 +2,7 @@
 use super::{DirEntry, FileOps, FileType, Inode};
 use crate::caller::Caller;
 use base::sync::Arc;
-use base::{Errno, Result};
+use base::{Errno, Page, Result};
 
 /// What a file system implements for its inodes. Every method gets the generic inode as `inode` (or `dir`): `self` is the
 /// private part hanging on it. Names are single components, never empty, `.` or `..`, checked by the path walk.
@@ -113,4 +113,19 @@ pub trait InodeOps: Send + Sync + core::any::Any {
     fn iomap(&self) -> Option<&dyn crate::iomap::IomapOps> {
         None
     }
+    /// The frames of a regular file that lives in memory alone.
+    fn frames(&self) -> Option<&dyn MemoryFrames> {
+        None
+    }
+}
+
+/// A file whose data is page frames and nothing else: shared mappings show the frames themselves.
+pub trait MemoryFrames {
+    /// Calls `map` with the frame at `index`, which is made of zeros if there is none. False: the page lies wholly past the end of the file.
+    /// `map` runs under the spin lock of the frames and takes page-table locks only: whoever takes the frame away does so under
+    /// the lock, and only then tells the reverse map of the inode's mapping, which finds what `map` has done (MM-6). Task context; takes
+    /// no lock that sleeps. Errors: `ENOSPC`, `ENOMEM`, those of `map`.
+    fn with_frame(&self, inode: &Inode, index: u64, map: &mut dyn FnMut(&Page) -> Result<()>) -> Result<bool>;
+    /// How many frames there are.
+    fn count(&self) -> u64;
 }

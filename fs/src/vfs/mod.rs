@@ -64,7 +64,7 @@ pub use file::{File, FileOps, OpenFlags, Readiness};
 pub use flags::{Request, request_flags};
 pub use inode::{Attr, Inode, SetAttr};
 pub use inode_cache::InodeCache;
-pub use inode_ops::InodeOps;
+pub use inode_ops::{InodeOps, MemoryFrames};
 pub use mount::{Mount, Site, Vfs};
 pub use namespace::Change;
 pub use perm::{Access, permission};

@@ -131,7 +131,8 @@ impl Vfs {
         if busy(sb) {
             return Err(Errno::EBUSY);
         }
-        let below = self.mounts.lock().iter().any(|m| m.covered.as_ref().is_some_and(|c| c.sb.dev == sb.dev));
+        let lies_in = |m: &Mount| m.covered.as_ref().is_some_and(|c| c.sb.dev == sb.dev);
+        let below = self.mounts.lock().iter().any(|m| lies_in(m) && !m.root.sb.is_shut_down());
         if below && mount.covered.is_some() {
             return Err(Errno::EBUSY);
         }

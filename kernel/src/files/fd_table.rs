@@ -44,6 +44,7 @@ impl FdTable {
     /// (`lowest` is not below the limit), `ENOMEM`.
     pub fn insert(&self, file: Arc<File>, close_on_exec: bool, lowest: u32, limit: u64) -> Result<u32> {
         let limit = usize::try_from(limit).unwrap_or(HARD_LIMIT).min(HARD_LIMIT);
+        base::memory::room_for_programs()?;
         let lowest = lowest as usize;
         if lowest >= limit {
             return Err(if lowest == 0 { Errno::EMFILE } else { Errno::EINVAL });

@@ -1,8 +1,7 @@
 //! Pipes: bytes from writers to readers through a buffer of the kernel.
-use alloc::collections::VecDeque;
 use base::sync::atomic::{AtomicUsize, Ordering};
 use base::sync::{Arc, PollQueue, SpinLock};
-use base::{Errno, Result};
+use base::{Errno, PAGE_SIZE, Page, Result};
 use fs::io::{IoSink, IoSource};
 use fs::kiocb::{IoFlags, Kiocb, Outcome};
 use fs::vfs::{File, FileFeatures, FileOps, OpenFlags, Readiness};
@@ -12,9 +11,65 @@ const CAPACITY: usize = 64 * 1024;
 /// Bytes that one write puts in without another writer's between them (`PIPE_BUF`).
 const ATOMIC: usize = linux_raw_sys::general::PIPE_BUF as usize;
 
+/// The bytes in a pipe: a ring of page frames, each there from its first byte on. They are not of the heap, so that they are free again with the
+/// pipe, and for anything.
+struct Ring {
+    pages: [Option<Page>; CAPACITY / PAGE_SIZE],
+    /// Where the first byte is.
+    head: usize,
+    len: usize,
+}
+
+impl Ring {
+    const fn new() -> Ring {
+        Ring { pages: [const { None }; CAPACITY / PAGE_SIZE], head: 0, len: 0 }
+    }
+    fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+    /// The pieces of `n` bytes from the ring's byte `from` on: page, offset in it, length.
+    fn pieces(from: usize, n: usize) -> impl Iterator<Item = (usize, usize, usize)> {
+        let mut done = 0;
+        core::iter::from_fn(move || {
+            let at = (from + done) % CAPACITY;
+            let len = (n - done).min(PAGE_SIZE - at % PAGE_SIZE);
+            done += len;
+            (len > 0).then_some((at / PAGE_SIZE, at % PAGE_SIZE, len))
+        })
+    }
+    /// The first page that `n` more bytes need and that is not there.
+    fn missing(&self, n: usize) -> Option<usize> {
+        let n = n.min(CAPACITY - self.len);
+        Self::pieces(self.head + self.len, n).map(|(page, _, _)| page).find(|&page| self.pages[page].is_none())
+    }
+    fn push(&mut self, src: &[u8]) {
+        let mut done = 0;
+        for (page, offset, len) in Self::pieces(self.head + self.len, src.len()) {
+            if let Some(page) = &self.pages[page] {
+                page.write_from(offset, &src[done..done + len]);
+            }
+            done += len;
+        }
+        self.len += done;
+    }
+    fn pop(&mut self, dst: &mut [u8]) -> usize {
+        let n = dst.len().min(self.len);
+        let mut done = 0;
+        for (page, offset, len) in Self::pieces(self.head, n) {
+            if let Some(page) = &self.pages[page] {
+                page.read_into(offset, &mut dst[done..done + len]);
+            }
+            done += len;
+        }
+        self.head = (self.head + n) % CAPACITY;
+        self.len -= n;
+        n
+    }
+}
+
 /// What both ends share.
 struct Shared {
-    bytes: SpinLock<VecDeque<u8>>,
+    bytes: SpinLock<Ring>,
     /// Open ends; each is one open file.
     readers: AtomicUsize,
     writers: AtomicUsize,
@@ -31,7 +86,7 @@ impl Pipe {
     /// A new pipe: the file to read from and the one to write to. `flags`: `NONBLOCK` or nothing.
     pub fn open(flags: OpenFlags) -> (Arc<File>, Arc<File>) {
         let shared = Arc::new(Shared {
-            bytes: SpinLock::new(VecDeque::new()),
+            bytes: SpinLock::new(Ring::new()),
             readers: AtomicUsize::new(1),
             writers: AtomicUsize::new(1),
             changed: PollQueue::new(),
@@ -53,27 +108,30 @@ impl Shared {
         self.readers.load(Ordering::Acquire) > 0
     }
     fn room(&self) -> usize {
-        CAPACITY - self.bytes.lock().len()
+        CAPACITY - self.bytes.lock().len
     }
     /// Takes up to `dst.len()` bytes out.
     fn take(&self, dst: &mut [u8]) -> usize {
-        let mut bytes = self.bytes.lock();
-        let n = dst.len().min(bytes.len());
-        for (to, from) in dst.iter_mut().zip(bytes.drain(..n)) {
-            *to = from;
-        }
-        n
+        self.bytes.lock().pop(dst)
     }
-    /// Puts `src` in, all of it or, if it is longer than is atomic, as much as there is room for.
-    fn put(&self, src: &[u8]) -> usize {
-        let mut bytes = self.bytes.lock();
-        let room = CAPACITY - bytes.len();
-        if room < src.len().min(ATOMIC) {
-            return 0;
+    /// Puts `src` in, all of it or, if it is longer than is atomic, as much as there is room for. Errors: `ENOMEM`: nothing is in.
+    fn put(&self, src: &[u8]) -> Result<usize> {
+        loop {
+            let mut bytes = self.bytes.lock();
+            let room = CAPACITY - bytes.len;
+            if room < src.len().min(ATOMIC) {
+                return Ok(0);
+            }
+            let n = room.min(src.len());
+            let Some(missing) = bytes.missing(n) else {
+                bytes.push(&src[..n]);
+                return Ok(n);
+            };
+            drop(bytes);
+            let page = base::memory::alloc_user_page()?;
+            // Another writer may have been faster.
+            self.bytes.lock().pages[missing].get_or_insert(page);
         }
-        let n = room.min(src.len());
-        bytes.extend(src.iter().take(n));
-        n
     }
 }
 
@@ -176,7 +234,10 @@ impl Pipe {
                 return Err(Errno::EPIPE);
             }
             let rest = &bytes[done..];
-            let n = shared.put(rest);
+            let n = match shared.put(rest) {
+                Ok(n) => n,
+                Err(error) => return if done == 0 { Err(error) } else { Ok(done) },
+            };
             done += n;
             if n > 0 {
                 shared.changed.wake_all();
@@ -251,6 +312,31 @@ mod tests {
         assert_eq!(put(&[2; 10]), Err(Errno::EAGAIN));
         assert_eq!(take(&mut bytes), Ok(9));
         assert_eq!(bytes, [1; 9]);
+    }
+
+    #[test]
+    fn the_ring_wraps_and_keeps_order() {
+        let (reader, writer) = Pipe::open(OpenFlags::NONBLOCK);
+        let (mut sent, mut seen) = (0u32, 0u32);
+        for round in 0..200usize {
+            let bytes: alloc::vec::Vec<u8> = (0..1000 + round * 7).map(|_| (sent, sent += 1).0 as u8).collect();
+            assert_eq!(write(&writer, &bytes), Ok(bytes.len()));
+            for byte in read(&reader, bytes.len() - round % 3).unwrap() {
+                assert_eq!((byte, seen += 1).0, (seen - 1) as u8);
+            }
+        }
+        assert_eq!(sent - seen, (0..200).map(|round| round % 3).sum::<u32>());
+    }
+
+    #[test]
+    fn no_memory_is_an_error_and_loses_nothing() {
+        let (reader, writer) = Pipe::open(OpenFlags::NONBLOCK);
+        assert_eq!(write(&writer, &[1; 10]), Ok(10));
+        let plan = base::memory::fail_allocation(1, 1);
+        assert_eq!(write(&writer, &[2; PAGE_SIZE]), Err(Errno::ENOMEM));
+        drop(plan);
+        assert_eq!(write(&writer, &[2; PAGE_SIZE]), Ok(PAGE_SIZE));
+        assert_eq!(read(&reader, 11).unwrap(), [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! An address space: areas, and the resident pages that they show.
 use super::page_floor;
 use super::resident::Resident;
-use super::vma::{Vma, VmaTree};
+use super::vma::{Backing, Vma, VmaTree};
 use base::Result;
 use base::sync::{Arc, Mutex, MutexGuard, Rank};
 use core::ops::Range;
@@ -17,6 +17,8 @@ pub(super) struct Map {
     pub(super) brk: u64,
     /// Where the search for room for a mapping starts, downwards.
     pub(super) mmap_top: u64,
+    /// `mlockall(MCL_FUTURE)`: what is mapped from now on is locked.
+    pub(super) lock_all: bool,
 }
 
 /// Frames that are pinned for direct I/O in all address spaces.
@@ -66,9 +68,23 @@ impl AddressSpace {
         self.resident.len()
     }
 
+    /// Of these, those that only the end of this address space, or of others that share them, makes free.
+    pub fn own_pages(&self) -> usize {
+        self.resident.own_len()
+    }
+
     /// Calls `f` for each area in order of address, for `/proc/self/maps`. `f` must not touch user memory.
     pub fn for_each_area(&self, mut f: impl FnMut(&Vma)) {
         self.lock().vmas.iter().for_each(&mut f);
+    }
+
+    /// The file and the byte in it that `addr` shows in a shared mapping; the file by the serial number of its inode. `None` for memory that
+    /// is this address space's own.
+    pub fn shared_word(&self, addr: u64) -> Option<(u64, u64)> {
+        let map = self.lock();
+        let vma = map.vmas.find(addr).filter(|vma| vma.shared)?;
+        let Backing::File { file, offset } = &vma.backing else { return None };
+        file.inode.as_ref().map(|inode| (inode.serial, offset + (addr - vma.range.start)))
     }
 
     /// The heap: what `brk` has made.
@@ -84,9 +100,21 @@ impl AddressSpace {
 
     /// Takes everything down. The task that runs in it must not return to user mode. Files are let go here: may sleep.
     pub fn clear(&self) {
-        let removed = self.take_out(&mut self.lock(), 0..u64::MAX);
-        // With the lock dropped (MM-9).
-        drop(removed);
+        /// Areas taken out at a time: it must not fail for lack of memory, of which there may be none.
+        const STEP: usize = 16;
+        loop {
+            let mut map = self.lock();
+            let Some(range) = map.vmas.first_of(0..u64::MAX, STEP) else { return };
+            self.resident.drop_own_pages(range.clone());
+            let removed = self.take_out(&mut map, range);
+            drop(map);
+            if removed.is_err() {
+                // Its pages are free already; somebody else has taken them.
+                base::sched::yield_now();
+            }
+            // With the lock dropped (MM-9).
+            drop(removed);
+        }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Map> {

@@ -9,6 +9,7 @@
 //!   absent, cached file   under the folio lock: a load borrows the folio's page, a store copies it.
 //!                         No valid folio: drop the mmap lock, fill it, look again
 //!   a store, shared file  drop the mmap lock, prepare it, look again; under the folio lock the folio becomes dirty and the page writable
+//!   absent, memory file   shared: the frame itself, made if it is a hole, under the lock of the file's frames
 //!   absent, other file    drop the mmap lock, read a copy, look again
 //! ```
 use super::address_space::AddressSpace;
@@ -17,10 +18,11 @@ use super::file_page::{self, Fetched, FilePage, HeldFile};
 use super::resident::Origin;
 use super::vma::{Backing, Vma};
 use super::{PAGE, page_floor};
-use base::memory::alloc_page_zeroed;
+use base::memory::alloc_user_page;
 use base::{Errno, Page, Result};
 use fs::iomap::{FolioLookup, StorePermit, with_valid_folio};
 use fs::page_cache::Folio;
+use fs::vfs::MemoryFrames;
 
 /// How memory is touched.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -99,7 +101,7 @@ impl AddressSpace {
     }
 
     /// The frame behind `addr`, made present for `access`. The caller's handle keeps the frame after an unmap. A frame to be
-    /// written is the address space's own: copy on write is broken first, and a page of a file in a shared mapping is refused, because
+    /// written is the address space's own or that of memory which is shared: copy on write is broken first, and a page of a file in a shared mapping is refused, because
     /// what a device stores to it later would neither wait nor be marked dirty. Task context; may sleep. Errors: `EFAULT`,
     /// `ENOMEM`, `EOPNOTSUPP`.
     pub fn pin_page(&self, addr: u64, access: Access) -> Result<Page> {
@@ -112,7 +114,7 @@ impl AddressSpace {
             // Another thread may unmap it in between: then the next fault tells.
             let found = self.resident().page(page_floor(addr));
             if let Some((page, origin)) = found
-                && (access != Access::Write || origin == Origin::Owned)
+                && (access != Access::Write || matches!(origin, Origin::Owned | Origin::Shared(_)))
             {
                 return Ok(page);
             }
@@ -161,6 +163,9 @@ impl AddressSpace {
             }
             (Backing::File { file, offset }, area) => {
                 let pos = offset.checked_add(delta).ok_or(FaultError::Bus)?;
+                if let Some(frames) = area.as_ref().and_then(|area| area.frames()) {
+                    return self.map_frame(va, vma, frames, pos / PAGE);
+                }
                 if let Some(area) = area {
                     let store = access == Access::Write && vma.stores_to_file();
                     let done = if store {
@@ -205,6 +210,19 @@ impl AddressSpace {
         }
     }
 
+    /// Maps the frame at `index` of a file that lives in memory. The mmap lock is held; the spin lock of the frames is taken.
+    fn map_frame(&self, va: u64, vma: &Vma, frames: &dyn MemoryFrames, index: u64) -> FaultResult<Step> {
+        let area = vma.file_area.as_ref().ok_or(FaultError::Bus)?;
+        let inode = area.inode().ok_or(FaultError::Bus)?;
+        let origin = Origin::Shared(area.number());
+        let mut put = |page: &Page| self.resident().put(va, page.clone(), origin, vma.prot);
+        match frames.with_frame(inode, index, &mut put) {
+            Ok(true) => Ok(Step::Done),
+            Ok(false) | Err(Errno::ENOSPC) => Err(FaultError::Bus),
+            Err(_) => Err(FaultError::NoMemory),
+        }
+    }
+
     /// Makes the page of a file writable (STB-4). False: it has to be prepared again. The mmap lock is held; locks as [`Self::map_folio`].
     fn map_writable(&self, va: u64, vma: &Vma, area: &FileArea, permit: &StorePermit) -> FaultResult<bool> {
         let put = |folio: &Folio| self.resident().put_writable(va, folio.page().clone(), area.number(), vma.prot);
@@ -217,7 +235,7 @@ impl AddressSpace {
 }
 
 fn new_page() -> FaultResult<Page> {
-    alloc_page_zeroed().map_err(no_memory)
+    alloc_user_page().map_err(no_memory)
 }
 
 fn no_memory(_: Errno) -> FaultError {

@@ -1,7 +1,8 @@
 //! The user mappings of a file, as its page cache sees them.
 //!
-//! Every mmap of a file with a page cache makes one [`FileArea`], shared by the pieces into which munmap and mprotect cut it: pieces
-//! never move, so one line "address for index" serves all. It is entered in the [`FileMappings`] of the file and leaves when
+//! Every mmap of a file with a page cache, and every shared one of a file whose pages are frames of memory (tmpfs), makes one
+//! [`FileArea`], shared by the pieces into which munmap and mprotect cut it: pieces never move, so one line "address for index" serves all;
+//! what mremap moves is entered anew. It is entered in the [`FileMappings`] of the file and leaves when
 //! the last piece is gone. Pages that it borrowed carry its number: what else has been mapped at its addresses since is left alone.
 //!
 //! # Who unmaps, and why nothing is missed
@@ -9,17 +10,19 @@
 //! A truncate calls `unmap` with the invalidate lock held exclusively; an eviction with the folio locked. A fault maps with both
 //! (the invalidate lock shared). So it maps before, and the page is found here; or after, and finds the folio gone or the
 //! file shorter (MM-6). Writeback, write-throughs and zeroing call `write_protect` with the folio locked, under which alone a page becomes
-//! writable: so no store gets by them. The order of locks is: folio, list of the file, resident pages.
+//! writable: so no store gets by them. Frames of memory are mapped and taken away under the lock of the frames instead ([`MemoryFrames`]). The order of locks is: folio, list of the file, resident pages.
 use super::PAGE;
 use super::file_page::HeldFile;
 use super::resident::Resident;
+use super::segments::Attachment;
+use super::vma::{Backing, Vma};
 use alloc::vec::Vec;
 use base::sync::{Arc, SpinLock};
 use core::any::Any;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering};
 use fs::page_cache::{Mapping, ReverseMap};
-use fs::vfs::{File, Inode};
+use fs::vfs::{File, Inode, MemoryFrames};
 
 /// One mmap of a file.
 pub struct FileArea {
@@ -27,6 +30,8 @@ pub struct FileArea {
     /// Keeps the inode, and with it the mapping that the record is entered in. Of a file that was closed it is the last reference, which
     /// another task lets go (MM-9).
     file: HeldFile,
+    /// Of a segment of System V shared memory: one of its attachments.
+    attachment: Option<Attachment>,
 }
 
 /// What the page cache needs to know of an area.
@@ -40,16 +45,18 @@ struct Record {
 }
 
 impl FileArea {
-    /// Enters the mapping of `file` from byte `offset` on at `range`. `None` for a file without a page cache.
+    /// Enters the mapping of `file` from byte `offset` on at `range`. `None` where pages are copies: in private mappings of files without
+    /// a page cache.
     pub(super) fn register(
         resident: &Arc<Resident>,
         range: Range<u64>,
-        file: &Arc<File>,
-        offset: u64,
+        (file, offset): (&Arc<File>, u64),
+        shared: bool,
+        attachment: Option<Attachment>,
     ) -> Option<Arc<FileArea>> {
         // A plain counter: the number only has to be another one each time.
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let inode = cached_inode(file)?;
+        let inode = cached_inode(file).or_else(|| memory_inode(file).filter(|_| shared))?;
         let first = offset / PAGE;
         let record = Arc::new(Record {
             number: NEXT.fetch_add(1, Ordering::Relaxed),
@@ -58,7 +65,33 @@ impl FileArea {
             indices: first..first.saturating_add((range.end - range.start) / PAGE),
         });
         enter(&inode.mapping, record.clone());
-        Some(Arc::new(FileArea { record, file: HeldFile::new(file) }))
+        Some(Arc::new(FileArea { record, file: HeldFile::new(file), attachment }))
+    }
+
+    /// As [`Self::register`], for the area `vma` or what was made of it, at `range`, which shows the file from byte `offset` on.
+    pub(super) fn register_again(
+        resident: &Arc<Resident>,
+        vma: &Vma,
+        range: Range<u64>,
+        offset: u64,
+    ) -> Option<Arc<FileArea>> {
+        let Backing::File { file, .. } = &vma.backing else { return None };
+        let attachment = vma.file_area.as_ref().and_then(|area| area.attachment.clone());
+        FileArea::register(resident, range, (file, offset), vma.shared, attachment)
+    }
+
+    /// The attachment it is.
+    pub(super) fn attachment(&self) -> Option<&Attachment> {
+        self.attachment.as_ref()
+    }
+
+    /// The file's frames, if it has no page cache.
+    pub(super) fn frames(&self) -> Option<&dyn MemoryFrames> {
+        self.inode().filter(|_| self.shows_frames())?.ops().frames()
+    }
+    /// Whether its pages are frames of memory, not of a page cache.
+    pub(super) fn shows_frames(&self) -> bool {
+        self.inode().is_some_and(|inode| inode.ops().iomap().is_none())
     }
 
     /// The mark of the pages it borrows.
@@ -89,6 +122,11 @@ impl Drop for FileArea {
 /// The inode of `file` if its pages come from a page cache.
 pub fn cached_inode(file: &File) -> Option<&Arc<Inode>> {
     file.inode.as_ref().filter(|inode| inode.ops().iomap().is_some())
+}
+
+/// The inode of `file` if its pages are frames of memory and nothing else.
+pub fn memory_inode(file: &File) -> Option<&Arc<Inode>> {
+    file.inode.as_ref().filter(|inode| inode.ops().frames().is_some())
 }
 
 fn enter(mapping: &Mapping, record: Arc<Record>) {

@@ -1,9 +1,9 @@
 //! One page of a mapped file, fetched with no lock held.
 use super::PAGE;
 use super::fault::FaultError;
-use super::file_map::cached_inode;
+use super::file_map::{cached_inode, memory_inode};
 use crate::files::read_page_at;
-use base::memory::alloc_page_zeroed;
+use base::memory::alloc_user_page;
 use base::sync::Arc;
 use base::{Errno, Page};
 use fs::iomap::StorePermit;
@@ -40,8 +40,11 @@ impl HeldFile {
 
 impl Drop for HeldFile {
     fn drop(&mut self) {
-        if let Some(file) = self.0.take() {
-            fput_deferred(file);
+        match self.0.take() {
+            // Its frames are free at once; nothing of it waits for anything.
+            Some(file) if memory_inode(&file).is_some() => drop(file),
+            Some(file) => fput_deferred(file),
+            None => {}
         }
     }
 }
@@ -96,7 +99,7 @@ fn page_of(file: &Arc<File>, pos: u64, store: bool) -> Result<FilePage, FaultErr
         let folio = fs::iomap::fault_folio(inode, pos / PAGE).map_err(failed)?.ok_or(FaultError::Bus)?;
         return Ok(FilePage::Cached { _keep: folio.page().clone() });
     }
-    let page = alloc_page_zeroed().map_err(failed)?;
+    let page = alloc_user_page().map_err(failed)?;
     match read_page_at(file, pos, &page).map_err(failed)? {
         0 => Err(FaultError::Bus),
         _ => Ok(FilePage::Copy(page)),

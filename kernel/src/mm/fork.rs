@@ -9,10 +9,12 @@ use super::address_space::{AddressSpace, Map};
 use super::file_map::FileArea;
 use super::vma::{Backing, Vma, VmaTree};
 use base::Result;
+use base::memory::room_for_programs;
 
 impl AddressSpace {
     /// An address space with the content of this one. Task context; may sleep. Errors: `ENOMEM`.
     pub fn fork(&self) -> Result<AddressSpace> {
+        room_for_programs()?;
         let mut child = AddressSpace::new()?;
         // What a failed copy has made so far goes with the lock dropped (MM-9).
         self.copy_into(&mut child)?;
@@ -23,19 +25,20 @@ impl AddressSpace {
         let map = self.lock();
         let mut vmas = VmaTree::default();
         for vma in map.vmas.iter() {
+            // Before a page is there, as always.
             let file_area = match &vma.backing {
-                // Before a page is there, as always.
-                Backing::File { file, offset } => {
-                    FileArea::register(child.resident(), vma.range.clone(), file, *offset)
+                Backing::File { offset, .. } => {
+                    FileArea::register_again(child.resident(), vma, vma.range.clone(), *offset)
                 }
                 Backing::Anonymous | Backing::Pages { .. } => None,
             };
-            vmas.insert(Vma { file_area, ..vma.clone() });
+            // What the parent has locked is not locked for the child.
+            vmas.insert(Vma { file_area, locked: false, ..vma.clone() });
             if !vma.shared {
                 self.resident().share_with(child.resident(), vma.range.clone(), vma.prot)?;
             }
         }
-        child.set_map(Map { vmas, brk_start: map.brk_start, brk: map.brk, mmap_top: map.mmap_top });
+        child.set_map(Map { vmas, brk_start: map.brk_start, brk: map.brk, mmap_top: map.mmap_top, lock_all: false });
         Ok(())
     }
 }

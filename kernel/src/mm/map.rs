@@ -2,8 +2,10 @@
 use super::address_space::{AddressSpace, Map};
 use super::file_map::FileArea;
 use super::removed::Removed;
+use super::segments::Attachment;
 use super::vma::{Backing, Vma};
-use super::{MMAP_MIN, page_ceil, page_floor};
+use super::{Access, MMAP_MIN, page_ceil, page_floor};
+use base::memory::room_for_programs;
 use base::{Errno, Result};
 use core::ops::Range;
 use hal::user::{Prot, USER_END};
@@ -17,6 +19,18 @@ pub enum Placement {
     Fixed(u64),
     /// Exactly there, or `EEXIST`.
     FixedNoReplace(u64),
+}
+
+/// Areas that an address space may have. Each costs the kernel some of its own memory: all of them at most about an eighth of all.
+pub(super) fn max_areas() -> usize {
+    /// As other kernels have it by default.
+    const MOST: usize = 65_530;
+    const PER_FRAME: usize = 2;
+    match hal::mem::stats().total_frames as usize * PER_FRAME {
+        // The host counts no frames.
+        0 => MOST,
+        areas => areas.min(MOST),
+    }
 }
 
 /// A mapping to be made.
@@ -35,31 +49,46 @@ pub struct MapRequest {
 
 impl AddressSpace {
     /// Makes a mapping and returns its address. Task context; may sleep. Errors: `EINVAL` (length 0, address not aligned),
-    /// `ENOMEM` (no room, or more than could ever be there), `EEXIST`.
+    /// `ENOMEM` (no room, or more than could ever be there, or too many areas), `EEXIST`.
     pub fn map(&self, request: MapRequest) -> Result<u64> {
+        self.map_attached(request, None)
+    }
+
+    /// As [`Self::map`], of a segment of shared memory.
+    pub(super) fn map_attached(&self, request: MapRequest, attachment: Option<Attachment>) -> Result<u64> {
         let len = page_ceil(request.len).filter(|&len| len > 0).ok_or(Errno::EINVAL)?;
         if len > USER_END {
             return Err(Errno::ENOMEM);
         }
+        room_for_programs()?;
         let mut map = self.lock();
+        if map.vmas.len() >= max_areas() {
+            return Err(Errno::ENOMEM);
+        }
         let (start, replaced) = self.place(&mut map, request.placement, len)?;
         let (prot, shared, backing) = (request.prot, request.shared, request.backing);
         let range = start..start + len;
         // Before the first fault: whatever a fault maps is found by truncates and evictions from then on.
         let file_area = match &backing {
-            Backing::File { file, offset } => FileArea::register(self.resident(), range.clone(), file, *offset),
+            Backing::File { file, offset } => {
+                FileArea::register(self.resident(), range.clone(), (file, *offset), shared, attachment)
+            }
             Backing::Anonymous | Backing::Pages { .. } => None,
         };
-        map.vmas.insert(Vma { range, prot, shared, backing, file_area });
+        let locked = map.lock_all;
+        map.vmas.insert(Vma { range, prot, shared, backing, locked, file_area });
         drop(map);
         drop(replaced);
+        if locked {
+            self.fault_in(start, len as usize, Access::Read);
+        }
         Ok(start)
     }
 
-    /// Unmaps `[addr, addr + len)`. Holes in it are no error. Task context; may sleep. Errors: `EINVAL`.
+    /// Unmaps `[addr, addr + len)`. Holes in it are no error. Task context; may sleep. Errors: `EINVAL`, `ENOMEM`: nothing has changed.
     pub fn unmap(&self, addr: u64, len: u64) -> Result<()> {
         let range = checked_range(addr, len).ok_or(Errno::EINVAL)?;
-        let removed = self.take_out(&mut self.lock(), range);
+        let removed = self.take_out(&mut self.lock(), range)?;
         drop(removed);
         Ok(())
     }
@@ -75,7 +104,7 @@ impl AddressSpace {
         }
         let range = checked_range(addr, len).ok_or(Errno::ENOMEM)?;
         let mut map = self.lock();
-        if !map.vmas.covers(range.clone()) {
+        if !map.vmas.covers(range.clone()) || map.vmas.len() >= max_areas() {
             return Err(Errno::ENOMEM);
         }
         let denied = |vma: &Vma| match &vma.backing {
@@ -85,7 +114,7 @@ impl AddressSpace {
         if map.vmas.overlapping(range.clone()).any(denied) {
             return Err(Errno::EACCES);
         }
-        for mut vma in map.vmas.remove(range.clone()) {
+        for mut vma in map.vmas.remove(range.clone())? {
             vma.prot = prot;
             map.vmas.insert(vma);
         }
@@ -100,7 +129,7 @@ impl AddressSpace {
         if len == 0 {
             return Ok(());
         }
-        let range = checked_range(addr, len).ok_or(Errno::EINVAL)?;
+        let range = advised_range(addr, len)?;
         let map = self.lock();
         let removed = self.take_out_pages(&map, range.clone());
         let covered = map.vmas.covers(range);
@@ -109,13 +138,18 @@ impl AddressSpace {
         if covered { Ok(()) } else { Err(Errno::ENOMEM) }
     }
 
-    /// Whether all of `[addr, addr + len)` is mapped. Errors: `EINVAL`.
-    pub fn is_mapped(&self, addr: u64, len: u64) -> Result<bool> {
+    /// Fails unless all of `[addr, addr + len)` is mapped, by areas that `allowed` lets pass. Errors: `EINVAL` (not aligned, or not
+    /// allowed), `ENOMEM` (part of it is not mapped).
+    pub fn check_areas(&self, addr: u64, len: u64, allowed: impl Fn(&Vma) -> bool) -> Result<()> {
         if len == 0 {
-            return Ok(true);
+            return Ok(());
         }
-        let range = checked_range(addr, len).ok_or(Errno::EINVAL)?;
-        Ok(self.lock().vmas.covers(range))
+        let range = advised_range(addr, len)?;
+        let map = self.lock();
+        if !map.vmas.overlapping(range.clone()).all(allowed) {
+            return Err(Errno::EINVAL);
+        }
+        if map.vmas.covers(range) { Ok(()) } else { Err(Errno::ENOMEM) }
     }
 
     /// Sets where the heap begins. The program loader calls it once.
@@ -140,17 +174,20 @@ impl AddressSpace {
                 return map.brk;
             }
             let prot = Prot { read: true, write: true, exec: false };
-            let backing = Backing::Anonymous;
-            map.vmas.insert(Vma { range: grown, prot, shared: false, backing, file_area: None });
+            let (backing, locked) = (Backing::Anonymous, map.lock_all);
+            map.vmas.insert(Vma { range: grown, prot, shared: false, backing, locked, file_area: None });
         } else if new_end < old_end {
-            _removed = self.take_out(&mut map, new_end..old_end);
+            match self.take_out(&mut map, new_end..old_end) {
+                Ok(removed) => _removed = removed,
+                Err(_) => return map.brk,
+            }
         }
         map.brk = addr;
         addr
     }
 
     /// Finds the place for `len` bytes and clears it; returns it with the areas that were there.
-    fn place(&self, map: &mut Map, placement: Placement, len: u64) -> Result<(u64, Removed)> {
+    pub(super) fn place(&self, map: &mut Map, placement: Placement, len: u64) -> Result<(u64, Removed)> {
         let none = Removed::default();
         match placement {
             Placement::Hint(hint) => {
@@ -161,7 +198,7 @@ impl AddressSpace {
             }
             Placement::Fixed(addr) => {
                 let range = fixed_range(addr, len)?;
-                Ok((addr, self.take_out(map, range)))
+                Ok((addr, self.take_out(map, range)?))
             }
             Placement::FixedNoReplace(addr) => {
                 let range = fixed_range(addr, len)?;
@@ -182,6 +219,12 @@ pub fn affordable(len: u64) -> bool {
 pub(super) fn checked_range(addr: u64, len: u64) -> Option<Range<u64>> {
     let end = addr.checked_add(page_ceil(len)?)?;
     (addr == page_floor(addr) && end > addr && end <= USER_END).then_some(addr..end)
+}
+
+/// Errors: `EINVAL` (not aligned, or it wraps), `ENOMEM` (not in user memory).
+fn advised_range(addr: u64, len: u64) -> Result<Range<u64>> {
+    let wraps = page_ceil(len).and_then(|len| addr.checked_add(len)).is_none();
+    if addr != page_floor(addr) || wraps { Err(Errno::EINVAL) } else { checked_range(addr, len).ok_or(Errno::ENOMEM) }
 }
 
 fn fixed_range(addr: u64, len: u64) -> Result<Range<u64>> {

@@ -35,6 +35,7 @@ impl AddressSpace {
 
 fn part_of(vma: &Vma, range: &Range<u64>) -> Option<MappedFile> {
     let Backing::File { file, offset } = &vma.backing else { return None };
+    // What lives in memory has nothing to sync.
     if !vma.stores_to_file() {
         return None;
     }

@@ -5,6 +5,8 @@
 //! borrowed pages go at any moment, but none come.
 use super::PAGE;
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use base::memory::{alloc_user_page, may_allocate, room_for_programs};
 use base::sync::SpinLock;
 use base::{Errno, Page, Result};
 use core::ops::Range;
@@ -23,6 +25,8 @@ pub(super) enum Origin {
     /// The page cache's, mapped for the file area of this number. In a private area it is never writable: a store copies it first. In a
     /// shared one a fault makes it writable, and the page cache takes that back.
     Borrowed(u64),
+    /// A frame of a file that lives in memory, shown by the file area of this number with the area's protection. The file takes it back.
+    Shared(u64),
 }
 
 /// The resident pages of one address space.
@@ -52,6 +56,10 @@ impl Resident {
     pub fn len(&self) -> usize {
         self.origins.lock().len()
     }
+    /// How many there are that only the end of the address space, or of others that share them, makes free.
+    pub fn own_len(&self) -> usize {
+        self.origins.lock().values().filter(|origin| !matches!(origin, Origin::Borrowed(_))).count()
+    }
 
     /// Whose page is at `va`, if there is one.
     pub fn origin(&self, va: u64) -> Option<Origin> {
@@ -67,6 +75,7 @@ impl Resident {
 
     /// Puts `page` at `va`, where nothing is. The mmap lock is held. Errors: `ENOMEM`.
     pub fn put(&self, va: u64, page: Page, origin: Origin, prot: Prot) -> Result<()> {
+        may_allocate()?;
         let mut origins = self.origins.lock();
         self.table.map(va, page, visible(prot, origin)).map_err(|()| Errno::ENOMEM)?;
         origins.insert(va, origin);
@@ -76,6 +85,7 @@ impl Resident {
     /// Puts `page`, borrowed for file area `area`, at `va` for stores, or gives it the right to stores where it is already. Its folio
     /// is locked and dirty; the mmap lock is held. Errors: `ENOMEM`.
     pub fn put_writable(&self, va: u64, page: Page, area: u64, prot: Prot) -> Result<()> {
+        may_allocate()?;
         let mut origins = self.origins.lock();
         if origins.contains_key(&va) {
             // It can only be this page: whoever takes a folio away unmaps it before, with the lock that is held.
@@ -106,33 +116,95 @@ impl Resident {
     /// are borrowed are left out, because the child can borrow them itself. A page that somebody else holds besides, which may be a
     /// device that is about to store to it, stays where it is, and the child gets a copy. Both mmap locks are held. Errors: `ENOMEM`.
     pub fn share_with(&self, child: &Resident, range: Range<u64>, prot: Prot) -> Result<()> {
-        let mut from = range.start;
-        while from < range.end {
+        let (mut from, mut spare) = (range.start, None);
+        loop {
             let mut origins = self.origins.lock();
             let mut batch = origins.range_mut(from..range.end).take(FORK_BATCH);
             from = range.end;
+            let mut wants_spare = false;
             for (&va, origin) in &mut batch {
                 from = va + PAGE;
-                self.share_page(child, va, origin, prot)?;
+                if !self.share_page(child, va, origin, prot, &mut spare)? {
+                    (from, wants_spare) = (va, true);
+                    break;
+                }
+            }
+            drop(origins);
+            if from >= range.end {
+                return Ok(());
+            }
+            // With the lock dropped, since reclaim takes it.
+            room_for_programs()?;
+            if wants_spare {
+                spare = Some(alloc_user_page()?);
             }
         }
-        Ok(())
     }
 
-    fn share_page(&self, child: &Resident, va: u64, origin: &mut Origin, prot: Prot) -> Result<()> {
-        let Some(mapped) = self.table.query(va).filter(|_| !matches!(origin, Origin::Borrowed(_))) else {
-            return Ok(());
+    /// Shares one page. False: it needs `spare` for a copy.
+    fn share_page(
+        &self,
+        child: &Resident,
+        va: u64,
+        origin: &mut Origin,
+        prot: Prot,
+        spare: &mut Option<Page>,
+    ) -> Result<bool> {
+        let Some(mapped) = self.table.query(va).filter(|_| matches!(origin, Origin::Owned | Origin::Forked)) else {
+            return Ok(true);
         };
-        if *origin == Origin::Owned && mapped.page.ref_count() > 2 {
-            let copy = Page::alloc_zeroed().ok_or(Errno::ENOMEM)?;
+        // One count is the page table's, one this look's. A third may be a device's that is about to store to the frame: it stays this
+        // address space's own, or what the device stores would be lost to the next store here, which goes to a copy.
+        if base::guard!("R71-fork", *origin == Origin::Owned && mapped.page.ref_count() > 2) {
+            let Some(copy) = spare.take() else { return Ok(false) };
             copy.copy_from(0, &mapped.page, 0, PAGE as usize);
-            return child.put(va, copy, Origin::Owned, prot);
+            return child.put(va, copy, Origin::Owned, prot).map(|()| true);
         }
+        child.put(va, mapped.page, Origin::Forked, prot)?;
         if *origin == Origin::Owned {
             *origin = Origin::Forked;
             self.table.protect(va, visible(prot, Origin::Forked));
         }
-        child.put(va, mapped.page, Origin::Forked, prot)
+        Ok(true)
+    }
+
+    /// Moves the pages of `range` that are the address space's own `delta` bytes further, where nothing is. Those of files were taken
+    /// out before. The mmap lock is held. Errors: `ENOMEM`: everything is where it was.
+    pub fn move_pages(&self, range: Range<u64>, delta: i64, prot: Prot) -> Result<()> {
+        let mut from = range.start;
+        let failed = loop {
+            let mut origins = self.origins.lock();
+            let Some((&va, &origin)) = origins.range(from..range.end).next() else { return Ok(()) };
+            let to = va.wrapping_add_signed(delta);
+            if let Err(error) = self.move_page(&mut origins, (va, to), origin, prot) {
+                break (va, error);
+            }
+            from = va + PAGE;
+        };
+        // Back again: the page tables of the old place are still there, so that this cannot fail.
+        let mut origins = self.origins.lock();
+        let moved = range.start.wrapping_add_signed(delta)..failed.0.wrapping_add_signed(delta);
+        let back: Vec<(u64, Origin)> = origins.range(moved).map(|(&va, &origin)| (va, origin)).collect();
+        for (va, origin) in back {
+            self.move_page(&mut origins, (va, va.wrapping_add_signed(-delta)), origin, prot)?;
+        }
+        Err(failed.1)
+    }
+
+    fn move_page(
+        &self,
+        origins: &mut BTreeMap<u64, Origin>,
+        (from, to): (u64, u64),
+        origin: Origin,
+        prot: Prot,
+    ) -> Result<()> {
+        let Some(mapped) = self.table.query(from) else { return Ok(()) };
+        // Until the old place is gone both show the frame: a store of another thread is not lost.
+        self.table.map(to, mapped.page, visible(prot, origin)).map_err(|()| Errno::ENOMEM)?;
+        drop(self.table.unmap(from));
+        origins.remove(&from);
+        origins.insert(to, origin);
+        Ok(())
     }
 
     /// Replaces the page at `va`, borrowed or shared since a fork, by a copy of it in `copy` (MM-8). False if it is no longer there. The
@@ -173,6 +245,33 @@ impl Resident {
         }
     }
 
+    /// Takes those pages of `range` away that are no file's.
+    pub fn drop_own_pages(&self, range: Range<u64>) {
+        let mut from = range.start;
+        loop {
+            let origins = self.origins.lock();
+            let own = |origin: &Origin| matches!(origin, Origin::Owned | Origin::Forked);
+            let Some(va) = origins.range(from..range.end).find(|(_, o)| own(o)).map(|(&va, _)| va) else { return };
+            drop(origins);
+            from = va + PAGE;
+            self.drop_pages(va..from, |_, _| {});
+        }
+    }
+
+    /// Takes those pages of `range` away that are a file's. `stored` as [`Self::drop_pages`].
+    pub fn drop_file_pages(&self, range: Range<u64>, mut stored: impl FnMut(u64, Page)) {
+        let mut from = range.start;
+        loop {
+            let origins = self.origins.lock();
+            let Some((&va, &origin)) = origins.range(from..range.end).next() else { return };
+            drop(origins);
+            from = va + PAGE;
+            if matches!(origin, Origin::Borrowed(_) | Origin::Shared(_)) {
+                self.drop_pages(va..from, &mut stored);
+            }
+        }
+    }
+
     /// Takes the pages of `range` away that are borrowed for file area `area`; says whether something was stored to any of them. Any
     /// task context; sleeps nowhere.
     pub fn drop_borrowed(&self, range: Range<u64>, area: u64) -> bool {
@@ -180,8 +279,8 @@ impl Resident {
         let (mut from, mut stored) = (range.start, false);
         while let Some((&va, &origin)) = origins.range(from..range.end.max(from)).next() {
             from = va + PAGE;
-            if origin == Origin::Borrowed(area) {
-                stored |= self.clean(va);
+            if origin == Origin::Borrowed(area) || origin == Origin::Shared(area) {
+                stored |= origin == Origin::Borrowed(area) && self.clean(va);
                 origins.remove(&va);
                 drop(self.table.unmap(va));
             }
@@ -209,5 +308,6 @@ impl Resident {
 
 /// The protection a page of `origin` gets in an area of protection `prot`.
 fn visible(prot: Prot, origin: Origin) -> Prot {
-    Prot { write: prot.write && origin == Origin::Owned, ..prot }
+    let stores = matches!(origin, Origin::Owned | Origin::Shared(_));
+    Prot { write: prot.write && stores, ..prot }
 }

@@ -20,7 +20,7 @@ pub(super) const RO: Prot = Prot { read: true, write: false, exec: false };
 pub(super) const RW: Prot = Prot { read: true, write: true, exec: false };
 
 /// A file whose page `i` is full of `i + 1`, clean and out of the cache.
-fn file_of(pages: u64) -> MemFile {
+pub(super) fn file_of(pages: u64) -> MemFile {
     let file = MemFile::new(1024, 64);
     for index in 0..pages {
         file.write(index * PAGE, &[index as u8 + 1; PS]).unwrap();

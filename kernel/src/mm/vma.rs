@@ -3,8 +3,8 @@ use super::PAGE;
 use super::file_map::FileArea;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use base::Page;
 use base::sync::Arc;
+use base::{Errno, Page, Result};
 use core::ops::Range;
 use fs::vfs::File;
 use hal::user::Prot;
@@ -56,24 +56,32 @@ pub struct Vma {
     pub shared: bool,
     /// Where content comes from.
     pub backing: Backing,
-    /// The place of this area, and of those cut from it, among the mappings of a file with a page cache.
+    /// `mlock`: counted against `RLIMIT_MEMLOCK`.
+    pub locked: bool,
+    /// The place of this area, and of those cut from it, among the mappings of a file whose pages it shows.
     pub(super) file_area: Option<Arc<FileArea>>,
 }
 
 impl Vma {
-    /// Whether a store is one to a file.
+    /// Whether a store is one to a file with a page cache.
     pub(super) fn stores_to_file(&self) -> bool {
-        self.shared && self.file_area.is_some()
+        self.shared && self.file_area.as_ref().is_some_and(|area| !area.shows_frames())
+    }
+
+    /// How many bytes it has.
+    pub fn bytes(&self) -> u64 {
+        self.range.end - self.range.start
     }
 
     /// The part of this area inside `range`, which overlaps it.
-    fn cut(&self, range: &Range<u64>) -> Vma {
+    pub(super) fn cut(&self, range: &Range<u64>) -> Vma {
         let start = self.range.start.max(range.start);
         let end = self.range.end.min(range.end);
         Vma {
             range: start..end,
             prot: self.prot,
             shared: self.shared,
+            locked: self.locked,
             backing: self.backing.advanced(start - self.range.start),
             file_area: self.file_area.clone(),
         }
@@ -84,24 +92,42 @@ impl Vma {
         self.range.end == next.range.start
             && self.prot == next.prot
             && self.shared == next.shared
+            && self.locked == next.locked
             && matches!((&self.backing, &next.backing), (Backing::Anonymous, Backing::Anonymous))
+    }
+}
+
+/// Where a search for room has nothing to find: `[from, below)` has no hole. So that the next mapping costs the same however many
+/// there are.
+#[derive(Default)]
+struct Full {
+    from: u64,
+    below: u64,
+}
+
+impl Full {
+    fn note_hole(&mut self, hole: &Range<u64>) {
+        self.from = self.from.max(hole.end.min(self.below));
     }
 }
 
 /// The areas of an address space by start address.
 #[derive(Default)]
-pub struct VmaTree(BTreeMap<u64, Vma>);
+pub struct VmaTree {
+    areas: BTreeMap<u64, Vma>,
+    full: Full,
+}
 
 impl VmaTree {
     /// The area that holds `addr`.
     pub fn find(&self, addr: u64) -> Option<&Vma> {
-        self.0.range(..=addr).next_back().map(|(_, vma)| vma).filter(|vma| vma.range.contains(&addr))
+        self.areas.range(..=addr).next_back().map(|(_, vma)| vma).filter(|vma| vma.range.contains(&addr))
     }
 
     /// The areas that overlap `range`, in order of address.
     pub fn overlapping(&self, range: Range<u64>) -> impl Iterator<Item = &Vma> {
         let from = self.find(range.start).map_or(range.start, |vma| vma.range.start);
-        self.0.range(from..range.end.max(from)).map(|(_, vma)| vma)
+        self.areas.range(from..range.end.max(from)).map(|(_, vma)| vma)
     }
 
     /// Whether every byte of `range` lies in some area.
@@ -119,58 +145,80 @@ impl VmaTree {
     /// Adds `vma`, which overlaps nothing, merging it with anonymous neighbours of the same protection.
     pub fn insert(&mut self, mut vma: Vma) {
         debug_assert!(vma.range.start < vma.range.end && self.overlapping(vma.range.clone()).next().is_none());
-        if let Some(next) = self.0.get(&vma.range.end)
+        if let Some(next) = self.areas.get(&vma.range.end)
             && vma.continues_in(next)
         {
             let end = next.range.end;
-            self.0.remove(&vma.range.end);
+            self.areas.remove(&vma.range.end);
             vma.range.end = end;
         }
-        if let Some((_, previous)) = self.0.range_mut(..vma.range.start).next_back()
+        if let Some((_, previous)) = self.areas.range_mut(..vma.range.start).next_back()
             && previous.continues_in(&vma)
         {
             previous.range.end = vma.range.end;
             return;
         }
-        self.0.insert(vma.range.start, vma);
+        self.areas.insert(vma.range.start, vma);
     }
 
-    /// Takes everything inside `range` out, splitting areas at its ends. The result is in order of address.
-    pub fn remove(&mut self, range: Range<u64>) -> Vec<Vma> {
-        let starts: Vec<u64> = self.overlapping(range.clone()).map(|vma| vma.range.start).collect();
-        let mut removed = Vec::with_capacity(starts.len());
-        for start in starts {
-            let Some(vma) = self.0.remove(&start) else { continue };
-            removed.push(vma.cut(&range));
+    /// Takes everything inside `range` out, splitting areas at its ends. The result is in order of address. Errors: `ENOMEM`: nothing has
+    /// changed.
+    pub fn remove(&mut self, range: Range<u64>) -> Result<Vec<Vma>> {
+        let mut removed = Vec::new();
+        removed.try_reserve_exact(self.overlapping(range.clone()).count()).map_err(|_| Errno::ENOMEM)?;
+        loop {
+            let next = self.overlapping(range.clone()).next().map(|vma| vma.range.start);
+            let Some(start) = next else { return Ok(removed) };
+            let Some(vma) = self.areas.remove(&start) else { return Ok(removed) };
+            let cut = vma.cut(&range);
+            self.full.note_hole(&cut.range);
+            removed.push(cut);
             if vma.range.start < range.start {
                 let left = vma.cut(&(vma.range.start..range.start));
-                self.0.insert(left.range.start, left);
+                self.areas.insert(left.range.start, left);
             }
             if vma.range.end > range.end {
                 let right = vma.cut(&(range.end..vma.range.end));
-                self.0.insert(right.range.start, right);
+                self.areas.insert(right.range.start, right);
             }
         }
-        removed
+    }
+
+    /// The part of `range` that its first `most` areas cover; `None` if there are none.
+    pub fn first_of(&self, range: Range<u64>, most: usize) -> Option<Range<u64>> {
+        let mut ends = self.overlapping(range.clone()).take(most).map(|vma| vma.range.end);
+        let first = ends.next()?;
+        Some(range.start..ends.last().unwrap_or(first).min(range.end))
     }
 
     /// The highest free range of `len` bytes that ends at or below `below` and starts at or above `floor`.
-    pub fn find_gap(&self, len: u64, below: u64, floor: u64) -> Option<u64> {
-        let mut top = below;
-        for vma in self.0.range(..below).rev().map(|(_, vma)| vma) {
+    pub fn find_gap(&mut self, len: u64, below: u64, floor: u64) -> Option<u64> {
+        if self.full.below != below {
+            self.full = Full { from: below, below };
+        }
+        let mut top = self.full.from;
+        for vma in self.areas.range(..top).rev().map(|(_, vma)| vma) {
             if let Some(start) = top.checked_sub(len)
                 && start >= vma.range.end.max(floor)
             {
                 return Some(start);
+            }
+            if vma.range.end >= self.full.from {
+                self.full.from = vma.range.start;
             }
             top = top.min(vma.range.start);
         }
         top.checked_sub(len).filter(|&start| start >= floor)
     }
 
+    /// How many areas there are.
+    pub fn len(&self) -> usize {
+        self.areas.len()
+    }
+
     /// All areas in order of address.
     pub fn iter(&self) -> impl Iterator<Item = &Vma> {
-        self.0.values()
+        self.areas.values()
     }
 }
 
@@ -183,7 +231,7 @@ mod tests {
     const RO: Prot = Prot { read: true, write: false, exec: false };
 
     fn anon(range: Range<u64>, prot: Prot) -> Vma {
-        Vma { range, prot, shared: false, backing: Backing::Anonymous, file_area: None }
+        Vma { range, prot, shared: false, locked: false, backing: Backing::Anonymous, file_area: None }
     }
     fn ranges(tree: &VmaTree) -> Vec<Range<u64>> {
         tree.iter().map(|v| v.range.clone()).collect()
@@ -203,7 +251,7 @@ mod tests {
     fn removing_the_middle_splits() {
         let mut tree = VmaTree::default();
         tree.insert(anon(0x1000..0x9000, RW));
-        let removed = tree.remove(0x3000..0x5000);
+        let removed = tree.remove(0x3000..0x5000).unwrap();
         assert_eq!(removed.len(), 1);
         assert_eq!(removed[0].range, 0x3000..0x5000);
         assert_eq!(ranges(&tree), vec![0x1000..0x3000, 0x5000..0x9000]);
@@ -218,8 +266,8 @@ mod tests {
         let pages: Arc<[Page]> = (0..4).map(|_| Page::alloc_zeroed().unwrap()).collect();
         let mut tree = VmaTree::default();
         let backing = Backing::Pages { pages, first: 0 };
-        tree.insert(Vma { range: 0x1000..0x5000, prot: RW, shared: true, backing, file_area: None });
-        tree.remove(0x2000..0x3000);
+        tree.insert(Vma { range: 0x1000..0x5000, prot: RW, shared: true, locked: false, backing, file_area: None });
+        tree.remove(0x2000..0x3000).unwrap();
         let Backing::Pages { first, .. } = tree.find(0x3000).unwrap().backing else { panic!("backing changed") };
         assert_eq!(first, 2);
     }
@@ -233,5 +281,23 @@ mod tests {
         assert_eq!(tree.find_gap(0x3000, 0x9000, 0x1000), Some(0x2000));
         assert_eq!(tree.find_gap(0x5000, 0x9000, 0x1000), None);
         assert_eq!(tree.find_gap(0x1000, 0x5800, 0x1000), Some(0x4000));
+    }
+
+    #[test]
+    fn what_a_search_remembers_is_forgotten_with_a_hole() {
+        let mut tree = VmaTree::default();
+        for at in (0x10..0x20).rev().map(|page| page * 0x1000) {
+            assert_eq!(tree.find_gap(0x1000, 0x20_000, 0x1000), Some(at));
+            tree.insert(anon(at..at + 0x1000, if at % 0x2000 == 0 { RW } else { RO }));
+        }
+        for hole in [0x18_000, 0x11_000, 0x1f_000] {
+            tree.remove(hole..hole + 0x1000).unwrap();
+            assert_eq!(tree.find_gap(0x1000, 0x20_000, 0x1000), Some(hole));
+            assert_eq!(tree.find_gap(0x2000, 0x20_000, 0x1000), Some(0xe000));
+            tree.insert(anon(hole..hole + 0x1000, RW));
+        }
+        tree.remove(0x14_000..0x17_000).unwrap();
+        assert_eq!(tree.find_gap(0x3000, 0x20_000, 0x1000), Some(0x14_000));
+        assert_eq!(tree.first_of(0x12_000..u64::MAX, 3), Some(0x12_000..0x18_000));
     }
 }

@@ -6,6 +6,7 @@ use base::sync::Arc;
 use base::sync::atomic::Ordering;
 use base::{Errno, Result, sched};
 use hal::user::UserContext;
+use linux_raw_sys::general as abi;
 
 /// What `clone` asks for the registers and ids of the new thread, of this process or of a new one.
 #[derive(Default)]
@@ -37,6 +38,7 @@ pub struct Fork {
 /// Makes a thread of the caller's process. Returns its id. Task context. Errors: `ENOMEM`, `EAGAIN`, `EFAULT`, `EPERM` (FS base).
 pub fn clone_thread(thread: &Arc<Thread>, user: &UserContext, request: &CloneRequest) -> Result<u32> {
     let process = &thread.process;
+    process.check_task_limit()?;
     let child_user = copy_registers(user, request)?;
     let tid = process.system.new_id();
     for addr in request.parent_tid.into_iter().chain(request.child_tid) {
@@ -55,6 +57,7 @@ pub fn clone_thread(thread: &Arc<Thread>, user: &UserContext, request: &CloneReq
 /// `EPERM` (FS base).
 pub fn clone_process(thread: &Arc<Thread>, user: &UserContext, request: &CloneRequest, fork: &Fork) -> Result<u32> {
     let parent = &thread.process;
+    parent.check_task_limit()?;
     let child_user = copy_registers(user, request)?;
     let memory = if fork.share_memory { thread.mm.join() } else { thread.mm.fork()? };
     let process = Process::fork(parent, memory.clone(), fork.exit_signal).inspect_err(|_| memory.leave())?;
@@ -93,6 +96,30 @@ fn copy_registers(user: &UserContext, request: &CloneRequest) -> Result<UserCont
     }
     child.set_fpu(&user.fpu());
     Ok(child)
+}
+
+impl Process {
+    /// Whether it may make one more process or thread. Errors: `EAGAIN`: there are as many as the machine bears ([`super::most_tasks`]), or
+    /// its user has as many as `RLIMIT_NPROC` allows, which does not bind root; `ENOMEM`.
+    fn check_task_limit(&self) -> Result<()> {
+        base::memory::room_for_programs()?;
+        let all = self.system.all();
+        // One that has ended and was not waited for counts as well.
+        let tasks = |process: &Arc<Process>| process.thread_count().max(1) as u64;
+        if all.iter().map(tasks).sum::<u64>() >= super::most_tasks() {
+            return Err(Errno::EAGAIN);
+        }
+        let (uid, privileged) = {
+            let who = self.credentials.lock();
+            (who.uid, who.uid == 0 || who.euid == 0)
+        };
+        let limit = self.soft_limit(abi::RLIMIT_NPROC);
+        if privileged || limit == u64::MAX {
+            return Ok(());
+        }
+        let own = all.iter().filter(|process| process.credentials.lock().uid == uid);
+        if own.map(tasks).sum::<u64>() >= limit { Err(Errno::EAGAIN) } else { Ok(()) }
+    }
 }
 
 fn inherit(child: &Thread, parent: &Thread, request: &CloneRequest) {

@@ -3,9 +3,12 @@
 //! A handler's frame lies on the user stack below the red zone, or on the alternate stack; from high to low addresses: the FPU
 //! state, `siginfo_t`, `ucontext_t`, the return address. `rt_sigreturn` finds it at the stack pointer and restores what it says,
 //! of which nothing is trusted: segments are the kernel's, flags are masked, addresses must be user addresses.
+use super::oom::out_of_memory;
 use super::signal::{Action, Disposition, SigSet, Signal};
 use super::{ExitStatus, Thread};
+use crate::mm::{Access, FaultError, PAGE, page_floor};
 use base::{Errno, Result};
+use core::ops::Range;
 use hal::user::{FpuState, USER_END, UserContext, UserRegs};
 use linux_raw_sys::general as abi;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -128,6 +131,7 @@ fn enter_handler(thread: &Thread, user: &mut UserContext, signal: Signal, action
         info: info(signal),
     };
     let mm = &thread.mm;
+    make_present(thread, at..top);
     mm.write_bytes(fpu, user.fpu().bytes())?;
     mm.write(at, &frame)?;
     let own = if flag(abi::SA_NODEFER) { SigSet::default() } else { SigSet::of(signal) };
@@ -146,6 +150,15 @@ fn enter_handler(thread: &Thread, user: &mut UserContext, signal: Signal, action
         ..user.regs
     };
     Ok(())
+}
+
+/// Gives a frame its pages, if they can be had at all: a signal is no reason to die for lack of memory that another can give.
+fn make_present(thread: &Thread, range: Range<u64>) {
+    for page in (page_floor(range.start)..range.end).step_by(PAGE as usize) {
+        while thread.mm.fault(page, Access::Write) == Err(FaultError::NoMemory) && !thread.process.is_dying() {
+            out_of_memory(thread);
+        }
+    }
 }
 
 /// Restores what the frame at the stack pointer says. Errors: `EFAULT`: there is none.

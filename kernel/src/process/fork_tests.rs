@@ -208,5 +208,7 @@ fn a_mapping_of_the_old_program_is_not_the_new_one_s() {
     thread.mm.map(MapRequest { placement, len: PAGE, prot, shared: true, backing }).unwrap();
     exec(&thread, program(file), &no_file).unwrap();
     let (next, _) = thread.take_successor().unwrap();
-    assert_eq!(next.mm.is_mapped(0x70_0000, PAGE), Ok(false));
+    let mut areas = Vec::new();
+    next.mm.for_each_area(|vma| areas.push(vma.range.start));
+    assert!(!areas.is_empty() && !areas.contains(&0x70_0000), "{areas:x?}");
 }

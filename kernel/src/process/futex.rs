@@ -19,21 +19,31 @@ use base::{Errno, Result};
 pub const MATCH_ANY: u32 = u32::MAX;
 const BUCKETS: usize = 64;
 
-/// Which word: the address space (or the shared object) and where in it.
+/// Which word: the address space, or the file that shared mappings show, and where in it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct FutexKey {
-    space: u64,
-    addr: u64,
+    /// Whether `object` is a file.
+    shared: bool,
+    object: u64,
+    at: u64,
 }
 
 impl FutexKey {
-    /// The word at `addr` of `mm`. Memory is not shared between address spaces, so the key of a shared futex is that of a private
-    /// one. Errors: `EINVAL` (not aligned).
-    pub fn new(mm: &AddressSpace, addr: u64) -> Result<FutexKey> {
-        if addr.is_multiple_of(4) { Ok(FutexKey { space: mm.id(), addr }) } else { Err(Errno::EINVAL) }
+    /// The word at `addr` of `mm`. One in a shared mapping of a file, named or not, is the same in every address space; with `private` the
+    /// program promises that it is in none, or that nobody else waits. Errors: `EINVAL` (not aligned). Task context; without `private`
+    /// takes the mmap lock.
+    pub fn new(mm: &AddressSpace, addr: u64, private: bool) -> Result<FutexKey> {
+        if !addr.is_multiple_of(4) {
+            return Err(Errno::EINVAL);
+        }
+        let word = if private { None } else { mm.shared_word(addr) };
+        Ok(match word {
+            Some((object, at)) => FutexKey { shared: true, object, at },
+            None => FutexKey { shared: false, object: mm.id(), at: addr },
+        })
     }
     fn bucket(self) -> usize {
-        let mixed = (self.addr >> 2 ^ self.space << 7).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.at >> 2 ^ self.object << 7).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         (mixed >> 58) as usize
     }
 }
@@ -56,11 +66,17 @@ impl FutexTable {
         FutexTable((0..BUCKETS).map(|_| SpinLock::new(Vec::new())).collect())
     }
 
-    /// Sleeps until woken, if the word at `addr` is `expected`. Errors: `EAGAIN` (it is not), `ETIMEDOUT`, `EINTR`, `EFAULT`,
+    /// Sleeps until woken, if the word `key` at `addr` is `expected`. Errors: `EAGAIN` (it is not), `ETIMEDOUT`, `EINTR`, `EFAULT`,
     /// `EINVAL`.
-    pub fn wait(&self, thread: &Thread, addr: u64, expected: u32, bitset: u32, deadline: Deadline) -> Result<()> {
+    pub fn wait(
+        &self,
+        thread: &Thread,
+        (key, addr): (FutexKey, u64),
+        expected: u32,
+        bitset: u32,
+        deadline: Deadline,
+    ) -> Result<()> {
         let mm = &thread.mm;
-        let key = FutexKey::new(mm, addr)?;
         let waiter = Arc::new(Waiter { bitset, woken: AtomicBool::new(false), task: sched::current() });
         loop {
             let mut bucket = self.bucket(key).lock();
@@ -92,13 +108,13 @@ impl FutexTable {
     }
 
     /// Wakes up to `wake` waiters of `from` and lets up to `requeue` more wait on `to` instead; says how many in all. With
-    /// `expected`, only if the word at `from` has that value. Errors: `EAGAIN`, `EFAULT`.
+    /// `expected`, only if the word at that address, which is `from`, has that value. Errors: `EAGAIN`, `EFAULT`.
     pub fn requeue(
         &self,
         mm: &AddressSpace,
         (from, to): (FutexKey, FutexKey),
         (wake, requeue): (usize, usize),
-        expected: Option<u32>,
+        expected: Option<(u64, u32)>,
     ) -> Result<usize> {
         let mut bucket = self.lock_if_unchanged(mm, from, expected)?;
         let woken = wake_in(&mut bucket, from, wake, MATCH_ANY);
@@ -115,17 +131,17 @@ impl FutexTable {
         &self,
         mm: &AddressSpace,
         key: FutexKey,
-        expected: Option<u32>,
+        expected: Option<(u64, u32)>,
     ) -> Result<SpinGuard<'_, Vec<Entry>>> {
         loop {
             let bucket = self.bucket(key).lock();
-            let Some(expected) = expected else { return Ok(bucket) };
-            match hal::user::load_u32(key.addr) {
+            let Some((addr, expected)) = expected else { return Ok(bucket) };
+            match hal::user::load_u32(addr) {
                 Some(word) if word == expected => return Ok(bucket),
                 Some(_) => return Err(Errno::EAGAIN),
                 None => {
                     drop(bucket);
-                    mm.fault(key.addr, Access::Read).map_err(FaultError::errno)?;
+                    mm.fault(addr, Access::Read).map_err(FaultError::errno)?;
                 }
             }
         }

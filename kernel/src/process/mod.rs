@@ -16,6 +16,7 @@
 //! | `exec` | a program in the place of another |
 //! | `load`, `elf`, `stack` | from an open file to a program that can start |
 //! | `run` | the loop that runs user code, and the end of a thread |
+//! | `oom` | who ends when there is no memory left |
 //! | `sleep` | interruptible sleeping until a deadline |
 //!
 //! # Life of a thread
@@ -44,6 +45,7 @@ mod family;
 mod futex;
 mod load;
 mod memory;
+mod oom;
 #[allow(clippy::module_inception)]
 mod process;
 mod rlimit;
@@ -63,7 +65,7 @@ pub use futex::{FutexKey, FutexTable, MATCH_ANY as FUTEX_MATCH_ANY};
 pub use load::{Program, STACK_TOP};
 pub use memory::Memory;
 pub use process::{ExitStatus, Process, ProgramFile};
-pub use rlimit::{Limits, RLimit};
+pub use rlimit::{Limits, RLimit, most_tasks};
 pub use run::{exit_thread_now, run_thread};
 pub use signal::{Action, SigSet, Signal, SignalActions};
 pub use sleep::{Deadline, sleep_interruptible};

@@ -294,6 +294,10 @@ impl Process {
         self.changed.wake_all();
         self.system.family.ended(self.pid, status);
     }
+    /// Sleeps until the process has ended, or the caller is interrupted. Task context.
+    pub(super) fn wait_until_gone(&self) {
+        let _interrupted = self.changed.wait_interruptible(|| self.state.lock().ended.is_some());
+    }
     /// Sleeps until the process has ended, and says how. Task context.
     pub fn wait(&self) -> ExitStatus {
         let mut status = None;

@@ -1,4 +1,4 @@
-//! Resource limits. Only `NOFILE`, `FSIZE`, `STACK` and `MEMLOCK` have an effect; the others are stored.
+//! Resource limits. `NOFILE`, `FSIZE`, `STACK`, `MEMLOCK`, `AS`, `DATA` and `NPROC` have an effect; the others are stored.
 use linux_raw_sys::general as abi;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -10,6 +10,17 @@ pub struct RLimit {
     pub soft: u64,
     /// How far the soft limit may be raised.
     pub hard: u64,
+}
+
+/// Processes and threads that there may be at a time. Each costs the kernel a stack, which it keeps for the next: all of them together
+/// take no more than an eighth of the memory.
+pub fn most_tasks() -> u64 {
+    const FRAMES_PER_TASK: u64 = 8 * 8;
+    match hal::mem::stats().total_frames / FRAMES_PER_TASK {
+        // The host counts no frames.
+        0 => u64::from(u32::MAX),
+        tasks => tasks.max(64),
+    }
 }
 
 /// The limits of a process by `RLIMIT_*` number.
@@ -36,6 +47,9 @@ impl Default for Limits {
         let mut limits = Limits([none; Limits::COUNT]);
         limits.set(abi::RLIMIT_STACK, RLimit { soft: 8 << 20, hard: u64::MAX });
         limits.set(abi::RLIMIT_NOFILE, RLimit { soft: 1024, hard: 4096 });
+        limits.set(abi::RLIMIT_MEMLOCK, RLimit { soft: 8 << 20, hard: 8 << 20 });
+        let tasks = most_tasks() / 2;
+        limits.set(abi::RLIMIT_NPROC, RLimit { soft: tasks, hard: tasks });
         limits.set(abi::RLIMIT_CORE, RLimit { soft: 0, hard: u64::MAX });
         limits
     }

@@ -1,5 +1,6 @@
 //! The loop that runs user code, and the end of a thread.
 use super::delivery::{deliver, force};
+use super::oom::out_of_memory;
 use super::signal::Signal;
 use super::{ExitStatus, FUTEX_MATCH_ANY, FutexKey, Memory, Process, Thread};
 use crate::mm::{Access, FaultError};
@@ -63,10 +64,7 @@ fn page_fault(thread: &Thread, user: &mut UserContext, addr: u64, access: Access
     match error {
         FaultError::NoArea | FaultError::Denied => force(thread, user, Signal::SIGSEGV),
         FaultError::Bus => force(thread, user, Signal::SIGBUS),
-        FaultError::NoMemory => {
-            log::error!("out of memory: process {pid} is killed ({} pages)", thread.mm.resident_pages());
-            thread.process.die(ExitStatus::Killed(Signal::SIGKILL));
-        }
+        FaultError::NoMemory => out_of_memory(thread),
     }
 }
 
@@ -89,7 +87,7 @@ fn end_thread(thread: &Arc<Thread>, code: u8) {
     let word = thread.clear_child_tid.load(Ordering::Relaxed);
     if word != 0
         && thread.mm.write(word, &0u32).is_ok()
-        && let Ok(key) = FutexKey::new(&thread.mm, word)
+        && let Ok(key) = FutexKey::new(&thread.mm, word, false)
     {
         process.system.futexes.wake(key, 1, FUTEX_MATCH_ANY);
     }

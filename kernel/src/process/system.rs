@@ -1,11 +1,17 @@
 //! What all processes share.
 use super::{Family, FutexTable, Process, Thread};
 use crate::disks::Disks;
+use crate::mm::segments::Segments;
 use base::sync::{Arc, Once, Rank};
 use base::workqueue::WorkQueue;
 use base::{Errno, Result};
 use core::sync::atomic::{AtomicU32, Ordering};
-use fs::vfs::Vfs;
+use fs::vfs::{Inode, Vfs};
+
+/// The device number that `stat` shows for memory that is shared.
+const DEV_SHARED: u64 = 7;
+/// Files in memory that no directory has: shared anonymous mappings among them.
+const MEMORY_FILES: u64 = 64 * 1024;
 
 /// The processes of a kernel, and what stands between them. A test makes its own.
 pub struct System {
@@ -13,6 +19,10 @@ pub struct System {
     pub futexes: FutexTable,
     /// The processes and who is whose child.
     pub family: Family,
+    /// Where files in memory are made that no directory has.
+    pub shared_memory: Arc<Inode>,
+    /// System V shared memory.
+    pub segments: Arc<Segments>,
     next_id: AtomicU32,
     boot_ns: u64,
     /// Runs aio requests that wait for the device: fsync.
@@ -24,7 +34,15 @@ pub struct System {
 impl System {
     /// A system without processes.
     pub fn new() -> Arc<System> {
+        let shared_memory = fs::tmpfs::new(DEV_SHARED, 0o700, u64::MAX, MEMORY_FILES);
+        // On the host, where memory is not counted, there is enough.
+        let frames = match hal::mem::stats().total_frames {
+            0 => u64::from(u32::MAX),
+            frames => frames,
+        };
         Arc::new(System {
+            segments: Segments::new(shared_memory.clone(), frames / 2),
+            shared_memory,
             futexes: FutexTable::new(),
             family: Family::new(),
             next_id: AtomicU32::new(1),

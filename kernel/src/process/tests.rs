@@ -148,12 +148,13 @@ fn a_futex_wait_compares_times_out_and_is_woken() {
     let (process, thread) = process();
     let futexes = &process.system.futexes;
     process.memory().unwrap().write(MEMORY, &5u32).unwrap();
-    assert_eq!(futexes.wait(&thread, MEMORY, 4, FUTEX_MATCH_ANY, None), Err(Errno::EAGAIN));
-    assert_eq!(futexes.wait(&thread, MEMORY + 1, 5, FUTEX_MATCH_ANY, None), Err(Errno::EINVAL));
-    assert_eq!(futexes.wait(&thread, 0x10, 5, FUTEX_MATCH_ANY, None), Err(Errno::EFAULT));
+    let word = |addr| (FutexKey::new(&thread.mm, addr, true).unwrap(), addr);
+    assert_eq!(FutexKey::new(&thread.mm, MEMORY + 1, false), Err(Errno::EINVAL));
+    assert_eq!(futexes.wait(&thread, word(MEMORY), 4, FUTEX_MATCH_ANY, None), Err(Errno::EAGAIN));
+    assert_eq!(futexes.wait(&thread, word(0x10), 5, FUTEX_MATCH_ANY, None), Err(Errno::EFAULT));
     let past = Some(time::now_ns());
-    assert_eq!(futexes.wait(&thread, MEMORY, 5, FUTEX_MATCH_ANY, past), Err(Errno::ETIMEDOUT));
-    let key = FutexKey::new(&process.memory().unwrap(), MEMORY).unwrap();
+    assert_eq!(futexes.wait(&thread, word(MEMORY), 5, FUTEX_MATCH_ANY, past), Err(Errno::ETIMEDOUT));
+    let key = FutexKey::new(&process.memory().unwrap(), MEMORY, true).unwrap();
     assert_eq!(futexes.wake(key, 1, FUTEX_MATCH_ANY), 0, "who timed out is gone");
 
     let (waiter_process, system) = (process.clone(), process.system.clone());
@@ -161,7 +162,7 @@ fn a_futex_wait_compares_times_out_and_is_woken() {
         waiter_process.memory().unwrap().activate();
         let me = Thread::new(&waiter_process, 99, SigSet::default()).unwrap();
         me.attach(sched::current());
-        system.futexes.wait(&me, MEMORY, 5, 2, Some(time::now_ns() + 60 * SECOND))
+        system.futexes.wait(&me, (key, MEMORY), 5, 2, Some(time::now_ns() + 60 * SECOND))
     });
     while futexes.wake(key, 9, 2) == 0 {
         assert_eq!(futexes.wake(key, 9, 1), 0, "the bitset does not match");
@@ -174,16 +175,19 @@ fn a_futex_wait_compares_times_out_and_is_woken() {
 fn requeued_waiters_are_woken_on_the_other_word() {
     let (process, _thread) = process();
     let futexes = &process.system.futexes;
-    let keys = [MEMORY, MEMORY + 64].map(|addr| FutexKey::new(&process.memory().unwrap(), addr).unwrap());
+    let keys = [MEMORY, MEMORY + 64].map(|addr| FutexKey::new(&process.memory().unwrap(), addr, true).unwrap());
     let shared = process.clone();
     let waiter = std::thread::spawn(move || {
         shared.memory().unwrap().activate();
         let me = Thread::new(&shared, 98, SigSet::default()).unwrap();
         me.attach(sched::current());
-        shared.system.futexes.wait(&me, MEMORY, 0, FUTEX_MATCH_ANY, None)
+        shared.system.futexes.wait(&me, (keys[0], MEMORY), 0, FUTEX_MATCH_ANY, None)
     });
-    assert_eq!(futexes.requeue(&process.memory().unwrap(), (keys[0], keys[1]), (0, 1), Some(1)), Err(Errno::EAGAIN));
-    while futexes.requeue(&process.memory().unwrap(), (keys[0], keys[1]), (0, 1), Some(0)) == Ok(0) {
+    assert_eq!(
+        futexes.requeue(&process.memory().unwrap(), (keys[0], keys[1]), (0, 1), Some((MEMORY, 1))),
+        Err(Errno::EAGAIN)
+    );
+    while futexes.requeue(&process.memory().unwrap(), (keys[0], keys[1]), (0, 1), Some((MEMORY, 0))) == Ok(0) {
         std::thread::yield_now();
     }
     assert_eq!(futexes.wake(keys[0], 1, FUTEX_MATCH_ANY), 0);

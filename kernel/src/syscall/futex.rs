@@ -16,21 +16,23 @@ pub fn futex(
     value3: u32,
 ) -> Result<u64> {
     let futexes = &context.process().system.futexes;
-    let key = || FutexKey::new(context.mm(), addr);
+    let private = operation & abi::FUTEX_PRIVATE_FLAG != 0;
+    let key_of = |addr| FutexKey::new(context.mm(), addr, private);
+    let key = || key_of(addr);
     match operation & !(abi::FUTEX_PRIVATE_FLAG | abi::FUTEX_CLOCK_REALTIME) {
         abi::FUTEX_WAIT => {
             let deadline = deadline_after(super::time::read_timeout(context, timeout)?);
-            futexes.wait(context.thread, addr, value, FUTEX_MATCH_ANY, deadline).map(|()| 0)
+            futexes.wait(context.thread, (key()?, addr), value, FUTEX_MATCH_ANY, deadline).map(|()| 0)
         }
         abi::FUTEX_WAIT_BITSET => {
             let deadline = absolute_deadline(context, timeout, operation & abi::FUTEX_CLOCK_REALTIME != 0)?;
-            futexes.wait(context.thread, addr, value, checked_bitset(value3)?, deadline).map(|()| 0)
+            futexes.wait(context.thread, (key()?, addr), value, checked_bitset(value3)?, deadline).map(|()| 0)
         }
         abi::FUTEX_WAKE => Ok(futexes.wake(key()?, count(value), FUTEX_MATCH_ANY) as u64),
         abi::FUTEX_WAKE_BITSET => Ok(futexes.wake(key()?, count(value), checked_bitset(value3)?) as u64),
         op @ (abi::FUTEX_REQUEUE | abi::FUTEX_CMP_REQUEUE) => {
-            let expected = (op == abi::FUTEX_CMP_REQUEUE).then_some(value3);
-            let keys = (key()?, FutexKey::new(context.mm(), addr2)?);
+            let expected = (op == abi::FUTEX_CMP_REQUEUE).then_some((addr, value3));
+            let keys = (key()?, key_of(addr2)?);
             // The fourth argument is a number here, not a pointer.
             let counts = (count(value), count(timeout as u32));
             futexes.requeue(context.mm(), keys, counts, expected).map(|n| n as u64)

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `table` | every call: number, handler, arguments, what it supports; also yields the names and `docs/SYSCALLS.md` |
 //! | `args` | from registers to typed arguments |
-//! | `memory` | mmap and its family |
+//! | `memory`, `shm` | mmap and its family; System V shared memory |
 //! | `process`, `exec`, `wait` | clone and fork, exit; execve; wait4 |
 //! | `identity`, `limits` | ids, groups and names; limits and usage |
 //! | `signals` | actions, masks, kill |
@@ -49,6 +49,7 @@ mod poll;
 mod process;
 mod read_write;
 mod seek;
+mod shm;
 mod signals;
 mod stat;
 mod statfs;

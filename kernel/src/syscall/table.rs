@@ -7,7 +7,7 @@ use super::read_write::{Buffers, Position};
 use super::{Handler, to_register};
 use super::{
     access, aio, attrs, cwd, descriptors, exec, futex, getdents, identity, limits, memory, misc, mounts, names, open,
-    pipes, poll, process, read_write, seek, signals, stat, statfs, sync, time, wait,
+    pipes, poll, process, read_write, seek, shm, signals, stat, statfs, sync, time, wait,
 };
 use core::fmt::{self, Write};
 use linux_raw_sys::general as abi;
@@ -57,7 +57,7 @@ calls! {
     6 lstat => stat::newfstatat [path, out] with (CWD, path, out, abi::AT_SYMLINK_NOFOLLOW) "Complete.";
     7 poll => poll::poll [fds, count, timeout] "`POLLIN`, `POLLOUT`, `POLLHUP`, `POLLERR`; sleeps until a file has changed.";
     8 lseek => seek::lseek [fd, offset, whence] "Complete, `SEEK_DATA` and `SEEK_HOLE` included.";
-    9 mmap => memory::mmap [addr, len, prot, flags, fd, offset] "Private and shared anonymous memory; files, private and shared, those for stores only if they are open for writing. A shared file without a page cache: `ENODEV`. No huge pages.";
+    9 mmap => memory::mmap [addr, len, prot, flags, fd, offset] "Private and shared anonymous memory; files, private and shared, those for stores only if they are open for writing. `MAP_POPULATE`, `MAP_LOCKED`. A shared file that is in no page cache and no memory (procfs): `ENODEV`. No huge pages, no `MAP_GROWSDOWN`: `EINVAL`.";
     10 mprotect => memory::mprotect [addr, len, prot] "Read, write, execute in any combination.";
     11 munmap => memory::munmap [addr, len] "Complete.";
     12 brk => memory::brk [addr] "Complete.";
@@ -73,9 +73,13 @@ calls! {
     22 pipe => pipes::pipe2 [out] with (out, 0u32) "As pipe2.";
     23 select => poll::select [count, read, write, except, timeout] "Complete; the third set is always empty afterwards.";
     24 sched_yield => misc::sched_yield [] "Complete.";
-    25 mremap => memory::mremap [] "`ENOSYS`: callers allocate and copy.";
+    25 mremap => memory::mremap [addr, old_len, new_len, flags, new_addr] "`MREMAP_MAYMOVE`, `MREMAP_FIXED`. No `MREMAP_DONTUNMAP`, no old length of 0: `EINVAL`.";
     26 msync => memory::msync [addr, len, flags] "`MS_SYNC`: fsync of the range. `MS_ASYNC` starts writeback. `MS_INVALIDATE` has nothing to do: all mappings show the page cache.";
-    28 madvise => memory::madvise [addr, len, advice] "`MADV_DONTNEED`; advice without effect on content is accepted and has none.";
+    27 mincore => memory::mincore [addr, len, out] "What is in the page cache counts as present.";
+    28 madvise => memory::madvise [addr, len, advice] "`MADV_DONTNEED`, `FREE` (at once), `POPULATE_READ`, `POPULATE_WRITE`; advice without effect on content is accepted and has none. Others: `EINVAL`.";
+    29 shmget => shm::shmget [key, size, flags] "All segments together have at most half of the memory. No huge pages.";
+    30 shmat => shm::shmat [id, addr, flags] "Complete.";
+    31 shmctl => shm::shmctl [id, command, out] "Complete; `SHM_LOCK` and `SHM_UNLOCK` have no effect, as nothing is swapped.";
     32 dup => descriptors::dup [fd] "Complete.";
     33 dup2 => descriptors::dup2 [old, new] "Complete.";
     34 pause => signals::pause [] "Complete.";
@@ -90,6 +94,7 @@ calls! {
     61 wait4 => wait::wait4 [pid, status, options, usage] "Complete, but the usage is 0 and stopped children are not told.";
     62 kill => signals::kill [pid, signal] "Processes, groups, all.";
     63 uname => identity::uname [buffer] "Complete.";
+    67 shmdt => shm::shmdt [addr] "Complete.";
     72 fcntl => descriptors::fcntl [fd, command, arg] "Descriptors, flags, POSIX record locks (there is one process: always granted). No leases, no OFD locks, no signals.";
     74 fsync => sync::fsync [fd] "Complete.";
     75 fdatasync => sync::fdatasync [fd] "Complete.";
@@ -136,6 +141,10 @@ calls! {
     133 mknod => names::mknodat [path, mode, dev] with (CWD, path, mode, dev) "Nodes of every kind; fifos and sockets cannot be opened.";
     137 statfs => statfs::statfs [path, out] "Complete.";
     138 fstatfs => statfs::fstatfs [fd, out] "Complete.";
+    149 mlock => memory::mlock2 [addr, len] with (addr, len, 0u32) "As mlock2.";
+    150 munlock => memory::munlock [addr, len] "Complete.";
+    151 mlockall => memory::mlockall [flags] "As mlock2; `MCL_ONFAULT` holds for what is mapped now.";
+    152 munlockall => memory::munlockall [] "Complete.";
     157 prctl => misc::prctl [option, a, b] "`PR_SET_NAME`, `PR_GET_NAME`, `PR_SET_PDEATHSIG` (stored nowhere), `PR_GET_DUMPABLE`. Others: `EINVAL`.";
     158 arch_prctl => misc::arch_prctl [code, addr] "`ARCH_SET_FS`, `ARCH_GET_FS`. Others: `EINVAL`.";
     160 setrlimit => limits::setrlimit [resource, limit] "Complete.";
@@ -190,8 +199,10 @@ calls! {
     306 syncfs => sync::syncfs [fd] "Complete.";
     316 renameat2 => names::renameat2 [old_fd, old, new_fd, new, flags] "`RENAME_NOREPLACE`.";
     318 getrandom => misc::getrandom [buffer, len, flags] "Complete.";
+    319 memfd_create => memory::memfd_create [name, flags] "No seals: `F_ADD_SEALS` is refused. No huge pages.";
     322 execveat => exec::execveat [dirfd, path, argv, envp, flags] "As execve.";
     324 membarrier => misc::not_there [] "`ENOSYS`.";
+    325 mlock2 => memory::mlock2 [addr, len, flags] "Makes the memory present and counts it. Nothing is ever swapped; clean pages of files may still go and come back.";
     326 copy_file_range => misc::not_there [] "`ENOSYS`: callers read and write.";
     327 preadv2 => read_write::read [fd, iov, count, offset, high, flags] with (fd, Buffers::Vector(iov.into(), count.into()), Position::AtOrCurrent(offset.into()), flags) "`RWF_HIPRI` has no effect; `RWF_NOWAIT` on pipes and, through the cache, on files of ext4. `RWF_WRITETHROUGH`: `EOPNOTSUPP`.";
     328 pwritev2 => read_write::write [fd, iov, count, offset, high, flags] with (fd, Buffers::Vector(iov.into(), count.into()), Position::AtOrCurrent(offset.into()), flags) "`RWF_WRITETHROUGH`, `DSYNC`, `SYNC`, `APPEND`, `NOAPPEND`, `HIPRI`, `NOSIGNAL`, and `DONTCACHE` with `WRITETHROUGH`; `NOWAIT` with it: `EAGAIN`, alone: pipes only; `ATOMIC`: `EOPNOTSUPP`.";

@@ -5,6 +5,7 @@
 //! | `programs` | programs, their exit status, command lines |
 //! | `rules` | the rules that ring 3 can see |
 //! | `mmap` | mappings of files |
+//! | `memory` | memory that processes share, and too little of it |
 //! | `oracle` | random operations against a model, on the host build too |
 //! | `lab`, `demo` | races that are played step by step |
 //! | `guest`, `recover` | workloads that the kernel plays for the power cut, a disk that stops, disks it recovers |
@@ -13,6 +14,7 @@ mod blklog;
 mod demo;
 mod guest;
 mod lab;
+mod memory;
 mod mmap;
 mod oracle;
 mod programs;

@@ -163,5 +163,6 @@ pub(super) const EXHIBITS: &[Exhibit] = &[
     exhibit("AIO-7", KERNEL, "aio::tests::aio_7_events_of_a_failed_copy_stay_in_the_ring"),
     exhibit("NOW-1", RULES, "now::now1_freeze_inode_lock_range_lock_and_extent_lock"),
     exhibit("NOW-2", RULES, "now::now2_a_synchronous_call"),
+    exhibit("R71-fork", KERNEL, "mm::fork_tests::r71_a_frame_that_a_device_stores_to_stays_the_parents"),
     exhibit("R54", CUT, "r54_dsync_is_told_after_the_commit"),
 ];

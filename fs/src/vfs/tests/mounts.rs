@@ -32,6 +32,15 @@ fn a_mount_covers_and_dotdot_crosses_it() {
 }
 
 #[test]
+fn everything_is_unmounted_the_innermost_first() {
+    let t = with_mount();
+    t.mkdir("m/inner");
+    t.vfs.mount(t.site(), b"/m/inner", tmpfs::new(3, 0o755, 8, 100), b"none").unwrap();
+    assert_eq!(t.vfs.unmount(t.site(), b"/m"), Err(Errno::EBUSY));
+    t.vfs.unmount_all().unwrap();
+}
+
+#[test]
 fn r64_remount_ro_and_umount_are_busy_while_a_file_lives() {
     let t = with_mount();
     let file = t.open("m/f", OpenFlags::WRONLY | OpenFlags::CREAT).unwrap();

@@ -1,0 +1,94 @@
+//! The end of memory.
+//!
+//! Memory is promised freely: `mmap` and `fork` succeed as long as the kernel can keep its own books, and a page is taken when it is first
+//! touched. When a program touches one and there is none, with clean pages of files given up already, a process must end:
+//!
+//! * one that is dying anyway is waited for;
+//! * else the one with the most pages that only its end makes free, the first process of all excepted, is killed as by `SIGKILL`. Often it is
+//!   the one that asked;
+//! * the one that asked waits until it is gone, and tries again.
+//!
+//! A system call whose buffer cannot be had fails with `ENOMEM` or `EFAULT` instead: it may hold what a dying process waits for.
+//! The kernel itself goes on with the frames that `base::memory` keeps back for it.
+use super::signal::Signal;
+use super::{ExitStatus, Process, Thread};
+use base::sync::Arc;
+
+/// A page that `thread` has touched cannot be had. Returns when another try is worth it, or the process is to die. Task context; sleeps;
+/// nothing is held.
+pub(super) fn out_of_memory(thread: &Thread) {
+    let asking = &thread.process;
+    let all = asking.system.all();
+    let dying =
+        all.iter().find(|process| process.pid != asking.pid && process.is_dying() && process.memory().is_some());
+    let victim = match dying {
+        Some(process) => process.clone(),
+        None => kill_largest(&all, asking),
+    };
+    if victim.pid != asking.pid {
+        victim.wait_until_gone();
+    }
+}
+
+fn kill_largest(all: &[Arc<Process>], asking: &Arc<Process>) -> Arc<Process> {
+    let pages = |process: &Process| process.memory().map_or(0, |memory| memory.own_pages());
+    // The first process inherits orphans and ends everything with it.
+    let candidates = all.iter().filter(|process| process.pid != 1).map(|process| (pages(process), process));
+    let largest = candidates.filter(|(pages, _)| *pages > 0).max_by_key(|(pages, _)| *pages);
+    let (pages, victim) = largest.unwrap_or((pages(asking), asking));
+    let name = victim.name();
+    let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
+    log::error!(
+        "out of memory: process {} needs a page, process {} ({}) is killed: it has {} KiB",
+        asking.pid,
+        victim.pid,
+        alloc::string::String::from_utf8_lossy(name),
+        pages * base::PAGE_SIZE / 1024
+    );
+    victim.die(ExitStatus::Killed(Signal::SIGKILL));
+    victim.clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::tests::{MEMORY, process};
+    use crate::process::{SigSet, run_thread};
+    use base::memory::fail_allocation;
+    use hal::user::{Trap, UserContext};
+
+    /// One more process, with its first `pages` pages touched.
+    fn other(of: &Process, pages: u64) -> Arc<Process> {
+        let made = Process::new(&of.system).unwrap();
+        let thread = Thread::new(&made, made.pid, SigSet::default()).unwrap();
+        made.add_thread(&thread).unwrap();
+        let prot = hal::user::Prot { read: true, write: true, exec: false };
+        let (placement, backing) = (crate::mm::Placement::Fixed(MEMORY), crate::mm::Backing::Anonymous);
+        let request = crate::mm::MapRequest { placement, len: 8 * 4096, prot, shared: false, backing };
+        thread.mm.map(request).unwrap();
+        thread.mm.activate();
+        (0..pages).for_each(|page| thread.mm.write(MEMORY + page * 4096, &1u8).unwrap());
+        made
+    }
+
+    #[test]
+    fn the_largest_is_killed_and_the_first_process_is_not() {
+        let (first, _thread) = process();
+        first.memory().unwrap().write(MEMORY, &[1u8; 8192]).unwrap();
+        let (small, large) = (other(&first, 1), other(&first, 2));
+        let victim = kill_largest(&first.system.all(), &first);
+        assert_eq!((first.pid, victim.pid), (1, large.pid));
+        assert!(large.is_dying() && !small.is_dying() && !first.is_dying());
+    }
+
+    #[test]
+    fn who_is_alone_is_killed() {
+        let (process, thread) = process();
+        let mut user = UserContext::new(0x1000, MEMORY);
+        user.step(|_| Trap::PageFault { addr: MEMORY, write: true, exec: false, present: false });
+        let plan = fail_allocation(1, 1);
+        run_thread(&thread, user);
+        assert!(plan.is_spent());
+        assert_eq!(process.wait(), ExitStatus::Killed(Signal::SIGKILL));
+    }
+}
