@@ -120,7 +120,9 @@ impl Resident {
     }
 
     fn share_page(&self, child: &Resident, va: u64, origin: &mut Origin, prot: Prot) -> Result<()> {
-        let Some(mapped) = self.table.query(va).filter(|_| !matches!(origin, Origin::Borrowed(_))) else { return Ok(()) };
+        let Some(mapped) = self.table.query(va).filter(|_| !matches!(origin, Origin::Borrowed(_))) else {
+            return Ok(());
+        };
         if *origin == Origin::Owned && mapped.page.ref_count() > 2 {
             let copy = Page::alloc_zeroed().ok_or(Errno::ENOMEM)?;
             copy.copy_from(0, &mapped.page, 0, PAGE as usize);

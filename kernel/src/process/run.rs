@@ -4,9 +4,9 @@ use super::signal::Signal;
 use super::{ExitStatus, FUTEX_MATCH_ANY, FutexKey, Memory, Process, Thread};
 use crate::mm::{Access, FaultError};
 use crate::syscall::{self, SyscallContext};
+use base::sched;
 use base::sync::Arc;
 use base::sync::atomic::Ordering;
-use base::sched;
 use hal::user::{Trap, UserContext};
 
 /// Runs `user` as `thread` on the current task until the thread ends. Execve lets another thread go on in its place.
@@ -25,11 +25,13 @@ pub fn run_thread(thread: &Arc<Thread>, mut user: UserContext) {
 /// Runs user code; returns the exit code of the thread.
 fn run(thread: &Arc<Thread>, user: &mut UserContext) -> u8 {
     let mut call = None;
+    // The next call is one that was interrupted.
+    let mut again = false;
     loop {
         if thread.attention() {
             thread.clear_attention();
             if thread.exit_code().is_none() {
-                deliver(thread, user, call);
+                again |= deliver(thread, user, call);
             }
             if let Some(code) = thread.exit_code() {
                 return code;
@@ -40,6 +42,9 @@ fn run(thread: &Arc<Thread>, user: &mut UserContext) -> u8 {
             Trap::Syscall => {
                 call = Some(user.regs.rax);
                 syscall::dispatch(&mut SyscallContext { thread, user });
+                if core::mem::take(&mut again) {
+                    thread.call_resumed();
+                }
             }
             Trap::PageFault { addr, write, exec, present: _ } => page_fault(thread, user, addr, access(write, exec)),
             Trap::Exception { vector, error } => exception(thread, user, vector, error),
@@ -112,4 +117,3 @@ fn end_process(process: &Arc<Process>, memory: &Memory, code: u8) {
 pub fn exit_thread_now(thread: &Thread, code: u8) {
     thread.set_exit_code(code);
 }
-

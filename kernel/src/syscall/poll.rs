@@ -50,7 +50,7 @@ fn wait(context: &SyscallContext<'_>, addr: UserAddr, count: u64, timeout_ns: Op
         return Err(Errno::EINVAL);
     }
     let mut fds: Vec<PollFd> = context.mm().read_array(addr, count as usize)?;
-    let end = timeout_ns.map(|ns| time::now_ns().saturating_add(ns));
+    let end = context.thread.deadline_after(timeout_ns);
     loop {
         let ready = fds.iter_mut().map(|fd| look(context, fd)).filter(|&ready| ready).count();
         let now = time::now_ns();

@@ -6,8 +6,8 @@
 use super::read_write::{Buffers, Position};
 use super::{Handler, to_register};
 use super::{
-    access, aio, attrs, cwd, descriptors, exec, futex, getdents, identity, limits, memory, misc, mounts, names, open, pipes,
-    poll, process, read_write, seek, signals, stat, statfs, sync, time, wait,
+    access, aio, attrs, cwd, descriptors, exec, futex, getdents, identity, limits, memory, misc, mounts, names, open,
+    pipes, poll, process, read_write, seek, signals, stat, statfs, sync, time, wait,
 };
 use core::fmt::{self, Write};
 use linux_raw_sys::general as abi;

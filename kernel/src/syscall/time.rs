@@ -1,6 +1,6 @@
 //! Clocks and sleeping.
 use super::{SyscallContext, UserAddr};
-use crate::process::{Deadline, sleep_interruptible};
+use crate::process::sleep_interruptible;
 use base::{Errno, Result, time};
 use linux_raw_sys::general as abi;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -108,7 +108,7 @@ pub fn clock_nanosleep(
     let ns = context.mm().read::<TimeSpec>(request)?.to_ns()?;
     let absolute = flags & abi::TIMER_ABSTIME != 0;
     let deadline = match (absolute, realtime) {
-        (false, _) => time::now_ns().saturating_add(ns),
+        (false, _) => context.thread.deadline_after(Some(ns)).unwrap_or(u64::MAX),
         (true, false) => ns,
         (true, true) => realtime_deadline(ns),
     };
@@ -127,11 +127,6 @@ pub fn clock_nanosleep(
 /// The monotonic deadline for a wall-clock time.
 pub fn realtime_deadline(wall_ns: u64) -> u64 {
     time::now_ns().saturating_add(wall_ns.saturating_sub(time::wall_clock_ns()))
-}
-
-/// The deadline for a relative time-out.
-pub fn deadline_after(timeout_ns: Option<u64>) -> Deadline {
-    timeout_ns.map(|ns| time::now_ns().saturating_add(ns))
 }
 
 #[cfg(test)]
