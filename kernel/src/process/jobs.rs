@@ -142,9 +142,9 @@ impl Family {
         Ok(())
     }
 
-    /// The terminal of `pid`'s session. Errors: `ENOTTY`.
-    pub fn terminal(&self, pid: u32) -> Result<Arc<Tty>> {
-        self.members.lock().control(pid).map(|(_, control)| control.terminal.clone())
+    /// The terminal of `pid`'s session, and the group in its foreground. Errors: `ENOTTY`.
+    pub fn terminal(&self, pid: u32) -> Result<(Arc<Tty>, u32)> {
+        self.members.lock().control(pid).map(|(_, control)| (control.terminal.clone(), control.foreground))
     }
     /// How `pid` stands to `tty`.
     pub fn standing(&self, pid: u32, tty: &Arc<Tty>) -> Standing {

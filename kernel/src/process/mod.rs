@@ -76,4 +76,6 @@ pub use system::System;
 pub use thread::{AltStack, Thread};
 
 #[cfg(test)]
+mod job_tests;
+#[cfg(test)]
 pub(crate) mod tests;

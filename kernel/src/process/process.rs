@@ -209,6 +209,9 @@ impl Process {
             return Err(Errno::EAGAIN);
         }
         state.threads.push(thread.clone());
+        if state.stop.is_some() {
+            thread.kick();
+        }
         Ok(())
     }
 

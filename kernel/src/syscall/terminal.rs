@@ -23,7 +23,7 @@ pub fn ioctl(context: &SyscallContext<'_>, tty: &Arc<Tty>, command: u32, arg: u6
         io::TIOCGPGRP => mm.write(arg, &family.job_control(pid, tty)?.1),
         io::TIOCSPGRP => {
             family.job_control(pid, tty)?;
-            tty.check(Signal::SIGTTOU)?;
+            tty.check(Signal::SIGTTOU).map_err(|error| if error == Errno::EIO { Errno::ENOTTY } else { error })?;
             let group = u32::try_from(mm.read::<i32>(arg)?).map_err(|_| Errno::EINVAL)?;
             family.set_foreground(pid, tty, group)
         }

@@ -6,6 +6,7 @@
 //! | `rules` | the rules that ring 3 can see |
 //! | `mmap` | mappings of files |
 //! | `oracle` | random operations against a model, on the host build too |
+//! | `terminal` | keys that are typed, and what they do to programs |
 //! | `lab`, `demo` | races that are played step by step |
 //! | `guest`, `recover` | workloads that the kernel plays for the power cut, a disk that stops, disks it recovers |
 //! | `blklog` | the record of the block server beside that of QEMU's own |
@@ -18,3 +19,4 @@ mod oracle;
 mod programs;
 mod recover;
 mod rules;
+mod terminal;

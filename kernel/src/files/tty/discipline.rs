@@ -212,7 +212,8 @@ impl Discipline {
 
     /// Takes the whole line away.
     fn kill(&mut self, byte: u8, out: &mut Vec<u8>) {
-        let shows = |flag| self.settings.local(flag);
+        let settings = self.settings;
+        let shows = |flag| settings.local(flag);
         if shows(abi::ECHO) && shows(abi::ECHOK) && shows(abi::ECHOKE) && shows(abi::ECHOE) {
             while !self.line.is_empty() {
                 self.erase(out);
@@ -221,7 +222,7 @@ impl Discipline {
         }
         self.line.clear();
         self.show_typed(byte, out);
-        if self.settings.local(abi::ECHOK) {
+        if shows(abi::ECHO) && shows(abi::ECHOK) {
             self.process(b'\n', out);
         }
     }

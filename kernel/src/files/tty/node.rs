@@ -30,7 +30,7 @@ impl FileOps for Node {
             }
             (Node::Own, caller) => {
                 let process = caller.ok_or(Errno::ENXIO)?;
-                process.system.family.terminal(process.pid).map_err(|_| Errno::ENXIO)?
+                process.system.family.terminal(process.pid).map_err(|_| Errno::ENXIO)?.0
             }
         };
         Ok(Some(Arc::new(Terminal(tty))))
