@@ -83,6 +83,7 @@ fn first_program(system: &Arc<System>, vfs: &Arc<Vfs>, console: &Arc<Tty>) -> Re
     info!("first program: {path}");
     let status = init::run_program(system, file, path.as_bytes(), argv, console)
         .map_err(|error| error!("init={path}: {error}"))?;
+    console.fresh_line();
     hal::bare::console::write_fmt(format_args!("sluice: init exited with status {status}\n"));
     Ok(())
 }

@@ -5,7 +5,7 @@
 use super::load::{Open, Program, Runner, load};
 use super::run::run_thread;
 use super::signal::SigSet;
-use super::{ExitStatus, Memory, Process, ProgramFile, System, Thread};
+use super::{Claim, ExitStatus, Memory, Process, ProgramFile, System, Thread};
 use crate::files::Tty;
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -23,7 +23,7 @@ const CONSOLE: &[u8] = b"/dev/console";
 /// process with code 126 and a line on the log. Errors: `ENOMEM`. Task context.
 pub fn start_program(system: &Arc<System>, mut program: Program, console: &Arc<Tty>) -> Result<Arc<Process>> {
     let process = Process::new(system)?;
-    system.family.acquire_terminal(process.pid, console, false)?;
+    system.family.acquire_terminal(process.pid, console, Claim::Given)?;
     let stdio = open_console(system).unwrap_or_else(|_| console.open());
     for _ in 0..3 {
         let fd = process.install(stdio.clone(), false)?;

@@ -24,7 +24,7 @@ impl Console for NoScreen {
 fn shell() -> (Arc<Process>, Arc<Thread>, Arc<Tty>) {
     let (process, thread) = process();
     let tty = Tty::new(&process.system, 0, Arc::new(NoScreen));
-    process.system.family.acquire_terminal(process.pid, &tty, false).unwrap();
+    process.system.family.acquire_terminal(process.pid, &tty, Claim::Asked).unwrap();
     process.install(tty.open(), false).unwrap();
     sched::current().set_data(thread.clone());
     (process, thread, tty)
@@ -348,6 +348,9 @@ fn the_ioctls_of_a_terminal() {
     assert_eq!(ioctl(&third_thread, io::TIOCNOTTY, 0), Ok(0));
     assert!(third.pending().contains(Signal::SIGHUP));
     assert_eq!(family.foreground(&tty), None);
+    family.acquire_terminal(shell.pid, &tty, Claim::Given).unwrap();
+    assert_eq!(family.acquire_terminal(third.pid, &tty, Claim::Opened), Err(Errno::EPERM));
+    assert_eq!(ioctl(&third_thread, io::TIOCSCTTY, 0), Ok(0), "the shell has never asked for it");
 }
 
 #[test]
@@ -357,7 +360,7 @@ fn the_end_of_a_shell_hangs_its_foreground_up_and_leaves_no_job_stopped() {
     let (shell, shell_thread) = child(&_first, false);
     let tty = Tty::new(&system, 0, Arc::new(NoScreen));
     system.family.new_session(shell.pid).unwrap();
-    system.family.acquire_terminal(shell.pid, &tty, false).unwrap();
+    system.family.acquire_terminal(shell.pid, &tty, Claim::Asked).unwrap();
     let [(front, front_thread), (back, back_thread)] = [child(&shell, true), child(&shell, true)];
     system.family.set_foreground(shell.pid, &tty, front.pid).unwrap();
     let mut user = context();

@@ -23,6 +23,21 @@ use base::{Errno, Result};
 pub(super) struct Control {
     terminal: Arc<Tty>,
     pub(super) foreground: u32,
+    /// Nobody has asked for it.
+    given: bool,
+}
+
+/// Why a session is to have a terminal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Claim {
+    /// The kernel gives it to the first program, which may be a shell. If it is not, a session that asks for it gets it.
+    Given,
+    /// It was opened.
+    Opened,
+    /// It was asked for.
+    Asked,
+    /// The same, whoever has it.
+    Stolen,
 }
 
 /// How a process stands to a terminal.
@@ -180,22 +195,28 @@ impl Family {
         Ok(())
     }
 
-    /// Makes `tty` the terminal of the session that `pid` leads; with `steal` even if it belongs to another. Errors: `EPERM`: it is no leader,
-    /// the session has a terminal, or the terminal a session.
-    pub fn acquire_terminal(&self, pid: u32, tty: &Arc<Tty>, steal: bool) -> Result<()> {
+    /// Makes `tty` the terminal of the session that `pid` leads, as `claim` says. Errors: `EPERM`: it is no leader, the session has another
+    /// terminal, or the terminal a session that keeps it.
+    pub fn acquire_terminal(&self, pid: u32, tty: &Arc<Tty>, claim: Claim) -> Result<()> {
         let mut members = self.members.lock();
         let member = members.get(&pid).filter(|member| member.session == pid).ok_or(Errno::EPERM)?;
         let foreground = member.group;
         if let Some(control) = members.terminals.get(&pid) {
             return if Arc::ptr_eq(&control.terminal, tty) { Ok(()) } else { Err(Errno::EPERM) };
         }
-        let owner =
-            members.terminals.iter().find(|(_, control)| Arc::ptr_eq(&control.terminal, tty)).map(|(&owner, _)| owner);
-        if owner.is_some() && !steal {
+        let owner = members.terminals.iter().find(|(_, control)| Arc::ptr_eq(&control.terminal, tty));
+        let keeps = |control: &Control| match claim {
+            Claim::Stolen => false,
+            Claim::Asked => !control.given,
+            Claim::Given | Claim::Opened => true,
+        };
+        if owner.is_some_and(|(_, control)| keeps(control)) {
             return Err(Errno::EPERM);
         }
+        let owner = owner.map(|(&owner, _)| owner);
         let before = owner.and_then(|owner| members.terminals.remove(&owner));
-        members.terminals.insert(pid, Control { terminal: tty.clone(), foreground });
+        let given = claim == Claim::Given;
+        members.terminals.insert(pid, Control { terminal: tty.clone(), foreground, given });
         drop(members);
         drop(before);
         Ok(())

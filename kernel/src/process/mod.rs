@@ -64,7 +64,7 @@ pub use delivery::sigreturn;
 pub use exec::{exec, start_program};
 pub use family::{Change, Changes, Child, Family, Which};
 pub use futex::{FutexKey, FutexTable, MATCH_ANY as FUTEX_MATCH_ANY};
-pub use jobs::Standing;
+pub use jobs::{Claim, Standing};
 pub use load::{Program, STACK_TOP};
 pub use memory::Memory;
 pub use process::{ExitStatus, Process, ProgramFile};

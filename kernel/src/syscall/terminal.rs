@@ -1,7 +1,7 @@
 //! The ioctls of terminals.
 use super::{SyscallContext, UserAddr};
 use crate::files::{TERMIOS_SHORT, Termios, Tty, WindowSize};
-use crate::process::Signal;
+use crate::process::{Claim, Signal};
 use base::sync::Arc;
 use base::{Errno, Result};
 use linux_raw_sys::{general as abi, ioctl as io};
@@ -30,7 +30,7 @@ pub fn ioctl(context: &SyscallContext<'_>, tty: &Arc<Tty>, command: u32, arg: u6
         io::TIOCGSID => mm.write(arg, &family.job_control(pid, tty)?.0),
         io::TIOCSCTTY => {
             let steal = arg == 1 && process.credentials.lock().euid == 0;
-            family.acquire_terminal(pid, tty, steal)
+            family.acquire_terminal(pid, tty, if steal { Claim::Stolen } else { Claim::Asked })
         }
         io::TIOCNOTTY => family.release_terminal(pid, tty),
         io::FIONREAD => mm.write(arg, &(tty.readable_bytes() as u32)),

@@ -121,3 +121,23 @@ fn siginfo(child: &Child) -> [u32; 32] {
     }
     info
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_happened_is_told_as_the_abi_says() {
+        let kinds = [
+            (Change::Ended(ExitStatus::Code(3)), 0x300, abi::CLD_EXITED, 3),
+            (Change::Ended(ExitStatus::Killed(Signal::SIGKILL)), 9, abi::CLD_KILLED, 9),
+            (Change::Stopped(Signal::SIGTSTP), 0x147f, abi::CLD_STOPPED, 20),
+            (Change::Continued, 0xffff, abi::CLD_CONTINUED, 18),
+        ];
+        for (change, status, code, value) in kinds {
+            assert_eq!(wait_status(change), status);
+            let info = siginfo(&Child { pid: 7, uid: 8, change });
+            assert_eq!([info[0], info[2], info[4], info[5], info[6]], [17, code, 7, 8, value]);
+        }
+    }
+}

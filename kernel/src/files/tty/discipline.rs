@@ -308,6 +308,11 @@ impl Discipline {
         out.push(byte);
     }
 
+    /// Whether the cursor is at the beginning of a line.
+    pub fn at_line_start(&self) -> bool {
+        self.column == 0
+    }
+
     /// Moves what can be read into `dst`: in canonical mode at most one line. `None`: nothing can. A count of 0 is an end of file.
     pub fn read(&mut self, dst: &mut [u8]) -> Option<usize> {
         let most = if self.canonical() { *self.lines.front()? } else { self.ready.len() };

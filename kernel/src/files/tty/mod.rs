@@ -229,6 +229,13 @@ impl Tty {
         self.state.lock().discipline.is_readable(least)
     }
 
+    /// Brings the cursor to the beginning of a line, if a program or an echo has left it elsewhere.
+    pub fn fresh_line(&self) {
+        if !self.state.lock().discipline.at_line_start() {
+            self.show(b"\n", &mut Vec::new());
+        }
+    }
+
     /// Shows `bytes`, processed for the terminal; `room` is used on the way.
     fn show(&self, bytes: &[u8], room: &mut Vec<u8>) {
         let mut state = self.state.lock();

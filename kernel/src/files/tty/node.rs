@@ -1,6 +1,6 @@
 //! What stands behind the device nodes of terminals.
 use super::{Terminal, Tty};
-use crate::process::Thread;
+use crate::process::{Claim, Thread};
 use base::sync::Arc;
 use base::{Errno, Result};
 use fs::vfs::{FileOps, OpenFlags};
@@ -24,7 +24,7 @@ impl FileOps for Node {
             (Node::Line(tty), Some(process)) => {
                 if !flags.contains(OpenFlags::NOCTTY) {
                     // Who leads no session, or has a terminal, opens it all the same.
-                    let _refused = process.system.family.acquire_terminal(process.pid, tty, false);
+                    let _refused = process.system.family.acquire_terminal(process.pid, tty, Claim::Opened);
                 }
                 tty.clone()
             }

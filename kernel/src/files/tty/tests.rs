@@ -295,7 +295,12 @@ fn a_reader_waits_for_a_line_and_poll_tells_of_it() {
     assert_eq!(*screen.shown.lock(), b"hello\r\n");
     assert_eq!(write_current(&file, 0, &mut SliceSource::new(&[b'\n'; 300]), &KernelCaller), Ok(300));
     assert_eq!(screen.shown.lock().len(), 7 + 600);
-    tty.receive(b"x\r");
+    screen.shown.lock().clear();
+    tty.fresh_line();
+    tty.receive(b"x");
+    tty.fresh_line();
+    assert_eq!(*screen.shown.lock(), b"x\r\n");
+    tty.receive(b"\r");
     assert!(file.ops().readiness(&file).readable);
     tty.flush_input();
     assert!(!file.ops().readiness(&file).readable);
