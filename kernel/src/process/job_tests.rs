@@ -93,8 +93,11 @@ fn a_stopped_child_is_told_and_goes_on_in_its_call() {
     let (job, thread) = child(&parent, false);
     let mut user = context();
     user.step(call_with(&job, Signal::SIGSTOP, abi::__NR_pause, [0; 3]));
-    user.step(|regs| {
+    // Its end would be the news instead.
+    let (may_end, waits) = std::sync::mpsc::channel();
+    user.step(move |regs| {
         assert!(is_made_again(regs, abi::__NR_pause));
+        waits.recv().unwrap();
         exit(5)(regs)
     });
     let running = run(&thread, user);
@@ -107,6 +110,7 @@ fn a_stopped_child_is_told_and_goes_on_in_its_call() {
     job.forget_signals(SigSet::of(Signal::SIGUSR2));
     job.send_signal(Signal::SIGCONT);
     assert_eq!(news(&parent), (job.pid, Change::Continued));
+    may_end.send(()).unwrap();
     assert_eq!(news(&parent), (job.pid, Change::Ended(ExitStatus::Code(5))));
     running.join().unwrap();
 }

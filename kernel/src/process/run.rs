@@ -28,10 +28,11 @@ fn run(thread: &Arc<Thread>, user: &mut UserContext) -> u8 {
     // The next call is one that was interrupted.
     let mut again = false;
     loop {
-        if thread.attention() {
+        // A stop asks for attention too, and must not be found by the next call.
+        while thread.attention() {
             thread.clear_attention();
             if thread.exit_code().is_none() {
-                again |= deliver(thread, user, call);
+                again |= deliver(thread, user, call.take());
             }
             if let Some(code) = thread.exit_code() {
                 return code;
