@@ -2,26 +2,36 @@
 //! gets ready.
 use alloc::boxed::Box;
 use base::errno::{Errno, Result};
-use base::sync::{Arc, IrqLock, PollQueue};
+use base::sync::{Arc, IrqLock, WaitQueue};
 use hal::bare::console;
 use hal::irq;
 
 /// The interrupt line of the first serial port.
 const COM1_IRQ: u8 = 4;
-/// Bytes of input that are kept until somebody reads them; what comes beyond is lost, as on every UART.
+/// Bytes of input that are kept until somebody reads them; what comes beyond stays in the port, and is lost when that is full.
 const ROOM: usize = 1024;
+
+/// Empties the port's FIFO: the line falls only then, and rises again with the next byte. Without room for all the line stays up, until
+/// a reader has made some.
+fn take_over(input: &mut arrayvec::ArrayVec<u8, ROOM>) {
+    while !input.is_full()
+        && let Some(byte) = console::read_byte()
+    {
+        input.push(byte);
+    }
+}
 
 /// The first serial port.
 pub struct Serial {
     input: IrqLock<arrayvec::ArrayVec<u8, ROOM>>,
     /// Readers; woken at every arrival.
-    pub arrived: PollQueue,
+    pub arrived: WaitQueue,
 }
 
 impl Serial {
     /// Takes the port over for input. Task context, once. Errors: `ENOMEM` if there is no free interrupt vector.
     pub fn start() -> Result<Arc<Serial>> {
-        let serial = Arc::new(Serial { input: IrqLock::new(arrayvec::ArrayVec::new()), arrived: PollQueue::new() });
+        let serial = Arc::new(Serial { input: IrqLock::new(arrayvec::ArrayVec::new()), arrived: WaitQueue::new() });
         let port = serial.clone();
         let vector = irq::register(Box::new(move || port.interrupt())).ok_or(Errno::ENOMEM)?;
         irq::route_isa(COM1_IRQ, vector);
@@ -31,13 +41,8 @@ impl Serial {
         Ok(serial)
     }
 
-    /// Empties the port's FIFO: the line falls only then, and rises again with the next byte.
     fn interrupt(&self) {
-        let mut input = self.input.lock();
-        while let Some(byte) = console::read_byte() {
-            let _ = input.try_push(byte);
-        }
-        drop(input);
+        take_over(&mut self.input.lock());
         self.arrived.wake_all();
     }
 
@@ -48,6 +53,7 @@ impl Serial {
         for (to, byte) in dst.iter_mut().zip(input.drain(..n)) {
             *to = byte;
         }
+        take_over(&mut input);
         n
     }
 

@@ -1,10 +1,9 @@
 //! The stages of the boot, in order. Each leaves one line with the time it was reached.
 //!
 //! machine ─ scheduler ─ disks ─ root file system ─ tree (/dev, /proc, /tmp) ─ first program ─ unmount ─ power off
-use crate::console::SerialConsole;
-use crate::files::Console;
+use crate::files::Tty;
 use crate::process::System;
-use crate::{cmdline, init, proc, tree};
+use crate::{cmdline, console, init, proc, tree};
 use alloc::string::String;
 use alloc::vec::Vec;
 use base::sync::Arc;
@@ -57,9 +56,9 @@ fn run() -> Result<(), ()> {
     system.set_disks(disks);
     let proc = proc::register(&vfs, &cache)?;
     proc::show_processes(&proc, &vfs, &system)?;
-    let console: Arc<dyn Console> = SerialConsole::start();
-    tree::add_console(&vfs, &console);
-    let result = first_program(&system, &vfs, console);
+    let console = console::start(&system);
+    tree::add_terminals(&vfs, &console);
+    let result = first_program(&system, &vfs, &console);
     system.family.end_all();
     drop(system);
     let unmounted = vfs.unmount_all();
@@ -79,7 +78,7 @@ fn start_flusher(cache: &Arc<PageCache>) {
 }
 
 /// Runs what the command line names (`init=/path -- arguments`) and leaves the record that the runner looks for.
-fn first_program(system: &Arc<System>, vfs: &Arc<Vfs>, console: Arc<dyn Console>) -> Result<(), ()> {
+fn first_program(system: &Arc<System>, vfs: &Arc<Vfs>, console: &Arc<Tty>) -> Result<(), ()> {
     let path = cmdline::value("init").unwrap_or_else(|| String::from("/bin/init"));
     let root = vfs.root();
     let site = Site { cwd: &root, caller: &fs::caller::KernelCaller };
@@ -91,6 +90,7 @@ fn first_program(system: &Arc<System>, vfs: &Arc<Vfs>, console: Arc<dyn Console>
     info!("first program: {path}");
     let status = init::run_program(system, file, path.as_bytes(), argv, console)
         .map_err(|error| error!("init={path}: {error}"))?;
+    console.fresh_line();
     hal::bare::console::write_fmt(format_args!("sluice: init exited with status {status}\n"));
     Ok(())
 }

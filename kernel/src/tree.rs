@@ -1,6 +1,6 @@
 //! The file-system tree: the root from a disk, `/dev`, `/proc` and `/tmp` on it.
 use crate::disks::Disks;
-use crate::files::{Console, Tty};
+use crate::files::{Node, Tty};
 use crate::{cmdline, entropy};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -75,12 +75,17 @@ pub fn find_disks(cache: &Arc<PageCache>) -> Disks {
     Disks::new(list, cache.clone())
 }
 
-/// Makes `/dev/console` and `/dev/tty`, which are both the one terminal there is. Failures are told.
-pub fn add_console(vfs: &Arc<Vfs>, console: &Arc<dyn Console>) {
+/// Makes `/dev/console` and `/dev/ttyS0`, which are both the one terminal there is, and `/dev/tty`. Failures are told.
+pub fn add_terminals(vfs: &Arc<Vfs>, console: &Arc<Tty>) {
     let at = vfs.root();
     let site = Site { cwd: &at, caller: &KernelCaller };
-    for (path, rdev) in [("/dev/console", devfs::CONSOLE), ("/dev/tty", devfs::TTY)] {
-        vfs.devices.register(FileType::CharDevice, rdev, Tty::device(console.clone()));
+    let nodes = [
+        ("/dev/console", devfs::CONSOLE, Node::Console(console.clone())),
+        ("/dev/ttyS0", console.rdev, Node::Line(console.clone())),
+        ("/dev/tty", devfs::TTY, Node::Own),
+    ];
+    for (path, rdev, node) in nodes {
+        vfs.devices.register(FileType::CharDevice, rdev, Arc::new(node));
         if let Err(error) = vfs.mknod(site, path.as_bytes(), FileType::CharDevice, 0o666, rdev) {
             warn!("{path}: {error}");
         }

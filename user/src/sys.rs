@@ -4,7 +4,7 @@
 //! the memory rules of its call: what the kernel reads or writes is borrowed for the call, or owned by [`AioQueue`] until the
 //! request has ended.
 #![allow(unsafe_code)]
-use linux_raw_sys::general as abi;
+use linux_raw_sys::{general as abi, ioctl as tty};
 use std::arch::asm;
 use std::collections::BTreeMap;
 use std::ffi::CStr;
@@ -156,6 +156,76 @@ pub fn freeze(fd: Fd, frozen: bool) -> Result<()> {
     let command: usize = if frozen { 0xc004_5877 } else { 0xc004_5878 };
     // SAFETY: no memory.
     unsafe { call(abi::__NR_ioctl, [fd as usize, command, 0, 0, 0, 0]) }.map(drop)
+}
+
+/// An `ioctl` that reads or writes a value of type `T`.
+///
+/// # Safety
+/// `command` reads and writes at most a `T`, of which every pattern of bytes is valid.
+unsafe fn ioctl<T>(fd: Fd, command: u32, value: &mut T) -> Result<()> {
+    // SAFETY: the value is borrowed exclusively for the call, and as large as the caller says.
+    unsafe { call(abi::__NR_ioctl, [fd as usize, command as usize, value as *mut T as usize, 0, 0, 0]) }.map(drop)
+}
+
+/// The settings of a terminal.
+pub fn terminal_settings(fd: Fd) -> Result<abi::termios> {
+    let mut settings = abi::termios { c_iflag: 0, c_oflag: 0, c_cflag: 0, c_lflag: 0, c_line: 0, c_cc: [0; 19] };
+    // SAFETY: the structure of the command, all integers.
+    unsafe { ioctl(fd, tty::TCGETS, &mut settings) }.map(|()| settings)
+}
+
+/// Changes the settings of a terminal.
+pub fn set_terminal(fd: Fd, mut settings: abi::termios) -> Result<()> {
+    // SAFETY: as above.
+    unsafe { ioctl(fd, tty::TCSETS, &mut settings) }
+}
+
+/// Rows and columns of a terminal.
+pub fn window_size(fd: Fd) -> Result<[u16; 2]> {
+    let mut size = [0u16; 4];
+    // SAFETY: four numbers of this size are the structure of the command.
+    unsafe { ioctl(fd, tty::TIOCGWINSZ, &mut size) }.map(|()| [size[0], size[1]])
+}
+
+/// The process group in the foreground of a terminal.
+pub fn foreground(fd: Fd) -> Result<i32> {
+    let mut group = 0i32;
+    // SAFETY: the command writes one number.
+    unsafe { ioctl(fd, tty::TIOCGPGRP, &mut group) }.map(|()| group)
+}
+
+/// Brings a process group to the foreground of a terminal.
+pub fn set_foreground(fd: Fd, mut group: i32) -> Result<()> {
+    // SAFETY: the command reads one number.
+    unsafe { ioctl(fd, tty::TIOCSPGRP, &mut group) }
+}
+
+/// `setsid`
+pub fn setsid() -> Result<i32> {
+    // SAFETY: no memory.
+    unsafe { call(abi::__NR_setsid, [0; 6]) }.map(|session| session as i32)
+}
+
+/// `kill`
+pub fn kill(pid: i32, signal: u32) -> Result<()> {
+    // SAFETY: no memory.
+    unsafe { call(abi::__NR_kill, [pid as usize, signal as usize, 0, 0, 0, 0]) }.map(drop)
+}
+
+/// Ignores `signal`, or takes its default action back.
+pub fn ignore_signal(signal: u32, ignored: bool) -> Result<()> {
+    // The handler, flags, restorer and mask of the ABI.
+    let action = [usize::from(ignored), 0, 0, 0];
+    // SAFETY: neither 0 nor 1 is a handler that would be called; the action is read only.
+    unsafe { call(abi::__NR_rt_sigaction, [signal as usize, action.as_ptr() as usize, 0, 8, 0, 0]) }.map(drop)
+}
+
+/// `wait4`: the status of the child `pid`.
+pub fn wait4(pid: i32, options: u32) -> Result<u32> {
+    let mut status = 0u32;
+    let args = [pid as usize, &raw mut status as usize, options as usize, 0, 0, 0];
+    // SAFETY: the call writes one number.
+    unsafe { call(abi::__NR_wait4, args) }.map(|_| status)
 }
 
 /// `stat`; the size in bytes.

@@ -135,12 +135,17 @@ impl Machine {
 
     /// Runs it in a dialogue: `answer` is given each line of the console, and types a line in return or not. As [`Self::run`].
     pub fn converse(&self, answer: &mut dyn FnMut(&str) -> Option<String>) -> Result<Outcome> {
+        self.type_at(&mut |line| answer(line).map(|text| text + "\n"))
+    }
+
+    /// As [`Self::converse`], but types just the keys that it is given.
+    pub fn type_at(&self, answer: &mut dyn FnMut(&str) -> Option<String>) -> Result<Outcome> {
         self.drive(Stdio::piped(), &mut |piece, keyboard| {
             if let (Piece::Line(line), Some(keyboard)) = (piece, keyboard)
                 && let Some(text) = answer(line)
             {
                 // A guest that has gone reads no more: its end is told by its status.
-                let _ = writeln!(keyboard, "{text}").and_then(|()| keyboard.flush());
+                let _ = keyboard.write_all(text.as_bytes()).and_then(|()| keyboard.flush());
             }
         })
     }

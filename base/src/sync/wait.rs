@@ -45,6 +45,7 @@ enum Limit {
     None,
     DeadlineNs(u64),
     Interruption,
+    InterruptionOrDeadlineNs(u64),
 }
 
 impl WaitQueue {
@@ -79,6 +80,16 @@ impl WaitQueue {
     pub fn wait_interruptible(&self, mut cond: impl FnMut() -> bool) -> Result<()> {
         sched::might_sleep();
         if cond() || self.sleep(&mut cond, Limit::Interruption) { Ok(()) } else { Err(Errno::EINTR) }
+    }
+
+    /// As [`wait_interruptible`](Self::wait_interruptible), but gives up when [`crate::time::now_ns`] reaches `deadline_ns`; false if the
+    /// condition is not true then. Errors: `EINTR`. Task context.
+    #[inline]
+    #[track_caller]
+    pub fn wait_interruptible_deadline(&self, deadline_ns: u64, mut cond: impl FnMut() -> bool) -> Result<bool> {
+        sched::might_sleep();
+        let came_true = cond() || self.sleep(&mut cond, Limit::InterruptionOrDeadlineNs(deadline_ns));
+        if !came_true && sched::current().interrupt_pending() { Err(Errno::EINTR) } else { Ok(came_true) }
     }
 
     /// Wakes every waiter; says how many. Any context, hard IRQ included; no allocation.
@@ -135,10 +146,12 @@ impl WaitQueue {
             }
             match limit {
                 Limit::None => sched::park(),
-                Limit::Interruption if task.interrupt_pending() => return false,
+                Limit::Interruption | Limit::InterruptionOrDeadlineNs(_) if task.interrupt_pending() => return false,
                 Limit::Interruption => sched::park(),
-                Limit::DeadlineNs(at_ns) if crate::time::now_ns() >= at_ns => return false,
-                Limit::DeadlineNs(at_ns) => sched::park_until(at_ns),
+                Limit::DeadlineNs(at_ns) | Limit::InterruptionOrDeadlineNs(at_ns) if crate::time::now_ns() >= at_ns => {
+                    return false;
+                }
+                Limit::DeadlineNs(at_ns) | Limit::InterruptionOrDeadlineNs(at_ns) => sched::park_until(at_ns),
             }
             // Taken out by a waker: mostly the condition is true now, and there is no need to enter again to see it.
             if !waiter.is_in() && sched::in_condition(cond) {
@@ -253,6 +266,21 @@ mod tests {
         assert_eq!(site.queue.waiters(), 0);
         site.permits.store(1, Ordering::Relaxed);
         assert!(site.queue.wait_until_deadline(0, || site.take()));
+    }
+
+    #[test]
+    fn a_wait_with_both_limits_ends_by_either() {
+        let site = Site::new();
+        assert_eq!(
+            site.queue.wait_interruptible_deadline(crate::time::now_ns() + 1_000_000, || site.take()),
+            Ok(false)
+        );
+        sched::current().interrupt();
+        assert_eq!(site.queue.wait_interruptible_deadline(u64::MAX, || site.take()), Err(Errno::EINTR));
+        site.permits.store(1, Ordering::Relaxed);
+        assert_eq!(site.queue.wait_interruptible_deadline(u64::MAX, || site.take()), Ok(true));
+        assert!(sched::current().clear_interrupt());
+        assert_eq!(site.queue.waiters(), 0);
     }
 
     #[test]

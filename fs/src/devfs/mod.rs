@@ -20,6 +20,8 @@ pub use mem::RandomBytes;
 pub const CONSOLE: u64 = makedev(5, 1);
 /// The number of `/dev/tty`.
 pub const TTY: u64 = makedev(5, 0);
+/// The number of `/dev/ttyS0`.
+pub const TTY_S0: u64 = makedev(4, 64);
 /// The number of `/dev/vda`.
 pub const VDA: u64 = makedev(254, 0);
 

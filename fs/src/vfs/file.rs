@@ -177,6 +177,11 @@ pub trait FileOps: Send + Sync {
     fn as_any(&self) -> Option<&dyn core::any::Any> {
         None
     }
+    /// A device node that leads to it is opened with `flags`: what stands behind that open file in its place; `None`: itself. Errors: those of
+    /// open(2).
+    fn open_device(&self, flags: OpenFlags) -> Result<Option<Arc<dyn FileOps>>> {
+        Ok(None)
+    }
     /// What requests on such files may ask for (FLAG-5).
     fn features(&self) -> FileFeatures {
         FileFeatures::empty()

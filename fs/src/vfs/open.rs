@@ -91,7 +91,7 @@ impl Vfs {
         }
         let regular = inode.kind == FileType::Regular;
         let access = if regular && writes { Some(WriteAccess::take(&inode.sb)?) } else { None };
-        let ops = self.operations(&inode)?;
+        let ops = self.operations(&inode, flags)?;
         if flags.contains(OpenFlags::DIRECT) && !ops.features().contains(FileFeatures::DIRECT) {
             return Err(Errno::EINVAL);
         }
@@ -101,10 +101,13 @@ impl Vfs {
         Ok(File::with_access(Some(inode), flags - AT_OPEN_ONLY, ops, access))
     }
 
-    fn operations(&self, inode: &Arc<Inode>) -> Result<Arc<dyn FileOps>> {
+    fn operations(&self, inode: &Arc<Inode>, flags: OpenFlags) -> Result<Arc<dyn FileOps>> {
         match inode.kind {
             FileType::Directory => Ok(Arc::new(DirectoryFile)),
-            FileType::CharDevice | FileType::BlockDevice => self.devices.open(inode),
+            FileType::CharDevice | FileType::BlockDevice => {
+                let ops = self.devices.open(inode)?;
+                Ok(ops.open_device(flags)?.unwrap_or(ops))
+            }
             FileType::Regular => inode.ops().open(inode),
             FileType::Fifo | FileType::Socket | FileType::Symlink => Err(Errno::ENXIO),
         }

@@ -4,22 +4,22 @@
 //! |---|---|
 //! | `fd_table` | from a number to an open file |
 //! | `kernel_io` | memory of the kernel as room for a read |
-//! | `console` | standard input, output and error |
 //! | `eventfd` | a counter to wait on |
 //! | `pipe` | bytes from one descriptor to another |
 //! | `poll` | what files have to tell |
-mod console;
+//! | `tty` | terminals |
 mod eventfd;
 mod fd_table;
 mod kernel_io;
 mod pipe;
 pub mod poll;
+mod tty;
 
-pub use console::{Console, Tty};
 pub use eventfd::EventFd;
 pub use fd_table::FdTable;
 pub use kernel_io::{read_at, read_page_at};
 pub use pipe::Pipe;
+pub use tty::{Console, Node, TERMIOS_SHORT, Termios, Tty, WindowSize};
 
 use alloc::format;
 use alloc::string::String;

@@ -212,7 +212,12 @@ fn resident(process: &Process) -> usize {
 
 /// The letter and word of the state.
 fn state(process: &Process) -> (char, &'static str) {
-    if process.system.family.has_ended(process.pid) { ('Z', "zombie") } else { ('R', "running") }
+    let family = &process.system.family;
+    match process.pid {
+        pid if family.has_ended(pid) => ('Z', "zombie"),
+        pid if family.is_stopped(pid) => ('T', "stopped"),
+        _ => ('R', "running"),
+    }
 }
 
 fn status(process: &Process, text: &mut String) {
@@ -232,14 +237,15 @@ fn status(process: &Process, text: &mut String) {
     put!(text, "Threads:\t{}\nShdPnd:\t{:016x}\n", process.thread_count(), process.pending().0);
 }
 
-/// 52 fields; those from the 26th on are addresses and counts that are not kept.
+/// 52 fields, with the terminal and the group in its foreground as the seventh and eighth; those from the 26th on are addresses and counts that are not kept.
 fn stat(process: &Process, text: &mut String) {
     let (pid, parent, threads) = (process.pid, process.parent_pid(), process.thread_count());
     let family = &process.system.family;
     let (group, session) = (family.group(pid).unwrap_or(0), family.session(pid).unwrap_or(0));
+    let (terminal, foreground) = family.terminal(pid).map_or((0, -1), |(tty, group)| (tty.rdev, i64::from(group)));
     put!(
         text,
-        "{pid} ({}) {} {parent} {group} {session} 0 -1 0 0 0 0 0 0 0 0 0 20 0 {threads} 0 0",
+        "{pid} ({}) {} {parent} {group} {session} {terminal} {foreground} 0 0 0 0 0 0 0 0 0 20 0 {threads} 0 0",
         name(process),
         state(process).0
     );

@@ -43,28 +43,42 @@ struct Frame {
     info: [u32; 32],
 }
 
-/// Delivers what is pending. Called by the run loop when the thread's attention is asked for; `call` is the number of the system
-/// call that was interrupted, if one was.
-pub(super) fn deliver(thread: &Thread, user: &mut UserContext, call: Option<u64>) {
-    while let Some(signal) = thread.take_signal() {
-        let disposition = thread.process.actions.lock().disposition(signal);
+/// Delivers what is pending, and is where a stopped process is still. Called by the run loop when the thread's attention is asked for;
+/// `call` is the number of the system call that it comes from, if it does. Returns whether that is made again with no handler before it.
+/// Task context; sleeps.
+pub(super) fn deliver(thread: &Thread, user: &mut UserContext, mut call: Option<u64>) -> bool {
+    let process = &thread.process;
+    loop {
+        process.stay_stopped(thread);
+        if thread.exit_code().is_some() {
+            return false;
+        }
+        let continued = process.continued();
+        let Some(signal) = thread.take_signal() else { break };
+        let disposition = process.actions.lock().disposition(signal);
         match disposition {
             Disposition::Ignore => {}
-            Disposition::Terminate => return terminate(thread, user, signal),
+            Disposition::Stop => process.stop(signal, continued),
+            Disposition::Terminate => {
+                terminate(thread, user, signal);
+                return false;
+            }
             Disposition::Handle(action) => {
-                restart_call(user, action, call);
+                restart_after(user, action, call.take());
+                thread.call_resumed();
                 if enter_handler(thread, user, signal, action).is_err() {
-                    return terminate(thread, user, Signal::SIGSEGV);
+                    terminate(thread, user, Signal::SIGSEGV);
+                    return false;
                 }
                 // One handler at a time: others that wait are delivered on the way into it, if its mask lets them.
-                if thread.interrupted() {
-                    continue;
+                if !thread.interrupted() {
+                    return false;
                 }
-                return;
             }
         }
     }
     thread.take_saved_mask().into_iter().for_each(|mask| thread.set_blocked(mask));
+    restart_unseen(thread, user, call)
 }
 
 /// A fault of user code: its handler, unless it has none or blocks it, else the end.
@@ -82,23 +96,48 @@ pub(super) fn force(thread: &Thread, user: &mut UserContext, signal: Signal) {
 
 fn terminate(thread: &Thread, user: &UserContext, signal: Signal) {
     let process = &thread.process;
-    log::warn!("process {} thread {} killed by {:?} at {:#x}", process.pid, thread.tid, signal, user.regs.rip);
+    // Somebody's wish is no news: a shell that ends its jobs shall not be answered by the log.
+    let level = if signal.is_fault() { log::Level::Warn } else { log::Level::Debug };
+    log::log!(level, "process {} thread {} killed by {:?} at {:#x}", process.pid, thread.tid, signal, user.regs.rip);
     process.die(ExitStatus::Killed(signal));
 }
 
 /// An interrupted call whose handler asks for it is made again after the handler: reads, writes and waits without a time-out.
-fn restart_call(user: &mut UserContext, action: Action, call: Option<u64>) {
-    let Some(number) = call else { return };
-    let interrupted = user.regs.rax == Errno::EINTR.to_ret() as u64;
+fn restart_after(user: &mut UserContext, action: Action, call: Option<u64>) {
+    let Some(number) = call.filter(|_| was_interrupted(user)) else { return };
     let restartable = match u32::try_from(number).unwrap_or(u32::MAX) {
-        abi::__NR_read | abi::__NR_write | abi::__NR_readv | abi::__NR_writev | abi::__NR_wait4 => true,
+        abi::__NR_read | abi::__NR_write | abi::__NR_readv | abi::__NR_writev | abi::__NR_ioctl => true,
+        abi::__NR_wait4 | abi::__NR_waitid => true,
         abi::__NR_futex => user.regs.r10 == 0,
         _ => false,
     };
-    if interrupted && restartable && action.flags & u64::from(abi::SA_RESTART) != 0 {
-        user.regs.rax = number;
-        user.regs.rip = user.regs.rip.wrapping_sub(2);
+    if restartable && action.flags & u64::from(abi::SA_RESTART) != 0 {
+        make_again(user, number);
     }
+}
+
+/// An interrupted call for which no handler runs is made again, whatever it is: the program was only stopped, or the signal was ignored.
+/// Waiting for events of aio ends, as it does on Linux. Says whether it does so.
+fn restart_unseen(thread: &Thread, user: &mut UserContext, call: Option<u64>) -> bool {
+    // What rt_sigreturn leaves in rax is not its result.
+    const NEVER: [u32; 3] = [abi::__NR_rt_sigreturn, abi::__NR_io_getevents, abi::__NR_io_pgetevents];
+    let Some(number) = call.filter(|_| was_interrupted(user)) else { return false };
+    let again = !NEVER.iter().any(|&never| u64::from(never) == number);
+    if again {
+        make_again(user, number);
+        thread.resume_call();
+    }
+    again
+}
+
+fn was_interrupted(user: &UserContext) -> bool {
+    user.regs.rax == Errno::EINTR.to_ret() as u64
+}
+
+/// Two bytes are the length of the `syscall` instruction.
+fn make_again(user: &mut UserContext, number: u64) {
+    user.regs.rax = number;
+    user.regs.rip = user.regs.rip.wrapping_sub(2);
 }
 
 /// Builds the frame and points the registers at the handler. Errors: `EFAULT`: the stack cannot take it.

@@ -5,22 +5,29 @@
 use super::load::{Open, Program, Runner, load};
 use super::run::run_thread;
 use super::signal::SigSet;
-use super::{ExitStatus, Memory, Process, ProgramFile, System, Thread};
+use super::{Claim, ExitStatus, Memory, Process, ProgramFile, System, Thread};
+use crate::files::Tty;
 use alloc::boxed::Box;
 use alloc::string::String;
 use base::sync::Arc;
 use base::{Result, sched};
+use fs::caller::KernelCaller;
 use fs::vfs::{File, OpenFlags, Site, fput};
 use hal::user::UserContext;
 use linux_raw_sys::general as abi;
 
-/// Makes a process for `program` whose descriptors 0, 1 and 2 are `stdio`, and starts it. A file that is no program ends the
+/// The terminal of the first program.
+const CONSOLE: &[u8] = b"/dev/console";
+
+/// Makes a process for `program`, and starts it: the leader of a session whose terminal is `console`, which its descriptors 0, 1 and 2 are. A file that is no program ends the
 /// process with code 126 and a line on the log. Errors: `ENOMEM`. Task context.
-pub fn start_program(system: &Arc<System>, mut program: Program, stdio: &Arc<File>) -> Result<Arc<Process>> {
+pub fn start_program(system: &Arc<System>, mut program: Program, console: &Arc<Tty>) -> Result<Arc<Process>> {
     let process = Process::new(system)?;
+    system.family.acquire_terminal(process.pid, console, Claim::Given)?;
+    let stdio = open_console(system).unwrap_or_else(|_| console.open());
     for _ in 0..3 {
         let fd = process.install(stdio.clone(), false)?;
-        process.files.set_path(fd, b"/dev/console".to_vec());
+        process.files.set_path(fd, CONSOLE.to_vec());
     }
     let thread = Thread::new(&process, process.pid, SigSet::default())?;
     process.add_thread(&thread)?;
@@ -39,6 +46,13 @@ pub fn start_program(system: &Arc<System>, mut program: Program, stdio: &Arc<Fil
     });
     sched::spawn_with(&task_name, data, entry)?;
     Ok(process)
+}
+
+/// By its name, so that programs find the device; an image without `/dev` has none. Errors: those of open.
+fn open_console(system: &System) -> Result<Arc<File>> {
+    let vfs = system.vfs()?;
+    let root = vfs.root();
+    vfs.open(Site { cwd: &root, caller: &KernelCaller }, CONSOLE, OpenFlags::RDWR, 0)
 }
 
 fn load_first(thread: &Thread, program: &mut Program) -> Result<UserContext> {

@@ -1,7 +1,8 @@
-//! Who is whose child, in which process group and session; and how a parent learns of the end of a child.
+//! Who is whose child; and how a parent learns that a child has ended, has stopped or goes on.
 //!
-//! One lock orders it all. A process that has ended stays until its parent has waited for it, unless the parent does not want to know
+//! One lock orders it all, and groups, sessions and their terminals too. A process that has ended stays until its parent has waited for it, unless the parent does not want to know
 //! (`SIGCHLD` ignored, `SA_NOCLDWAIT`) or there is none. The children of a process that ends become those of the first process.
+use super::jobs::Control;
 use super::signal::Signal;
 use super::{ExitStatus, Process};
 use alloc::collections::BTreeMap;
@@ -15,16 +16,58 @@ const FIRST: u32 = 1;
 /// Processes that there may be at a time, ended ones that nobody has waited for included.
 const MOST: usize = 4096;
 
-struct Member {
-    process: Arc<Process>,
-    parent: u32,
-    group: u32,
-    session: u32,
+pub(super) struct Member {
+    pub(super) process: Arc<Process>,
+    pub(super) parent: u32,
+    /// Its parent has ended, and the one it has now knows nothing of it.
+    pub(super) adopted: bool,
+    pub(super) group: u32,
+    pub(super) session: u32,
+    /// It has given the terminal of its session up.
+    pub(super) detached: bool,
     /// What the parent is sent at the end.
     exit_signal: Option<Signal>,
     /// It has run another program since it was forked.
-    has_execed: bool,
-    ended: Option<ExitStatus>,
+    pub(super) has_execed: bool,
+    pub(super) ended: Option<ExitStatus>,
+    /// All its threads are still.
+    pub(super) stopped: bool,
+    /// What its parent has not been told: `Stopped` or `Continued`.
+    news: Option<Change>,
+}
+
+/// What can happen to a child that its parent may want to know.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// It has ended.
+    Ended(ExitStatus),
+    /// This signal has stopped it.
+    Stopped(Signal),
+    /// It goes on.
+    Continued,
+}
+
+bitflags::bitflags! {
+    /// Kinds of changes.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub struct Changes: u8 {
+        #[allow(missing_docs)]
+        const ENDED = 1;
+        #[allow(missing_docs)]
+        const STOPPED = 2;
+        #[allow(missing_docs)]
+        const CONTINUED = 4;
+    }
+}
+
+impl Change {
+    fn kind(self) -> Changes {
+        match self {
+            Change::Ended(_) => Changes::ENDED,
+            Change::Stopped(_) => Changes::STOPPED,
+            Change::Continued => Changes::CONTINUED,
+        }
+    }
 }
 
 /// Which children a wait is for.
@@ -38,27 +81,47 @@ pub enum Which {
     Group(u32),
 }
 
-/// A child that has ended.
-pub struct Ended {
+/// A child with whom something has happened.
+pub struct Child {
     /// Its id.
     pub pid: u32,
     /// Whose it was: its real user id.
     pub uid: u32,
-    /// How it ended.
-    pub status: ExitStatus,
+    /// What it is.
+    pub change: Change,
 }
 
 /// The processes.
 pub struct Family {
-    members: SpinLock<BTreeMap<u32, Member>>,
+    pub(super) members: SpinLock<Members>,
     /// A process is gone.
     gone: WaitQueue,
+}
+
+/// The processes by their ids, and the terminals of the sessions.
+#[derive(Default)]
+pub(super) struct Members {
+    by_pid: BTreeMap<u32, Member>,
+    pub(super) terminals: BTreeMap<u32, Control>,
+}
+
+impl core::ops::Deref for Members {
+    type Target = BTreeMap<u32, Member>;
+    fn deref(&self) -> &Self::Target {
+        &self.by_pid
+    }
+}
+
+impl core::ops::DerefMut for Members {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.by_pid
+    }
 }
 
 impl Family {
     /// No processes.
     pub fn new() -> Family {
-        Family { members: SpinLock::new(BTreeMap::new()), gone: WaitQueue::new() }
+        Family { members: SpinLock::new(Members::default()), gone: WaitQueue::new() }
     }
 
     /// The process `pid`; also one that has ended.
@@ -73,38 +136,24 @@ impl Family {
     pub fn first_from(&self, pid: u32) -> Option<u32> {
         self.members.lock().range(pid..).next().map(|(&pid, _)| pid)
     }
-    /// The processes of the group `group`.
-    pub fn of_group(&self, group: u32) -> Vec<Arc<Process>> {
-        let members = self.members.lock();
-        members.values().filter(|member| member.group == group).map(|member| member.process.clone()).collect()
-    }
-
     /// Takes in a process without a parent: a session and a group of its own.
     pub(super) fn add_first(&self, process: &Arc<Process>) {
-        let pid = process.pid;
-        let member = Member {
-            process: process.clone(),
-            parent: 0,
-            group: pid,
-            session: pid,
-            exit_signal: None,
-            has_execed: true,
-            ended: None,
-        };
-        self.members.lock().insert(pid, member);
+        let mut member = Member::new(process, 0, (process.pid, process.pid), None);
+        member.has_execed = true;
+        self.members.lock().insert(process.pid, member);
     }
 
     /// Takes in a child of `parent`, in its group and session. Errors: `EAGAIN`: there are too many, or the parent is none.
     pub(super) fn add_child(&self, process: &Arc<Process>, parent: u32, exit_signal: Option<Signal>) -> Result<()> {
         let mut members = self.members.lock();
         let of = members.get(&parent).ok_or(Errno::EAGAIN)?;
-        let (group, session) = (of.group, of.session);
+        let (group, session, detached) = (of.group, of.session, of.detached);
         if members.len() >= MOST {
             return Err(Errno::EAGAIN);
         }
-        let process = process.clone();
-        let pid = process.pid;
-        members.insert(pid, Member { process, parent, group, session, exit_signal, has_execed: false, ended: None });
+        let mut member = Member::new(process, parent, (group, session), exit_signal);
+        member.detached = detached;
+        members.insert(process.pid, member);
         Ok(())
     }
 
@@ -115,15 +164,18 @@ impl Family {
         self.gone.wake_all();
     }
 
-    /// `pid` has ended with `status`: its parent is told, its children are given to the first process. The last thread calls it.
+    /// `pid` has ended with `status`: its parent is told, its children are given to the first process, and its jobs are not left stopped.
+    /// The last thread calls it.
     pub(super) fn ended(&self, pid: u32, status: ExitStatus) {
         let mut members = self.members.lock();
         let heir = if pid == FIRST { None } else { members.get(&FIRST).map(|member| member.process.clone()) };
         let orphans: Vec<u32> = members.iter().filter(|(_, m)| m.parent == pid).map(|(&orphan, _)| orphan).collect();
+        let links = members.links_of(pid);
         let mut gone = Vec::new();
         for orphan in orphans {
             let Some(member) = members.get_mut(&orphan) else { continue };
             member.parent = heir.as_ref().map_or(0, |heir| heir.pid);
+            member.adopted = true;
             member.process.set_parent(member.parent);
             if member.ended.is_some() && heir.is_none() {
                 gone.extend(members.remove(&orphan));
@@ -132,6 +184,7 @@ impl Family {
         let mut told = None;
         if let Some(member) = members.get_mut(&pid) {
             member.ended = Some(status);
+            (member.stopped, member.news) = (false, None);
             let signal = member.exit_signal;
             let parent = member.parent;
             let parent = members.get(&parent).map(|member| member.process.clone());
@@ -140,18 +193,41 @@ impl Family {
             }
             told = parent.map(|parent| (parent, signal));
         }
+        let left = members.left_alone(&links);
+        let hung_up = members.terminals.remove(&pid);
         drop(members);
         drop(gone);
+        left.into_iter().chain(hung_up.map(|control| control.foreground)).for_each(|group| self.hang_up(group));
         self.gone.wake_all();
         heir.into_iter().for_each(|heir| heir.child_changed(None));
         told.into_iter().for_each(|(parent, signal)| parent.child_changed(signal));
     }
 
-    /// Takes a child of `parent` that has ended and is one of `which`, or only looks at it with `keep`. `None`: there are such children,
-    /// but none has ended. Errors: `ECHILD`: there are none.
-    pub fn reap(&self, parent: u32, which: Which, keep: bool) -> Result<Option<Ended>> {
+    /// The process has become stopped or goes on: its parent is told, if that is news. Task context.
+    pub(super) fn stop_changed(&self, process: &Process) {
         let mut members = self.members.lock();
-        let wanted = |(pid, member): &(&u32, &Member)| {
+        // Looked at under the lock, so that of two who come here the later has it right.
+        let now = process.stopped_by();
+        let Some(member) = members.get_mut(&process.pid) else { return };
+        if member.stopped == now.is_some() || member.ended.is_some() {
+            return;
+        }
+        member.stopped = now.is_some();
+        member.news = Some(now.map_or(Change::Continued, Change::Stopped));
+        let parent = member.parent;
+        let parent = members.get(&parent).map(|member| member.process.clone());
+        drop(members);
+        if let Some(parent) = parent {
+            let signal = (!parent.ignores_stops()).then_some(Signal::SIGCHLD);
+            parent.child_changed(signal);
+        }
+    }
+
+    /// Takes the news of a child of `parent` that is one of `which` and to whom something `wanted` has happened, or only looks with `keep`.
+    /// An ended child is gone afterwards. `None`: there are such children, but no such news. Errors: `ECHILD`: there are none.
+    pub fn reap(&self, parent: u32, which: Which, wanted: Changes, keep: bool) -> Result<Option<Child>> {
+        let mut members = self.members.lock();
+        let asked = |(pid, member): &(&u32, &Member)| {
             let hit = match which {
                 Which::Any => true,
                 Which::Process(wanted) => **pid == wanted,
@@ -159,58 +235,34 @@ impl Family {
             };
             hit && member.parent == parent
         };
-        let mut candidates = members.iter().filter(wanted).peekable();
+        let mut candidates = members.iter().filter(asked).peekable();
         candidates.peek().ok_or(Errno::ECHILD)?;
-        let found = candidates.find_map(|(&pid, member)| member.ended.map(|status| (pid, status)));
-        let Some((pid, status)) = found else { return Ok(None) };
-        let uid = members.get(&pid).map_or(0, |member| member.process.credentials.lock().uid);
-        let gone = if keep { None } else { members.remove(&pid) };
+        let found = candidates.find_map(|(&pid, member)| {
+            let change = member.ended.map(Change::Ended).or(member.news)?;
+            wanted.contains(change.kind()).then(|| (pid, member.process.credentials.lock().uid, change))
+        });
+        let Some((pid, uid, change)) = found else { return Ok(None) };
+        let mut gone = None;
+        match change {
+            _ if keep => {}
+            Change::Ended(_) => gone = members.remove(&pid),
+            _ => members.get_mut(&pid).into_iter().for_each(|member| member.news = None),
+        }
         drop(members);
-        drop(gone);
-        self.gone.wake_all();
-        Ok(Some(Ended { pid, uid, status }))
+        if gone.take().is_some() {
+            self.gone.wake_all();
+        }
+        Ok(Some(Child { pid, uid, change }))
     }
 
-    /// The process group of `pid`. Errors: `ESRCH`.
-    pub fn group(&self, pid: u32) -> Result<u32> {
-        self.members.lock().get(&pid).map(|member| member.group).ok_or(Errno::ESRCH)
-    }
-    /// The session of `pid`. Errors: `ESRCH`.
-    pub fn session(&self, pid: u32) -> Result<u32> {
-        self.members.lock().get(&pid).map(|member| member.session).ok_or(Errno::ESRCH)
-    }
     /// Whether `pid` has ended and was not waited for yet.
     pub fn has_ended(&self, pid: u32) -> bool {
         self.members.lock().get(&pid).is_some_and(|member| member.ended.is_some())
     }
 
-    /// Puts `pid`, which is `caller` or one of its children, into the group `group` of the same session. Errors: `ESRCH`, `EACCES` (the
-    /// child has run another program), `EPERM` (a leader of a session, another session, no such group).
-    pub fn set_group(&self, caller: u32, pid: u32, group: u32) -> Result<()> {
-        let mut members = self.members.lock();
-        let session = members.get(&caller).ok_or(Errno::ESRCH)?.session;
-        let member = members.get(&pid).filter(|member| pid == caller || member.parent == caller).ok_or(Errno::ESRCH)?;
-        if pid != caller && member.has_execed {
-            return Err(Errno::EACCES);
-        }
-        let exists = group == pid || members.values().any(|other| other.group == group && other.session == session);
-        if member.session != session || member.session == pid || !exists {
-            return Err(Errno::EPERM);
-        }
-        members.get_mut(&pid).into_iter().for_each(|member| member.group = group);
-        Ok(())
-    }
-
-    /// Makes `pid` the leader of a new session and of a new group. Errors: `EPERM`: it leads a group.
-    pub fn new_session(&self, pid: u32) -> Result<()> {
-        let mut members = self.members.lock();
-        if members.values().any(|member| member.group == pid) {
-            return Err(Errno::EPERM);
-        }
-        if let Some(member) = members.get_mut(&pid) {
-            (member.group, member.session) = (pid, pid);
-        }
-        Ok(())
+    /// Whether `pid` is stopped.
+    pub fn is_stopped(&self, pid: u32) -> bool {
+        self.members.lock().get(&pid).is_some_and(|member| member.stopped)
     }
 
     /// Notes that `pid` has run another program.
@@ -231,13 +283,35 @@ impl Default for Family {
     }
 }
 
+impl Member {
+    fn new(process: &Arc<Process>, parent: u32, (group, session): (u32, u32), exit_signal: Option<Signal>) -> Member {
+        Member {
+            process: process.clone(),
+            parent,
+            adopted: false,
+            group,
+            session,
+            detached: false,
+            exit_signal,
+            has_execed: false,
+            ended: None,
+            stopped: false,
+            news: None,
+        }
+    }
+}
+
 impl Process {
+    /// Whether it is not to be sent SIGCHLD when a child stops or goes on.
+    fn ignores_stops(&self) -> bool {
+        self.actions.lock().get(Signal::SIGCHLD).flags & u64::from(abi::SA_NOCLDSTOP) != 0
+    }
     /// Whether it does not want to wait for its children.
     fn ignores_children(&self) -> bool {
         let action = self.actions.lock().get(Signal::SIGCHLD);
         action.handler == 1 || action.flags & u64::from(abi::SA_NOCLDWAIT) != 0
     }
-    /// A child has ended.
+    /// Something has happened to a child.
     fn child_changed(&self, signal: Option<Signal>) {
         self.children.wake_all();
         signal.into_iter().for_each(|signal| self.send_signal(signal));

@@ -37,14 +37,14 @@ fn prc_5_a_forked_child_has_no_aio_contexts() {
 fn a_child_is_waited_for_once() {
     let (process, thread) = process();
     let family = &process.system.family;
-    assert_eq!(family.reap(process.pid, Which::Any, false).err(), Some(Errno::ECHILD));
+    assert_eq!(family.reap(process.pid, Which::Any, Changes::ENDED, false).err(), Some(Errno::ECHILD));
     let pid = ended_child(&thread);
-    assert_eq!(family.reap(process.pid, Which::Process(pid + 1), false).err(), Some(Errno::ECHILD));
+    assert_eq!(family.reap(process.pid, Which::Process(pid + 1), Changes::ENDED, false).err(), Some(Errno::ECHILD));
     for keep in [true, false] {
-        let ended = family.reap(process.pid, Which::Group(process.pid), keep).unwrap().unwrap();
-        assert_eq!((ended.pid, ended.status), (pid, ExitStatus::Killed(Signal::SIGILL)));
+        let ended = family.reap(process.pid, Which::Group(process.pid), Changes::ENDED, keep).unwrap().unwrap();
+        assert_eq!((ended.pid, ended.change), (pid, Change::Ended(ExitStatus::Killed(Signal::SIGILL))));
     }
-    assert_eq!(family.reap(process.pid, Which::Any, false).err(), Some(Errno::ECHILD));
+    assert_eq!(family.reap(process.pid, Which::Any, Changes::ENDED, false).err(), Some(Errno::ECHILD));
     assert!(process.system.process(pid).is_none());
 }
 
@@ -54,7 +54,7 @@ fn who_ignores_sigchld_has_nothing_to_wait_for() {
     process.actions.lock().set(Signal::SIGCHLD, Action { handler: 1, ..Action::default() });
     let pid = ended_child(&thread);
     assert!(process.system.process(pid).is_none());
-    assert_eq!(process.system.family.reap(process.pid, Which::Any, false).err(), Some(Errno::ECHILD));
+    assert_eq!(process.system.family.reap(process.pid, Which::Any, Changes::ENDED, false).err(), Some(Errno::ECHILD));
 }
 
 #[test]
@@ -67,14 +67,14 @@ fn orphans_become_the_first_process_s() {
     parent.add_thread(&thread).unwrap();
     let orphan = ended_child(&thread);
     assert_eq!(family.get(orphan).unwrap().parent_pid(), parent.pid);
-    assert_eq!(family.reap(first.pid, Which::Process(orphan), false).err(), Some(Errno::ECHILD));
+    assert_eq!(family.reap(first.pid, Which::Process(orphan), Changes::ENDED, false).err(), Some(Errno::ECHILD));
     parent.die(ExitStatus::Code(3));
     run_thread(&thread, user());
     assert_eq!(family.get(orphan).unwrap().parent_pid(), first.pid);
-    let ended = family.reap(first.pid, Which::Process(orphan), false).unwrap();
-    assert_eq!(ended.unwrap().status, ExitStatus::Killed(Signal::SIGILL));
-    let ended = family.reap(first.pid, Which::Any, false).unwrap();
-    assert_eq!(ended.unwrap().status, ExitStatus::Code(3));
+    let ended = family.reap(first.pid, Which::Process(orphan), Changes::ENDED, false).unwrap();
+    assert_eq!(ended.unwrap().change, Change::Ended(ExitStatus::Killed(Signal::SIGILL)));
+    let ended = family.reap(first.pid, Which::Any, Changes::ENDED, false).unwrap();
+    assert_eq!(ended.unwrap().change, Change::Ended(ExitStatus::Code(3)));
 }
 
 #[test]

@@ -9,9 +9,11 @@
 //! | `rlimit` | resource limits |
 //! | `signal` | signal numbers, sets and actions (pure) |
 //! | `delivery` | what a pending signal does to a thread: frame, handler, death |
+//! | `stop` | stopping and continuing a process |
 //! | `futex` | waiting on a word of user memory |
 //! | `memory` | an address space with its aio contexts |
-//! | `family` | parents and children, groups, sessions, waiting for an end |
+//! | `family` | parents and children, waiting for what happens to them |
+//! | `jobs` | process groups, sessions and their terminals |
 //! | `clone` | new threads, new processes |
 //! | `exec` | a program in the place of another |
 //! | `load`, `elf`, `stack` | from an open file to a program that can start |
@@ -35,7 +37,7 @@
 //!
 //! # What it does not do
 //!
-//! No job control: a stop signal does nothing. No set-user-id programs: who runs one stays who he is.
+//! No set-user-id programs: who runs one stays who he is. No tracing of processes.
 mod clone;
 mod credentials;
 mod delivery;
@@ -43,6 +45,7 @@ mod elf;
 mod exec;
 mod family;
 mod futex;
+mod jobs;
 mod load;
 mod memory;
 mod oom;
@@ -53,6 +56,7 @@ mod run;
 mod signal;
 mod sleep;
 mod stack;
+mod stop;
 mod system;
 mod thread;
 
@@ -60,8 +64,9 @@ pub use clone::{CloneRequest, Fork, clone_process, clone_thread};
 pub use credentials::Credentials;
 pub use delivery::sigreturn;
 pub use exec::{exec, start_program};
-pub use family::{Ended, Family, Which};
+pub use family::{Change, Changes, Child, Family, Which};
 pub use futex::{FutexKey, FutexTable, MATCH_ANY as FUTEX_MATCH_ANY};
+pub use jobs::{Claim, Standing};
 pub use load::{Program, STACK_TOP};
 pub use memory::Memory;
 pub use process::{ExitStatus, Process, ProgramFile};
@@ -74,5 +79,7 @@ pub use thread::{AltStack, Thread};
 
 #[cfg(test)]
 mod fork_tests;
+#[cfg(test)]
+mod job_tests;
 #[cfg(test)]
 pub(crate) mod tests;

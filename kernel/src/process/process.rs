@@ -82,23 +82,27 @@ pub struct Process {
     umask: AtomicU64,
     /// Signals for whichever thread does not block them.
     pending: AtomicU64,
-    state: SpinLock<State>,
+    pub(super) state: SpinLock<State>,
     /// The thread that replaces the program, and for which all others end; 0: none does.
     replacing: AtomicU32,
     /// It is done with the memory that it may share with the one who forked it.
     pub(super) memory_released: AtomicBool,
-    /// A thread has ended, the memory is released, or the process has ended.
-    changed: WaitQueue,
+    /// A thread has ended or has to end, the process goes on after a stop, the memory is released, or the process has ended.
+    pub(super) changed: WaitQueue,
     /// A child has changed its state.
     pub children: WaitQueue,
 }
 
-struct State {
-    threads: Vec<Arc<Thread>>,
+pub(super) struct State {
+    pub(super) threads: Vec<Arc<Thread>>,
     /// The memory that new threads run in; none once the process has ended.
     memory: Option<Arc<Memory>>,
     /// Set once, by the first that decides that the process must die.
-    dying: Option<ExitStatus>,
+    pub(super) dying: Option<ExitStatus>,
+    /// The signal for which all threads are to be still.
+    pub(super) stop: Option<Signal>,
+    /// How many times a SIGCONT came.
+    pub(super) continued: u64,
     /// Set by the last thread, when everything is cleaned up.
     ended: Option<ExitStatus>,
 }
@@ -205,6 +209,9 @@ impl Process {
             return Err(Errno::EAGAIN);
         }
         state.threads.push(thread.clone());
+        if state.stop.is_some() {
+            thread.kick();
+        }
         Ok(())
     }
 
@@ -214,9 +221,13 @@ impl Process {
         let at = state.threads.iter().position(|thread| thread.tid == tid);
         let gone = at.map(|at| state.threads.swap_remove(at));
         let last = state.threads.is_empty();
+        let stopping = state.stop.is_some();
         drop(state);
         drop(gone);
         self.changed.wake_all();
+        if stopping && !last {
+            self.system.family.stop_changed(self);
+        }
         last
     }
 
@@ -231,6 +242,7 @@ impl Process {
             self.replacing.store(tid, Ordering::Relaxed);
             state.threads.iter().filter(|thread| thread.tid != tid).for_each(|thread| thread.kick());
         }
+        self.changed.wake_all();
         self.changed.wait_until(|| {
             let state = self.state.lock();
             state.threads.len() == 1 || state.dying.is_some()
@@ -277,6 +289,8 @@ impl Process {
         }
         // Under the lock: no thread can join after the decision and miss it.
         state.threads.iter().for_each(|thread| thread.kick());
+        drop(state);
+        self.changed.wake_all();
     }
     /// Whether the process must die.
     pub fn is_dying(&self) -> bool {
@@ -310,10 +324,11 @@ impl Process {
 
     /// Sends `signal` to the process: to any thread that does not block it. Any task.
     pub fn send_signal(&self, signal: Signal) {
+        self.prepare(signal);
         match self.actions.lock().disposition(signal) {
             Disposition::Ignore => return,
             Disposition::Terminate if signal == Signal::SIGKILL => return self.die(ExitStatus::Killed(signal)),
-            Disposition::Terminate | Disposition::Handle(_) => {}
+            Disposition::Terminate | Disposition::Stop | Disposition::Handle(_) => {}
         }
         self.pending.fetch_or(SigSet::of(signal).0, Ordering::AcqRel);
         let state = self.state.lock();
@@ -326,6 +341,14 @@ impl Process {
     pub(super) fn take_signal(&self, blocked: SigSet) -> Option<Signal> {
         take(&self.pending, blocked)
     }
+    /// Whether `signal` is ignored on purpose.
+    pub fn ignores(&self, signal: Signal) -> bool {
+        self.actions.lock().disposition(signal) == Disposition::Ignore
+    }
+    /// Takes `signals` away.
+    pub(super) fn forget_signals(&self, signals: SigSet) {
+        self.pending.fetch_and(!signals.0, Ordering::AcqRel);
+    }
     /// Signals that wait for some thread.
     pub fn pending(&self) -> SigSet {
         SigSet(self.pending.load(Ordering::Acquire))
@@ -334,7 +357,7 @@ impl Process {
 
 impl State {
     fn new(memory: Arc<Memory>) -> State {
-        State { threads: Vec::new(), memory: Some(memory), dying: None, ended: None }
+        State { threads: Vec::new(), memory: Some(memory), dying: None, stop: None, continued: 0, ended: None }
     }
 }
 

@@ -26,11 +26,14 @@ pub fn run_thread(thread: &Arc<Thread>, mut user: UserContext) {
 /// Runs user code; returns the exit code of the thread.
 fn run(thread: &Arc<Thread>, user: &mut UserContext) -> u8 {
     let mut call = None;
+    // The next call is one that was interrupted.
+    let mut again = false;
     loop {
-        if thread.attention() {
+        // A stop asks for attention too, and must not be found by the next call.
+        while thread.attention() {
             thread.clear_attention();
             if thread.exit_code().is_none() {
-                deliver(thread, user, call);
+                again |= deliver(thread, user, call.take());
             }
             if let Some(code) = thread.exit_code() {
                 return code;
@@ -41,6 +44,9 @@ fn run(thread: &Arc<Thread>, user: &mut UserContext) -> u8 {
             Trap::Syscall => {
                 call = Some(user.regs.rax);
                 syscall::dispatch(&mut SyscallContext { thread, user });
+                if core::mem::take(&mut again) {
+                    thread.call_resumed();
+                }
             }
             Trap::PageFault { addr, write, exec, present: _ } => page_fault(thread, user, addr, access(write, exec)),
             Trap::Exception { vector, error } => exception(thread, user, vector, error),

@@ -36,21 +36,28 @@ impl Signal {
     pub fn number(self) -> u32 {
         u32::from(self.0)
     }
-    /// Whether the default action is to do nothing. Stop signals count here too: there is no job control.
+    /// Whether the default action is to do nothing. That SIGCONT continues a process is no part of its action: it does so whatever that is.
     pub fn ignored_by_default(self) -> bool {
+        matches!(self, Signal::SIGCHLD | Signal::SIGCONT | Signal::SIGURG | Signal::SIGWINCH)
+    }
+    /// Whether the default action is to stop the process.
+    pub fn stops_by_default(self) -> bool {
+        SigSet::STOPS.contains(self)
+    }
+    /// Whether it tells of a fault of the program itself, and not of somebody's wish.
+    pub fn is_fault(self) -> bool {
         matches!(
             self,
-            Signal::SIGCHLD
-                | Signal::SIGCONT
-                | Signal::SIGURG
-                | Signal::SIGWINCH
-                | Signal::SIGSTOP
-                | Signal::SIGTSTP
-                | Signal::SIGTTIN
-                | Signal::SIGTTOU
+            Signal::SIGILL
+                | Signal::SIGTRAP
+                | Signal::SIGABRT
+                | Signal::SIGBUS
+                | Signal::SIGFPE
+                | Signal::SIGSEGV
+                | Signal::SIGSYS
         )
     }
-    fn bit(self) -> u64 {
+    const fn bit(self) -> u64 {
         1 << (self.0 - 1)
     }
 }
@@ -67,6 +74,10 @@ impl core::fmt::Debug for Signal {
 pub struct SigSet(pub u64);
 
 impl SigSet {
+    /// The signals that stop a process.
+    pub const STOPS: SigSet =
+        SigSet(Signal::SIGSTOP.bit() | Signal::SIGTSTP.bit() | Signal::SIGTTIN.bit() | Signal::SIGTTOU.bit());
+
     /// Just `signal`.
     pub fn of(signal: Signal) -> SigSet {
         SigSet(signal.bit())
@@ -114,6 +125,8 @@ pub enum Disposition {
     Ignore,
     /// Ends the process.
     Terminate,
+    /// Stops the process.
+    Stop,
     /// Runs a handler.
     Handle(Action),
 }
@@ -148,6 +161,8 @@ impl SignalActions {
         let action = self.get(signal);
         match action.handler {
             _ if signal == Signal::SIGKILL => Disposition::Terminate,
+            _ if signal == Signal::SIGSTOP => Disposition::Stop,
+            0 if signal.stops_by_default() => Disposition::Stop,
             0 if signal.ignored_by_default() => Disposition::Ignore,
             0 => Disposition::Terminate,
             1 => Disposition::Ignore,
@@ -167,6 +182,10 @@ mod tests {
         let mut actions = SignalActions::default();
         actions.set(Signal::SIGKILL, Action { handler: 1, ..Action::default() });
         assert_eq!(actions.disposition(Signal::SIGKILL), Disposition::Terminate);
+        actions.set(Signal::SIGSTOP, Action { handler: 1, ..Action::default() });
+        assert_eq!(actions.disposition(Signal::SIGSTOP), Disposition::Stop);
+        actions.set(Signal::SIGTSTP, Action { handler: 1, ..Action::default() });
+        assert_eq!(actions.disposition(Signal::SIGTSTP), Disposition::Ignore);
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! A thread of a process.
 use super::process::take;
 use super::signal::{Disposition, SigSet, Signal};
+use super::sleep::Deadline;
 use super::{ExitStatus, Memory, Process};
 use alloc::boxed::Box;
 use base::sched::Task;
 use base::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use base::sync::{Arc, SpinLock};
-use base::{Errno, Result};
+use base::{Errno, Result, sched, time};
 use fs::caller::Caller;
 use hal::user::UserContext;
 use linux_raw_sys::general as abi;
@@ -45,6 +46,12 @@ pub struct Thread {
     blocked: AtomicU64,
     /// The mask that a handler's return, or the call's, restores (rt_sigsuspend).
     saved_mask: SpinLock<Option<SigSet>>,
+    /// It is still, because its process is stopped: one more than how many times that was continued before; 0: it is not.
+    pub(super) still: AtomicU64,
+    /// When the last call with a relative time-out was to give up, in monotonic nanoseconds; 0: never.
+    deadline: AtomicU64,
+    /// The same, for a call that is made again; 0: there is none.
+    resumed: AtomicU64,
     mail: Arc<Mail>,
     /// What goes on in this thread's place after it called execve.
     successor: SpinLock<Option<Successor>>,
@@ -69,6 +76,10 @@ struct Mail {
 }
 
 impl Thread {
+    /// The one that the current task runs; none if that is a task of the kernel.
+    pub fn current() -> Option<Arc<Thread>> {
+        sched::current().data()?.downcast().ok()
+    }
     /// A thread of `process` in its memory that blocks `blocked`. It does not run yet. Errors: `ESRCH`: the process has ended.
     pub fn new(process: &Arc<Process>, tid: u32, blocked: SigSet) -> Result<Arc<Thread>> {
         let memory = process.memory().ok_or(Errno::ESRCH)?;
@@ -94,6 +105,9 @@ impl Thread {
             name: SpinLock::new([0; 16]),
             blocked: AtomicU64::new(blocked.0),
             saved_mask: SpinLock::new(None),
+            still: AtomicU64::new(0),
+            deadline: AtomicU64::new(0),
+            resumed: AtomicU64::new(0),
             mail,
             successor: SpinLock::new(None),
             exit: AtomicU64::new(0),
@@ -128,9 +142,27 @@ impl Thread {
             task.interrupt();
         }
     }
-    /// Whether an interruptible sleep must end: a signal that is not blocked, or the end of the process.
+    /// Whether an interruptible sleep must end: a signal that is not blocked, or the stop or end of the process.
     pub fn interrupted(&self) -> bool {
-        self.attention() && (self.process.ends(self.tid) || self.deliverable().0 != 0)
+        self.attention() && (self.process.ends(self.tid) || self.process.is_stopping() || self.deliverable().0 != 0)
+    }
+
+    /// The deadline of a call that gives up after `timeout_ns`. When a call is made again because no handler ran, its time goes on.
+    pub fn deadline_after(&self, timeout_ns: Option<u64>) -> Deadline {
+        let deadline = match self.resumed.load(Ordering::Relaxed) {
+            0 => timeout_ns.map(|ns| time::now_ns().saturating_add(ns)),
+            at_ns => Some(at_ns),
+        };
+        self.deadline.store(deadline.unwrap_or(0), Ordering::Relaxed);
+        deadline
+    }
+    /// The call that was interrupted is the next that is made.
+    pub(super) fn resume_call(&self) {
+        self.resumed.store(self.deadline.load(Ordering::Relaxed), Ordering::Relaxed);
+    }
+    /// That call is made, or a handler comes first.
+    pub(super) fn call_resumed(&self) {
+        self.resumed.store(0, Ordering::Relaxed);
     }
 
     /// Ends the thread on its way back to user code.
@@ -183,15 +215,20 @@ impl Thread {
     }
     /// Sends `signal` to this thread. Any task.
     pub fn send_signal(&self, signal: Signal) {
+        self.process.prepare(signal);
         match self.process.actions.lock().disposition(signal) {
             Disposition::Ignore => return,
             Disposition::Terminate if signal == Signal::SIGKILL => {
                 return self.process.die(ExitStatus::Killed(signal));
             }
-            Disposition::Terminate | Disposition::Handle(_) => {}
+            Disposition::Terminate | Disposition::Stop | Disposition::Handle(_) => {}
         }
         self.mail.pending.fetch_or(SigSet::of(signal).0, Ordering::AcqRel);
         self.kick();
+    }
+    /// Takes `signals` away.
+    pub(super) fn forget_signals(&self, signals: SigSet) {
+        self.mail.pending.fetch_and(!signals.0, Ordering::AcqRel);
     }
     /// Takes a signal that is to be delivered now.
     pub(super) fn take_signal(&self) -> Option<Signal> {

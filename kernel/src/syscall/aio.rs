@@ -1,6 +1,6 @@
 //! io_setup and its family.
 use super::masked::with_mask;
-use super::time::{deadline_after, read_timeout};
+use super::time::read_timeout;
 use super::{SyscallContext, UserAddr};
 use base::block::Plug;
 use base::{Errno, Result};
@@ -73,7 +73,7 @@ pub fn io_getevents(
     let aio = context.thread.mm.aio.get(id)?;
     let min = usize::try_from(min).map_err(|_| Errno::EINVAL)?;
     let most = usize::try_from(most).ok().filter(|&most| min <= most).ok_or(Errno::EINVAL)?;
-    let deadline = deadline_after(read_timeout(context, timeout)?);
+    let deadline = context.thread.deadline_after(read_timeout(context, timeout)?);
     aio.get_events(context.thread, (min, most), events, deadline).map(|n| n as u64)
 }
 

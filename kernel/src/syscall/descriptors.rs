@@ -1,5 +1,6 @@
 //! Descriptors: dup and its family, fcntl, ioctl.
 use super::{SyscallContext, UserAddr};
+use crate::files::Tty;
 use base::sync::Arc;
 use base::{Errno, Result};
 use core::mem::{offset_of, size_of};
@@ -124,7 +125,10 @@ pub fn ioctl(context: &mut SyscallContext<'_>, fd: u32, command: u32, arg: u64) 
         io::FIFREEZE | io::FITHAW => freeze(context, &file, command == io::FIFREEZE),
         io::EXT4_IOC_SHUTDOWN => shut_down(context, &file, arg),
         io::FS_IOC_FIEMAP => super::fiemap::fiemap(context, &file, arg),
-        _ => file.ops().ioctl(&file, command, arg),
+        _ => match Tty::of(&file) {
+            Some(tty) => super::terminal::ioctl(context, tty, command, arg),
+            None => file.ops().ioctl(&file, command, arg),
+        },
     }
 }
 

@@ -1,5 +1,5 @@
 //! futex.
-use super::time::{TimeSpec, deadline_after, realtime_deadline};
+use super::time::{TimeSpec, realtime_deadline};
 use super::{SyscallContext, UserAddr};
 use crate::process::{Deadline, FUTEX_MATCH_ANY, FutexKey};
 use base::{Errno, Result};
@@ -21,7 +21,7 @@ pub fn futex(
     let key = || key_of(addr);
     match operation & !(abi::FUTEX_PRIVATE_FLAG | abi::FUTEX_CLOCK_REALTIME) {
         abi::FUTEX_WAIT => {
-            let deadline = deadline_after(super::time::read_timeout(context, timeout)?);
+            let deadline = context.thread.deadline_after(super::time::read_timeout(context, timeout)?);
             futexes.wait(context.thread, (key()?, addr), value, FUTEX_MATCH_ANY, deadline).map(|()| 0)
         }
         abi::FUTEX_WAIT_BITSET => {

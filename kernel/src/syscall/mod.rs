@@ -18,6 +18,7 @@
 //! | `sync` | durability and space |
 //! | `descriptors`, `pipes`, `poll` | descriptors and what they can be besides files |
 //! | `fiemap` | the ioctl that tells of extents |
+//! | `terminal` | the ioctls of terminals |
 //! | `misc` | what fits nowhere else |
 //!
 //! # The way of a call
@@ -55,6 +56,7 @@ mod stat;
 mod statfs;
 mod sync;
 mod table;
+mod terminal;
 mod time;
 mod wait;
 

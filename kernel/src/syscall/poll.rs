@@ -3,7 +3,7 @@
 //! A call looks at its files; where none has anything to tell, it leaves a listener with each that can change, looks once more, and
 //! sleeps until one of them has changed, a signal comes or the time is up (see `base::sync::PollQueue`).
 use super::masked::with_mask;
-use super::time::{deadline_after, read_timeout, read_timeval, write_rest, write_rest_timeval};
+use super::time::{read_timeout, read_timeval, write_rest, write_rest_timeval};
 use super::{SyscallContext, UserAddr};
 use crate::files::poll::{ERR, HUP, IN, OUT, events};
 use crate::process::{Deadline, Thread, sleep_interruptible};
@@ -32,7 +32,7 @@ const NVAL: u16 = abi::POLLNVAL as u16;
 /// `poll`. Errors: as poll(2).
 pub fn poll(context: &mut SyscallContext<'_>, fds: UserAddr, count: u64, timeout_ms: i32) -> Result<u64> {
     let timeout_ns = u64::try_from(timeout_ms).ok().map(|ms| ms * 1_000_000);
-    poll_until(context, fds, count, deadline_after(timeout_ns))
+    poll_until(context, fds, count, context.thread.deadline_after(timeout_ns))
 }
 
 /// `ppoll`: with a signal mask for the time of the call; the time that is left is stored. Errors: as ppoll(2).
@@ -44,7 +44,7 @@ pub fn ppoll(
     mask: UserAddr,
     mask_len: u64,
 ) -> Result<u64> {
-    let deadline = deadline_after(read_timeout(context, timeout)?);
+    let deadline = context.thread.deadline_after(read_timeout(context, timeout)?);
     let result = with_mask(context, mask, mask_len, |context| poll_until(context, fds, count, deadline));
     write_rest(context, timeout, deadline);
     result
@@ -86,7 +86,7 @@ pub fn select(
     except: UserAddr,
     timeout: UserAddr,
 ) -> Result<u64> {
-    let deadline = deadline_after(read_timeval(context, timeout)?);
+    let deadline = context.thread.deadline_after(read_timeval(context, timeout)?);
     let result = select_until(context, count, [read, write, except], deadline);
     write_rest_timeval(context, timeout, deadline);
     result
@@ -103,7 +103,7 @@ pub fn pselect6(
     mask: UserAddr,
 ) -> Result<u64> {
     let [mask, len] = if mask == 0 { [0, 0] } else { context.mm().read::<[u64; 2]>(mask)? };
-    let deadline = deadline_after(read_timeout(context, timeout)?);
+    let deadline = context.thread.deadline_after(read_timeout(context, timeout)?);
     let sets = [read, write, except];
     let result = with_mask(context, mask, len, |context| select_until(context, count, sets, deadline));
     write_rest(context, timeout, deadline);

@@ -64,7 +64,7 @@ calls! {
     13 rt_sigaction => signals::rt_sigaction [signal, action, old, size] "Handlers with `SA_SIGINFO`, `SA_ONSTACK`, `SA_NODEFER`, `SA_RESETHAND`, `SA_RESTART`.";
     14 rt_sigprocmask => signals::rt_sigprocmask [how, set, old, size] "Complete.";
     15 rt_sigreturn => signals::rt_sigreturn [] "Complete; FPU state of the frame included.";
-    16 ioctl => descriptors::ioctl [fd, command, arg] "`FIONBIO`, `FIOCLEX`, `FIONCLEX`, `FIFREEZE`, `FITHAW`, `FS_IOC_FIEMAP`, `EXT4_IOC_SHUTDOWN`, and what the file itself knows. Others: `ENOTTY`.";
+    16 ioctl => descriptors::ioctl [fd, command, arg] "`FIONBIO`, `FIOCLEX`, `FIONCLEX`, `FIFREEZE`, `FITHAW`, `FS_IOC_FIEMAP`, `EXT4_IOC_SHUTDOWN`. Terminals: settings (`TCGETS`, `TCSETS`, with `W` and `F`, and their second versions), window size, `TIOCGPGRP`, `TIOCSPGRP`, `TIOCGSID`, `TIOCSCTTY`, `TIOCNOTTY`, `FIONREAD`, `TIOCOUTQ`, `TCFLSH`, `TCSBRK`, `TCSBRKP`; `TCXONC` has nothing to stop. Others: `ENOTTY`.";
     17 pread64 => read_write::read [fd, buffer, len, offset] with (fd, Buffers::One(buffer.into(), len.into()), Position::At(offset.into()), 0u32) "Complete.";
     18 pwrite64 => read_write::write [fd, buffer, len, offset] with (fd, Buffers::One(buffer.into(), len.into()), Position::At(offset.into()), 0u32) "Complete.";
     19 readv => read_write::read [fd, iov, count] with (fd, Buffers::Vector(iov.into(), count.into()), Position::Current, 0u32) "Complete.";
@@ -91,8 +91,8 @@ calls! {
     58 vfork => process::vfork [] "Complete: the child runs in the memory of its parent.";
     59 execve => exec::execve [path, argv, envp] "ELF, static or with an interpreter, and scripts. No set-user-id.";
     60 exit => process::exit [code] "Complete.";
-    61 wait4 => wait::wait4 [pid, status, options, usage] "Complete, but the usage is 0 and stopped children are not told.";
-    62 kill => signals::kill [pid, signal] "Processes, groups, all.";
+    61 wait4 => wait::wait4 [pid, status, options, usage] "Complete, but the usage is 0.";
+    62 kill => signals::kill [pid, signal] "Complete.";
     63 uname => identity::uname [buffer] "Complete.";
     67 shmdt => shm::shmdt [addr] "Complete.";
     72 fcntl => descriptors::fcntl [fd, command, arg] "Descriptors, flags, POSIX record locks (there is one process: always granted). No leases, no OFD locks, no signals.";

@@ -133,7 +133,7 @@ pub fn clock_nanosleep(
     let ns = context.mm().read::<TimeSpec>(request)?.to_ns()?;
     let absolute = flags & abi::TIMER_ABSTIME != 0;
     let deadline = match (absolute, realtime) {
-        (false, _) => time::now_ns().saturating_add(ns),
+        (false, _) => context.thread.deadline_after(Some(ns)).unwrap_or(u64::MAX),
         (true, false) => ns,
         (true, true) => realtime_deadline(ns),
     };
@@ -152,11 +152,6 @@ pub fn clock_nanosleep(
 /// The monotonic deadline for a wall-clock time.
 pub fn realtime_deadline(wall_ns: u64) -> u64 {
     time::now_ns().saturating_add(wall_ns.saturating_sub(time::wall_clock_ns()))
-}
-
-/// The deadline for a relative time-out.
-pub fn deadline_after(timeout_ns: Option<u64>) -> Deadline {
-    timeout_ns.map(|ns| time::now_ns().saturating_add(ns))
 }
 
 #[cfg(test)]

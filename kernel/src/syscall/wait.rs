@@ -1,14 +1,14 @@
-//! wait4, waitid: the end of children.
+//! wait4, waitid: what happens to children.
 use super::{SyscallContext, UserAddr};
-use crate::process::{Ended, ExitStatus, Signal, Which};
+use crate::process::{Change, Changes, Child, ExitStatus, Signal, Which};
 use base::{Errno, Result};
 use linux_raw_sys::general as abi;
 
 /// Which kind of child a wait is for makes no difference here.
 const KINDS: u32 = abi::__WALL | abi::__WCLONE | abi::__WNOTHREAD;
 
-/// `wait4`: the id of a child that has ended, or 0 with `WNOHANG` if none has. `WUNTRACED` and `WCONTINUED` never report anything, because
-/// nothing stops. The usage is 0. Errors: `ECHILD`, `EINTR`, `EINVAL`, `EFAULT`.
+/// `wait4`: the id of a child that has ended, or also that has stopped (`WUNTRACED`) or goes on (`WCONTINUED`); 0 with `WNOHANG` if there is
+/// none. The usage is 0. Errors: `ECHILD`, `EINTR`, `EINVAL`, `EFAULT`.
 pub fn wait4(
     context: &mut SyscallContext<'_>,
     pid: i32,
@@ -23,14 +23,28 @@ pub fn wait4(
         0 => Which::Group(own_group(context)?),
         _ => Which::Process(pid.unsigned_abs()),
     };
-    let Some(ended) = wait(context, which, options & abi::WNOHANG == 0, false)? else { return Ok(0) };
+    let mut wanted = Changes::ENDED;
+    wanted.set(Changes::STOPPED, options & abi::WUNTRACED != 0);
+    wanted.set(Changes::CONTINUED, options & abi::WCONTINUED != 0);
+    let Some(child) = wait(context, which, wanted, options & abi::WNOHANG == 0, false)? else { return Ok(0) };
     if status != 0 {
-        context.mm().write(status, &ended.status.to_wait_status())?;
+        context.mm().write(status, &wait_status(child.change))?;
     }
     if usage != 0 {
         context.mm().write(usage, &[0u64; 18])?;
     }
-    Ok(u64::from(ended.pid))
+    Ok(u64::from(child.pid))
+}
+
+/// What wait4 stores.
+fn wait_status(change: Change) -> u32 {
+    const STOPPED: u32 = 0x7f;
+    const CONTINUED: u32 = 0xffff;
+    match change {
+        Change::Ended(status) => status.to_wait_status(),
+        Change::Stopped(signal) => signal.number() << 8 | STOPPED,
+        Change::Continued => CONTINUED,
+    }
 }
 
 /// `waitid`: as wait4, told in a `siginfo_t`. Errors: `ECHILD`, `EINTR`, `EINVAL`, `EFAULT`.
@@ -54,9 +68,13 @@ pub fn waitid(
         abi::P_PGID => Which::Group(id),
         _ => return Err(Errno::EINVAL),
     };
-    let ended = wait(context, which, options & abi::WNOHANG == 0, options & abi::WNOWAIT != 0)?;
+    let mut wanted = Changes::empty();
+    wanted.set(Changes::ENDED, options & abi::WEXITED != 0);
+    wanted.set(Changes::STOPPED, options & abi::WSTOPPED != 0);
+    wanted.set(Changes::CONTINUED, options & abi::WCONTINUED != 0);
+    let child = wait(context, which, wanted, options & abi::WNOHANG == 0, options & abi::WNOWAIT != 0)?;
     if info != 0 {
-        context.mm().write(info, &ended.map_or([0; 32], |ended| siginfo(&ended)))?;
+        context.mm().write(info, &child.map_or([0; 32], |child| siginfo(&child)))?;
     }
     if usage != 0 {
         context.mm().write(usage, &[0u64; 18])?;
@@ -69,15 +87,15 @@ fn own_group(context: &SyscallContext<'_>) -> Result<u32> {
     process.system.family.group(process.pid)
 }
 
-/// Waits for a child, if it may `sleep`; with `keep` it can be waited for again.
-fn wait(context: &SyscallContext<'_>, which: Which, sleep: bool, keep: bool) -> Result<Option<Ended>> {
+/// Waits for something `wanted` to happen to a child, if it may `sleep`; with `keep` it can be waited for again.
+fn wait(context: &SyscallContext<'_>, which: Which, wanted: Changes, sleep: bool, keep: bool) -> Result<Option<Child>> {
     let process = context.process();
     let family = &process.system.family;
     loop {
-        let mut found = family.reap(process.pid, which, keep);
+        let mut found = family.reap(process.pid, which, wanted, keep);
         if sleep && matches!(found, Ok(None)) {
             process.children.wait_interruptible(|| {
-                found = family.reap(process.pid, which, keep);
+                found = family.reap(process.pid, which, wanted, keep);
                 !matches!(found, Ok(None))
             })?;
         }
@@ -90,14 +108,36 @@ fn wait(context: &SyscallContext<'_>, which: Which, sleep: bool, keep: bool) -> 
 }
 
 /// `siginfo_t` of a child: number, error, code, then id, user and status.
-fn siginfo(ended: &Ended) -> [u32; 32] {
+fn siginfo(child: &Child) -> [u32; 32] {
     let mut info = [0; 32];
-    let (code, status) = match ended.status {
-        ExitStatus::Code(code) => (abi::CLD_EXITED, u32::from(code)),
-        ExitStatus::Killed(signal) => (abi::CLD_KILLED, signal.number()),
+    let (code, status) = match child.change {
+        Change::Ended(ExitStatus::Code(code)) => (abi::CLD_EXITED, u32::from(code)),
+        Change::Ended(ExitStatus::Killed(signal)) => (abi::CLD_KILLED, signal.number()),
+        Change::Stopped(signal) => (abi::CLD_STOPPED, signal.number()),
+        Change::Continued => (abi::CLD_CONTINUED, Signal::SIGCONT.number()),
     };
-    for (place, value) in [(0, Signal::SIGCHLD.number()), (2, code), (4, ended.pid), (5, ended.uid), (6, status)] {
+    for (place, value) in [(0, Signal::SIGCHLD.number()), (2, code), (4, child.pid), (5, child.uid), (6, status)] {
         info[place] = value;
     }
     info
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_happened_is_told_as_the_abi_says() {
+        let kinds = [
+            (Change::Ended(ExitStatus::Code(3)), 0x300, abi::CLD_EXITED, 3),
+            (Change::Ended(ExitStatus::Killed(Signal::SIGKILL)), 9, abi::CLD_KILLED, 9),
+            (Change::Stopped(Signal::SIGTSTP), 0x147f, abi::CLD_STOPPED, 20),
+            (Change::Continued, 0xffff, abi::CLD_CONTINUED, 18),
+        ];
+        for (change, status, code, value) in kinds {
+            assert_eq!(wait_status(change), status);
+            let info = siginfo(&Child { pid: 7, uid: 8, change });
+            assert_eq!([info[0], info[2], info[4], info[5], info[6]], [17, code, 7, 8, value]);
+        }
+    }
 }

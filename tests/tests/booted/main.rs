@@ -7,6 +7,7 @@
 //! | `mmap` | mappings of files |
 //! | `memory` | memory that processes share, and too little of it |
 //! | `oracle` | random operations against a model, on the host build too |
+//! | `terminal` | keys that are typed, and what they do to programs |
 //! | `lab`, `demo` | races that are played step by step |
 //! | `guest`, `recover` | workloads that the kernel plays for the power cut, a disk that stops, disks it recovers |
 //! | `blklog` | the record of the block server beside that of QEMU's own |
@@ -20,3 +21,4 @@ mod oracle;
 mod programs;
 mod recover;
 mod rules;
+mod terminal;
