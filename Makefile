@@ -10,9 +10,11 @@ XTASK := cargo run --quiet --package xtask --
 setup:
 	@sh xtask/setup.sh
 
-.PHONY: run test kernel models-long lab demo count numbers museum powercut powercut-long fuzz soak clean help
+.PHONY: image run test kernel models-long lab demo count numbers museum powercut powercut-long fuzz soak clean help
 run: setup ## boot and run /bin/bench on a fresh disk; DISK=my.img INIT="/bin/prog arg" for your own; JSON=rows.json keeps the rows
 	@$(XTASK) run $(if $(SECONDS),--seconds $(SECONDS))
+image: setup ## a disk image from Debian packages: PKGS="sqlite3 fio" OUT=x.img; DIR=folder is copied over it; SIZE=MiB
+	@$(XTASK) image
 test: setup ## all tests; closes with "N passed, N failed"
 	@$(XTASK) test
 kernel: setup ## the kernel ELF at target/sluice

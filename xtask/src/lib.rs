@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`build`], [`progress`] | cargo for the kernel and the ring-3 programs |
 //! | [`image`], [`digests`] | disk images by e2fsprogs, and whether the bytes of their files are those the guest saw |
+//! | [`packages`] | images filled from Debian's packages |
 //! | [`interrupts`] | whether interrupts left the heap alone |
 //! | [`nbd`] | a disk with a fixed latency |
 //! | [`qemu`], [`console`] | a virtual machine, its time limit, what it prints |
@@ -25,6 +26,7 @@ pub mod linux;
 pub mod museum;
 pub mod nbd;
 pub mod numbers;
+pub mod packages;
 pub mod powercut;
 pub mod progress;
 pub mod qemu;

@@ -2,7 +2,7 @@
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 use xtask::build::{self, Flavour};
-use xtask::{count, demo, fuzz, lab, museum, numbers, powercut, rules, run, soak, syscalls, test};
+use xtask::{count, demo, fuzz, lab, museum, numbers, packages, powercut, rules, run, soak, syscalls, test};
 
 #[derive(Parser)]
 #[command(about = "Builds, boots and tests Sluice", version)]
@@ -15,6 +15,8 @@ struct Cli {
 enum Command {
     /// Build the kernel ELF and leave it at target/sluice
     Kernel,
+    /// Make a disk image from Debian packages
+    Image(packages::Options),
     /// Boot and run a program on a disk image, then check the disk
     Run(run::Options),
     /// All tests
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
             println!("sluice: {}", elf.display());
             ExitCode::SUCCESS
         }),
+        Command::Image(options) => packages::run(&options),
         Command::Run(options) => run::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Count(options) => count::run(&options),
