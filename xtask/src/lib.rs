@@ -7,11 +7,11 @@
 //! | [`packages`] | images filled from Debian's packages |
 //! | [`interrupts`] | whether interrupts left the heap alone |
 //! | [`nbd`] | a disk with a fixed latency |
-//! | [`qemu`], [`console`] | a virtual machine, its time limit, what it prints |
+//! | [`qemu`], [`console`], [`terminal`] | a virtual machine, its time limit, what it prints; the user's terminal as its own |
 //! | [`symbols`] | names for the addresses of a panic |
 //! | [`table`], [`linux`] | tables for people, and what Linux needs for the same |
 //! | [`law`] | which crate may depend on which |
-//! | [`run`], [`mod@test`], [`count`], [`demo`], [`lab`], [`museum`], [`numbers`], [`powercut`], [`fuzz`], [`syscalls`] | the commands |
+//! | [`run`], [`shell`], [`mod@test`], [`count`], [`demo`], [`lab`], [`museum`], [`numbers`], [`powercut`], [`fuzz`], [`syscalls`] | the commands |
 pub mod build;
 pub mod console;
 pub mod count;
@@ -32,8 +32,10 @@ pub mod progress;
 pub mod qemu;
 pub mod rules;
 pub mod run;
+pub mod shell;
 pub mod soak;
 pub mod symbols;
 pub mod syscalls;
 pub mod table;
+pub mod terminal;
 pub mod test;

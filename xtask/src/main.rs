@@ -2,7 +2,7 @@
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 use xtask::build::{self, Flavour};
-use xtask::{count, demo, fuzz, lab, museum, numbers, packages, powercut, rules, run, soak, syscalls, test};
+use xtask::{count, demo, fuzz, lab, museum, numbers, packages, powercut, rules, run, shell, soak, syscalls, test};
 
 #[derive(Parser)]
 #[command(about = "Builds, boots and tests Sluice", version)]
@@ -19,6 +19,8 @@ enum Command {
     Image(packages::Options),
     /// Boot and run a program on a disk image, then check the disk
     Run(run::Options),
+    /// Boot a shell on this terminal
+    Shell(shell::Options),
     /// All tests
     Test(test::Options),
     /// Guest instructions an operation, beside Linux
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         }),
         Command::Image(options) => packages::run(&options),
         Command::Run(options) => run::run(&options),
+        Command::Shell(options) => shell::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Count(options) => count::run(&options),
         Command::Demo => demo::run(),
