@@ -3,13 +3,12 @@
 //! machine ─ scheduler ─ disks ─ root file system ─ tree (/dev, /proc, /tmp) ─ first program ─ unmount ─ power off
 use crate::console::SerialConsole;
 use crate::files::Console;
-use crate::process::{Process, System};
+use crate::process::System;
 use crate::{cmdline, init, proc, tree};
 use alloc::string::String;
 use alloc::vec::Vec;
 use base::sync::Arc;
 use fs::page_cache::{CacheLimits, PageCache};
-use fs::procfs::ProcFs;
 use fs::vfs::{OpenFlags, Site, Vfs};
 use hal::bare::{self, BootInfo};
 use hal::{mem, time};
@@ -50,9 +49,11 @@ fn run() -> Result<(), ()> {
     system.set_vfs(vfs.clone());
     system.set_disks(disks);
     let proc = proc::register(&vfs, &cache)?;
+    proc::show_processes(&proc, &vfs, &system)?;
     let console: Arc<dyn Console> = SerialConsole::start();
     tree::add_console(&vfs, &console);
-    let result = first_program(&system, &vfs, &proc, console);
+    let result = first_program(&system, &vfs, console);
+    system.family.end_all();
     drop(system);
     let unmounted = vfs.unmount_all();
     match unmounted {
@@ -71,7 +72,7 @@ fn start_flusher(cache: &Arc<PageCache>) {
 }
 
 /// Runs what the command line names (`init=/path -- arguments`) and leaves the record that the runner looks for.
-fn first_program(system: &Arc<System>, vfs: &Arc<Vfs>, proc: &ProcFs, console: Arc<dyn Console>) -> Result<(), ()> {
+fn first_program(system: &Arc<System>, vfs: &Arc<Vfs>, console: Arc<dyn Console>) -> Result<(), ()> {
     let words = cmdline::words();
     if !words.closed {
         return Err(error!("command line: a quote has no end"));
@@ -85,9 +86,8 @@ fn first_program(system: &Arc<System>, vfs: &Arc<Vfs>, proc: &ProcFs, console: A
     let mut argv: Vec<Vec<u8>> = alloc::vec![path.clone().into_bytes()];
     argv.extend(words.arguments.iter().map(|word| word.clone().into_bytes()));
     info!("first program: {path}");
-    let announce = |process: &Arc<Process>| proc::add_process(proc, vfs, process);
     let envp = init::environment(words.variables());
-    let status = init::run_program(system, file, path.as_bytes(), (argv, envp), console, announce)
+    let status = init::run_program(system, file, path.as_bytes(), (argv, envp), console)
         .map_err(|error| error!("init={path}: {error}"))?;
     hal::bare::console::write_fmt(format_args!("sluice: init exited with status {status}\n"));
     Ok(())

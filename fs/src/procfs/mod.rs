@@ -23,6 +23,17 @@ pub type Accept = Box<dyn Fn(&[u8]) -> Result<()> + Send + Sync>;
 /// Appends the target of a symbolic link, which can depend on the calling task. May sleep.
 pub type Target = Box<dyn Fn(&mut Vec<u8>) + Send + Sync>;
 
+/// Names in the root directory that come and go by themselves: the folders of the processes.
+pub trait Names: Send + Sync {
+    /// The inode `name`, on `sb`. `None`: there is none now. Its number is above [`FIRST_OWN_INO`].
+    fn find(&self, sb: &Arc<SuperBlock>, name: &[u8]) -> Option<Arc<Inode>>;
+    /// The first number from `from` on that names a directory now, which is called like it, and its inode number.
+    fn next(&self, from: u64) -> Option<(u64, u64)>;
+}
+
+/// Inode numbers from here on are the callers' own.
+pub const FIRST_OWN_INO: u64 = 1 << 32;
+
 /// Bytes that one write to a file may bring.
 pub const MAX_WRITE: usize = 4096;
 
@@ -54,6 +65,12 @@ impl ProcFs {
     /// As [`Self::file`], writable by root.
     pub fn writable_file(&self, path: &str, generate: Generate, accept: Accept) -> Result<()> {
         self.add(path, 0o644, Body::File(Arc::new(node::Text::new(generate, Some(accept)))))
+    }
+
+    /// Lets the root directory show `names` besides what is registered. Once.
+    pub fn set_names(&self, names: Box<dyn Names>) -> Result<()> {
+        Directory::of(&self.root)?.set_names(names);
+        Ok(())
     }
 
     /// Registers a symbolic link.
@@ -90,6 +107,16 @@ impl ProcFs {
         entries.insert(name, inode.clone());
         Ok(inode)
     }
+}
+
+/// An inode of the caller's own on `sb`: a file that shows what `generate` makes.
+pub fn text(sb: &Arc<SuperBlock>, ino: u64, generate: Generate) -> Arc<Inode> {
+    node::inode(sb, ino, 0o444, Body::File(Arc::new(node::Text::new(generate, None))))
+}
+
+/// An inode of the caller's own on `sb`: a symbolic link.
+pub fn link(sb: &Arc<SuperBlock>, ino: u64, target: Target) -> Arc<Inode> {
+    node::inode(sb, ino, 0o777, Body::Link(target))
 }
 
 struct Super;

@@ -1,14 +1,14 @@
 //! The inodes of procfs and the open files on them.
-use super::{Accept, Generate, MAX_WRITE, Target};
+use super::{Accept, Generate, MAX_WRITE, Names, Target};
 use crate::io::{IoSink, IoSource};
 use crate::kiocb::{Kiocb, Outcome};
 use crate::vfs::{Attr, DirEntry, FileOps, FileType, Inode, InodeOps, SuperBlock, Timespec};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use base::sync::SpinLock;
+use base::sync::{Once, Rank, SpinLock};
 use base::{Errno, Result};
 
 /// What an inode is.
@@ -20,21 +20,32 @@ pub(super) enum Body {
 
 struct Node(Body);
 
-/// A new inode around `body`.
+/// A new inode around `body`, which is to be found by its number.
 pub(super) fn make(sb: &Arc<SuperBlock>, ino: u64, mode: u16, body: Body) -> Arc<Inode> {
+    let inode = inode(sb, ino, mode, body);
+    sb.inodes().insert_new(&inode);
+    inode
+}
+
+/// A new inode around `body`.
+pub(super) fn inode(sb: &Arc<SuperBlock>, ino: u64, mode: u16, body: Body) -> Arc<Inode> {
     let kind = match &body {
         Body::Directory(_) => FileType::Directory,
         Body::File(_) => FileType::Regular,
         Body::Link(_) => FileType::Symlink,
     };
     let attr = Attr::new(mode, Timespec::now());
-    let inode = Inode::new(sb.clone(), ino, kind, attr, 0, Box::new(Node(body)));
-    sb.inodes().insert_new(&inode);
-    inode
+    Inode::new(sb.clone(), ino, kind, attr, 0, Box::new(Node(body)))
 }
 
+/// Positions of a listing from here on are the numbers of [`Names`], above this.
+const FIRST_NAME: u64 = 1 << 32;
+
 /// A directory; entries are only ever added, so a position in a listing is an index into them.
-pub(super) struct Directory(SpinLock<Entries>);
+pub(super) struct Directory {
+    entries: SpinLock<Entries>,
+    names: Once<Box<dyn Names>>,
+}
 
 #[derive(Default)]
 struct Entries {
@@ -44,7 +55,7 @@ struct Entries {
 
 impl Directory {
     pub(super) fn new() -> Self {
-        Directory(SpinLock::new(Entries::default()))
+        Directory { entries: SpinLock::new(Entries::default()), names: Once::new(Rank::Leaf) }
     }
     pub(super) fn of(inode: &Inode) -> Result<&Directory> {
         match inode.ops().as_any().downcast_ref::<Node>() {
@@ -53,13 +64,17 @@ impl Directory {
         }
     }
     pub(super) fn find(&self, name: &[u8]) -> Option<Arc<Inode>> {
-        let entries = self.0.lock();
+        let entries = self.entries.lock();
         let index = *entries.by_name.get(name)?;
         entries.in_order.get(index).map(|(_, inode)| inode.clone())
     }
+    pub(super) fn set_names(&self, names: Box<dyn Names>) {
+        // Making them cannot fail, because they are there already.
+        let _there = self.names.get_or_try_init(|| Ok(names));
+    }
     /// Adds an entry, or replaces the one of that name.
     pub(super) fn insert(&self, name: &str, inode: Arc<Inode>) {
-        let mut entries = self.0.lock();
+        let mut entries = self.entries.lock();
         let end = entries.in_order.len();
         let index = *entries.by_name.entry(name.as_bytes().to_vec()).or_insert(end);
         let old = match entries.in_order.get_mut(index) {
@@ -80,8 +95,18 @@ impl Directory {
             }
         }
         let skip = usize::try_from(pos.saturating_sub(2)).unwrap_or(usize::MAX);
-        for (index, (name, inode)) in self.0.lock().in_order.iter().enumerate().skip(skip) {
+        for (index, (name, inode)) in self.entries.lock().in_order.iter().enumerate().skip(skip) {
             if !emit(DirEntry { ino: inode.ino, kind: inode.kind, name, next_pos: index as u64 + 3 }) {
+                return;
+            }
+        }
+        let Some(names) = self.names.get() else { return };
+        let mut from = pos.saturating_sub(FIRST_NAME);
+        while let Some((number, ino)) = names.next(from) {
+            from = number + 1;
+            let name = number.to_string();
+            let entry = DirEntry { ino, kind: FileType::Directory, name: name.as_bytes(), next_pos: FIRST_NAME + from };
+            if !emit(entry) {
                 return;
             }
         }
@@ -99,7 +124,9 @@ impl InodeOps for Node {
         }
     }
     fn lookup(&self, dir: &Arc<Inode>, name: &[u8]) -> Result<Arc<Inode>> {
-        Directory::of(dir)?.find(name).ok_or(Errno::ENOENT)
+        let directory = Directory::of(dir)?;
+        let other = || directory.names.get().and_then(|names| names.find(&dir.sb, name));
+        directory.find(name).or_else(other).ok_or(Errno::ENOENT)
     }
     fn caches_names(&self) -> bool {
         false

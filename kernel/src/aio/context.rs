@@ -70,7 +70,7 @@ impl AioContext {
                 0 => Waited::Enough,
                 need => self.completions.wait(thread, need, deadline),
             };
-            match self.reap_all(&thread.process.mm, most - got, events + (got * size_of::<Event>()) as u64) {
+            match self.reap_all(&thread.mm, most - got, events + (got * size_of::<Event>()) as u64) {
                 Ok(n) => got += n,
                 Err(e) if got == 0 => return Err(e),
                 Err(_) => return Ok(got),

@@ -14,7 +14,7 @@ impl AioContext {
     /// Submits the iocb at `addr` of the active address space. Ok: exactly one event will come, or is there already. Errors:
     /// validation failed, in the order of AIO-3, and no event comes (FLAG-3). Task context; may sleep, but not for the request's own device write.
     pub fn submit(&self, thread: &Thread, addr: u64) -> Result<()> {
-        let mm = &thread.process.mm;
+        let mm = &thread.mm;
         let iocb: Iocb = mm.read(addr)?;
         iocb.check_fields()?;
         let file = if iocb.needs_file() { Some(thread.process.files.get(iocb.fd)?) } else { None };
@@ -52,7 +52,7 @@ fn start_opcode(thread: &Thread, request: &Arc<Request>, file: Option<Arc<File>>
 type Submitted = Option<Result<usize>>;
 
 fn write(thread: &Thread, request: &Arc<Request>, file: &Arc<File>, iocb: &Iocb, vectored: bool) -> Result<Submitted> {
-    let mm = &thread.process.mm;
+    let mm = &thread.mm;
     let flags = vfs::request_flags(file, iocb.rw_flags, vfs::Request::AioWrite)?;
     let mut source = match vectored {
         false => UserSource::single(mm, iocb.buf, iocb.nbytes)?,
@@ -64,7 +64,7 @@ fn write(thread: &Thread, request: &Arc<Request>, file: &Arc<File>, iocb: &Iocb,
 }
 
 fn read(thread: &Thread, request: &Arc<Request>, file: &Arc<File>, iocb: &Iocb, vectored: bool) -> Result<Submitted> {
-    let mm = &thread.process.mm;
+    let mm = &thread.mm;
     let flags = vfs::request_flags(file, iocb.rw_flags, vfs::Request::AioRead)?;
     let mut sink = match vectored {
         false => UserSink::single(mm, iocb.buf, iocb.nbytes)?,

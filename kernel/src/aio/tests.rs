@@ -71,20 +71,20 @@ impl Fixture {
         Fixture { process, thread, gate, fd }
     }
     fn context(&self, count: u32) -> (u64, Arc<AioContext>) {
-        let id = self.process.aio.create(&self.process.mm, count).unwrap();
-        (id, self.process.aio.get(id).unwrap())
+        let id = self.thread.mm.aio.create(&self.thread.mm, count).unwrap();
+        (id, self.thread.mm.aio.get(id).unwrap())
     }
     fn write(&self, data: u64) -> Iocb {
         Iocb { data, opcode: 1, fd: self.fd, buf: MEMORY, nbytes: 512, ..Iocb::default() }
     }
     fn submit(&self, context: &AioContext, iocb: Iocb) -> Result<()> {
-        self.process.mm.write(IOCB, &iocb).unwrap();
+        self.thread.mm.write(IOCB, &iocb).unwrap();
         context.submit(&self.thread, IOCB)
     }
     /// Polls for up to `most` events.
     fn poll(&self, context: &AioContext, most: usize) -> Vec<Event> {
         let n = context.get_events(&self.thread, (0, most), EVENTS, Some(time::now_ns())).unwrap();
-        self.process.mm.read_array(EVENTS, n).unwrap()
+        self.thread.mm.read_array(EVENTS, n).unwrap()
     }
 }
 
@@ -93,7 +93,7 @@ fn aio_5_an_event_carries_what_the_iocb_said_at_submission() {
     let f = Fixture::new();
     let (_, context) = f.context(4);
     f.submit(&context, f.write(77)).unwrap();
-    f.process.mm.write(IOCB, &Iocb::default()).unwrap();
+    f.thread.mm.write(IOCB, &Iocb::default()).unwrap();
     assert!(f.poll(&context, 4).is_empty());
     f.gate.end(None);
     assert_eq!(f.poll(&context, 4), [Event { data: 77, obj: IOCB, res: 512, res2: 0 }]);
@@ -177,24 +177,24 @@ fn aio_11_the_eventfd_is_signalled_once_an_event() {
     }
     f.gate.end(None);
     f.gate.end(Some(Errno::EIO));
-    let mut sink = crate::mm::UserSink::single(&f.process.mm, EVENTS, 8).unwrap();
+    let mut sink = crate::mm::UserSink::single(&f.thread.mm, EVENTS, 8).unwrap();
     let mut kiocb = Kiocb::sync(&eventfd, 0, fs::kiocb::IoFlags::empty(), &*f.thread);
     assert_eq!(eventfd.ops().read(&mut kiocb, &mut sink), Ok(Outcome::Done(8)));
-    assert_eq!(f.process.mm.read::<u64>(EVENTS), Ok(2));
+    assert_eq!(f.thread.mm.read::<u64>(EVENTS), Ok(2));
 }
 
 #[test]
 fn aio_1_and_12_setup_and_destroy() {
     let f = Fixture::new();
-    let mm = &f.process.mm;
-    assert_eq!(f.process.aio.create(mm, 0), Err(Errno::EINVAL));
-    assert_eq!(f.process.aio.create(mm, u32::MAX), Err(Errno::EINVAL));
-    assert_eq!(f.process.aio.create(mm, 100_000), Err(Errno::EAGAIN));
+    let mm = &f.thread.mm;
+    assert_eq!(f.thread.mm.aio.create(mm, 0), Err(Errno::EINVAL));
+    assert_eq!(f.thread.mm.aio.create(mm, u32::MAX), Err(Errno::EINVAL));
+    assert_eq!(f.thread.mm.aio.create(mm, 100_000), Err(Errno::EAGAIN));
     let (id, _context) = f.context(8);
     assert_eq!(mm.read::<[u32; 2]>(id), Ok([0, 8]), "the id is the address of a page of the program");
-    assert_eq!(f.process.aio.destroy(mm, id), Ok(()));
-    assert_eq!(f.process.aio.destroy(mm, id), Err(Errno::EINVAL));
-    assert!(f.process.aio.get(id).is_err());
+    assert_eq!(f.thread.mm.aio.destroy(mm, id), Ok(()));
+    assert_eq!(f.thread.mm.aio.destroy(mm, id), Err(Errno::EINVAL));
+    assert!(f.thread.mm.aio.get(id).is_err());
     assert_eq!(mm.read::<u32>(id), Err(Errno::EFAULT));
 }
 
@@ -203,8 +203,8 @@ fn r66_destroy_vs_complete() {
     let f = Fixture::new();
     let (id, context) = f.context(8);
     f.submit(&context, f.write(1)).unwrap();
-    let process = f.process.clone();
-    let destroyer = std::thread::spawn(move || process.aio.destroy(&process.mm, id));
+    let memory = f.thread.mm.clone();
+    let destroyer = std::thread::spawn(move || memory.aio.destroy(&memory, id));
     // The waiter in getevents learns of the end, not of an event.
     let waited = context.get_events(&f.thread, (1, 1), EVENTS, None);
     assert_eq!(waited, Err(Errno::EINVAL));
@@ -243,8 +243,8 @@ fn r69_getevents_min() {
     let waiter = |tid, min: usize, at: u64| {
         let (process, context) = (f.process.clone(), context.clone());
         std::thread::spawn(move || {
-            process.mm.activate();
-            let thread = Thread::new(&process, tid, crate::process::SigSet::default());
+            process.memory().unwrap().activate();
+            let thread = Thread::new(&process, tid, crate::process::SigSet::default()).unwrap();
             context.get_events(&thread, (min, min), at, None)
         })
     };
@@ -257,8 +257,8 @@ fn r69_getevents_min() {
         f.gate.end(None);
     }
     assert_eq!((one.join().unwrap(), three.join().unwrap()), (Ok(1), Ok(3)));
-    let mut seen: Vec<u64> = f.process.mm.read_array::<Event>(EVENTS, 1).unwrap().iter().map(|e| e.data).collect();
-    seen.extend(f.process.mm.read_array::<Event>(EVENTS + 0x200, 3).unwrap().iter().map(|e| e.data));
+    let mut seen: Vec<u64> = f.thread.mm.read_array::<Event>(EVENTS, 1).unwrap().iter().map(|e| e.data).collect();
+    seen.extend(f.thread.mm.read_array::<Event>(EVENTS + 0x200, 3).unwrap().iter().map(|e| e.data));
     seen.sort_unstable();
     assert_eq!(seen, [0, 1, 2, 3], "each event to one waiter");
 }

@@ -10,6 +10,7 @@ use fs::vfs::{File, Inode};
 /// The most descriptors a process may ever have, whatever its limit says.
 const HARD_LIMIT: usize = 1 << 16;
 
+#[derive(Clone)]
 struct Slot {
     file: Arc<File>,
     close_on_exec: bool,
@@ -113,6 +114,30 @@ impl FdTable {
     pub fn open(&self) -> Vec<u32> {
         let table = self.0.lock();
         table.slots.iter().enumerate().filter(|(_, slot)| slot.is_some()).map(|(fd, _)| fd as u32).collect()
+    }
+
+    /// A table with the same open files, for a child. Errors: `ENOMEM`.
+    pub fn fork(&self) -> Result<FdTable> {
+        let table = self.0.lock();
+        let mut slots = Vec::new();
+        slots.try_reserve_exact(table.slots.len()).map_err(|_| Errno::ENOMEM)?;
+        slots.extend(table.slots.iter().cloned());
+        Ok(FdTable(SpinLock::new(Slots { slots, first_free: table.first_free })))
+    }
+
+    /// Takes out the files that a new program does not get, for the caller to let go.
+    pub fn take_close_on_exec(&self) -> Vec<Arc<File>> {
+        let mut table = self.0.lock();
+        let mut taken = Vec::new();
+        let mut lowest = table.first_free;
+        for (fd, place) in table.slots.iter_mut().enumerate() {
+            if let Some(slot) = place.take_if(|slot| slot.close_on_exec) {
+                lowest = lowest.min(fd);
+                taken.push(slot.file);
+            }
+        }
+        table.first_free = lowest;
+        taken
     }
 
     /// Closes everything. Task context; may sleep in the release of a file.

@@ -1,6 +1,6 @@
 //! The first program.
 use crate::files::{Console, Tty};
-use crate::process::{Process, Program, System, start_program};
+use crate::process::{Program, System, start_program};
 use alloc::format;
 use alloc::vec::Vec;
 use base::Result;
@@ -22,18 +22,16 @@ pub fn environment<'a>(own: impl Iterator<Item = (&'a str, &'a str)>) -> Vec<Vec
 }
 
 /// Runs `file` as the first program with its arguments and its environment, waits for its end, and returns its exit code as a shell
-/// shows it: 128 plus the number of the signal that killed it; 126 if it is no program. `announce` sees the process before it runs. Task context. Errors:
-/// `ENOMEM`.
+/// shows it: 128 plus the number of the signal that killed it; 126 if it is no program. Task context. Errors: `ENOMEM`.
 pub fn run_program(
     system: &Arc<System>,
     file: Arc<File>,
     path: &[u8],
     (argv, envp): (Vec<Vec<u8>>, Vec<Vec<u8>>),
     console: Arc<dyn Console>,
-    announce: impl FnOnce(&Arc<Process>) -> Result<()>,
 ) -> Result<u32> {
     let program = Program { file, path: path.to_vec(), argv, envp };
-    let process = start_program(system, program, &Tty::open(console), announce)?;
+    let process = start_program(system, program, &Tty::open(console))?;
     Ok(process.wait().to_code())
 }
 

@@ -93,6 +93,11 @@ impl AddressSpace {
         self.map.lock()
     }
 
+    /// Of an address space that nobody else knows yet.
+    pub(super) fn set_map(&mut self, map: Map) {
+        *self.map.get_mut() = map;
+    }
+
     pub(super) fn resident(&self) -> &Arc<Resident> {
         &self.resident
     }

@@ -3,6 +3,7 @@
 //! ```text
 //!   resident, owned       the page table is behind (mprotect gave rights): give the page the area's protection
 //!   resident, borrowed    a load: as above; a store: copy the page, own the copy (copy on write); to a shared area: as if absent
+//!   resident, forked      a load: as above; a store: own it again if it is shared with nobody any more, else own a copy
 //!   absent, anonymous     a zeroed page
 //!   absent, object        the kernel object's page
 //!   absent, cached file   under the folio lock: a load borrows the folio's page, a store copies it.
@@ -132,7 +133,10 @@ impl AddressSpace {
         match self.resident().origin(va) {
             None => {}
             Some(Origin::Borrowed(_)) if access == Access::Write && vma.stores_to_file() => {}
-            Some(Origin::Borrowed(_)) if access == Access::Write => {
+            Some(Origin::Forked) if access == Access::Write && self.resident().own_again(va, vma.prot) => {
+                return Ok(Step::Done);
+            }
+            Some(Origin::Borrowed(_) | Origin::Forked) if access == Access::Write => {
                 let copy = new_page()?;
                 if self.resident().break_cow(va, copy, vma.prot).map_err(no_memory)? {
                     return Ok(Step::Done);

@@ -7,6 +7,7 @@
 //! | `resident` | the pages that are in memory, and the page table, under a spin lock of their own |
 //! | `map` | mmap, munmap, mprotect, madvise, brk |
 //! | `fault` | demand paging and copy on write |
+//! | `fork` | a copy of an address space that shares its pages until somebody stores to them |
 //! | `file_map` | the mappings of a file, for truncates and evictions of its page cache |
 //! | `file_page` | one page of a mapped file, fetched |
 //! | `removed` | what an unmap takes out |
@@ -22,7 +23,7 @@
 //! * A fault takes the mmap lock, the invalidate lock shared and the folio lock, in this order, and no others (MM-4). The device
 //!   is not waited for under the mmap lock: a folio that is missing is filled with the lock dropped, and the area looked up again.
 //! * References to files are let go with the mmap lock dropped; the last one of a file with a page cache by another task (MM-9).
-//! * A page is *owned* by the address space or *borrowed* from the page cache. A borrowed page is the folio's own, so that every
+//! * A page is *owned* by the address space, *forked* (shared since a fork until somebody stores to it), or *borrowed* from the page cache. A borrowed page is the folio's own, so that every
 //!   write to the file shows at once (MM-5). The first store to a private mapping copies it (MM-8). The first store to a shared one makes
 //!   it writable once its folio is dirty and stable (STB-4). The page cache takes borrowed pages back at any time, or the right to store
 //!   to them and the news that somebody did (MM-2), through its reverse map.
@@ -39,6 +40,7 @@ mod address_space;
 mod fault;
 mod file_map;
 mod file_page;
+mod fork;
 mod iovec;
 mod map;
 mod msync;

@@ -10,11 +10,16 @@ use base::{Errno, Page, Result};
 use core::ops::Range;
 use hal::user::{PageTable, Prot};
 
+/// Pages that a fork shares under one hold of the lock.
+const FORK_BATCH: usize = 64;
+
 /// Whose page it is that a user address shows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Origin {
     /// The address space's own, or a kernel object's that user code may write: mapped with the area's protection.
     Owned,
+    /// As [`Origin::Owned`], but since a fork perhaps another address space's too: never writable, a store makes it its own again.
+    Forked,
     /// The page cache's, mapped for the file area of this number. In a private area it is never writable: a store copies it first. In a
     /// shared one a fault makes it writable, and the page cache takes that back.
     Borrowed(u64),
@@ -82,11 +87,59 @@ impl Resident {
         Ok(())
     }
 
-    /// Replaces the borrowed page at `va` by a copy of it in `copy` (MM-8). False if it is no longer there. The mmap lock is held.
-    /// Errors: `ENOMEM`.
+    /// The page at `va` that a fork left shared is this address space's alone again, if no other refers to it any more: then it is given
+    /// the area's protection, and nothing has to be copied. The mmap lock is held.
+    pub fn own_again(&self, va: u64, prot: Prot) -> bool {
+        let mut origins = self.origins.lock();
+        let Some(origin @ Origin::Forked) = origins.get_mut(&va) else { return false };
+        // One count is the page table's, one this look's. With this lock held nobody else can come by one through this address space, and
+        // no other address space has the page.
+        let alone = self.table.query(va).is_some_and(|mapped| mapped.page.ref_count() == 2);
+        if alone {
+            *origin = Origin::Owned;
+            self.table.protect(va, visible(prot, Origin::Owned));
+        }
+        alone
+    }
+
+    /// Shows the pages of `range`, an area of protection `prot`, in `child` too: neither can store to them without a copy then. Pages that
+    /// are borrowed are left out, because the child can borrow them itself. A page that somebody else holds besides, which may be a
+    /// device that is about to store to it, stays where it is, and the child gets a copy. Both mmap locks are held. Errors: `ENOMEM`.
+    pub fn share_with(&self, child: &Resident, range: Range<u64>, prot: Prot) -> Result<()> {
+        let mut from = range.start;
+        while from < range.end {
+            let mut origins = self.origins.lock();
+            let mut batch = origins.range_mut(from..range.end).take(FORK_BATCH);
+            from = range.end;
+            for (&va, origin) in &mut batch {
+                from = va + PAGE;
+                self.share_page(child, va, origin, prot)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn share_page(&self, child: &Resident, va: u64, origin: &mut Origin, prot: Prot) -> Result<()> {
+        let Some(mapped) = self.table.query(va).filter(|_| !matches!(origin, Origin::Borrowed(_))) else {
+            return Ok(());
+        };
+        if *origin == Origin::Owned && mapped.page.ref_count() > 2 {
+            let copy = Page::alloc_zeroed().ok_or(Errno::ENOMEM)?;
+            copy.copy_from(0, &mapped.page, 0, PAGE as usize);
+            return child.put(va, copy, Origin::Owned, prot);
+        }
+        if *origin == Origin::Owned {
+            *origin = Origin::Forked;
+            self.table.protect(va, visible(prot, Origin::Forked));
+        }
+        child.put(va, mapped.page, Origin::Forked, prot)
+    }
+
+    /// Replaces the page at `va`, borrowed or shared since a fork, by a copy of it in `copy` (MM-8). False if it is no longer there. The
+    /// mmap lock is held. Errors: `ENOMEM`.
     pub fn break_cow(&self, va: u64, copy: Page, prot: Prot) -> Result<bool> {
         let mut origins = self.origins.lock();
-        let Some(Origin::Borrowed(_)) = origins.get(&va) else { return Ok(false) };
+        let Some(Origin::Borrowed(_) | Origin::Forked) = origins.get(&va) else { return Ok(false) };
         let Some(old) = self.table.unmap(va) else { return Ok(false) };
         origins.remove(&va);
         copy.copy_from(0, &old, 0, PAGE as usize);
@@ -109,7 +162,7 @@ impl Resident {
         let next = || {
             let mut origins = self.origins.lock();
             let (&va, &origin) = origins.range(range.clone()).next()?;
-            let was_stored = origin != Origin::Owned && self.clean(va);
+            let was_stored = matches!(origin, Origin::Borrowed(_)) && self.clean(va);
             origins.remove(&va);
             Some((va, self.table.unmap(va), was_stored))
         };

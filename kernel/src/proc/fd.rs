@@ -8,8 +8,8 @@ use base::{Errno, Result};
 use core::any::Any;
 use fs::vfs::{Attr, DirEntry, FileOps, FileType, Inode, InodeOps, SuperBlock, Timespec};
 
-/// Inode numbers of the links, above those that procfs gives.
-const FIRST_INO: u64 = 1 << 32;
+/// Inode numbers of the links, below those of processes.
+const FIRST_INO: u64 = fs::procfs::FIRST_OWN_INO;
 
 fn inode(sb: &Arc<SuperBlock>, ino: u64, kind: FileType, mode: u16, ops: Box<dyn InodeOps>) -> Arc<Inode> {
     let attr = Attr::new(mode, Timespec::now());
@@ -22,9 +22,7 @@ pub(super) struct FdDirectory(Weak<Process>);
 impl FdDirectory {
     /// Its inode.
     pub(super) fn inode(sb: &Arc<SuperBlock>, ino: u64, process: Weak<Process>) -> Arc<Inode> {
-        let made = inode(sb, ino, FileType::Directory, 0o555, Box::new(FdDirectory(process)));
-        sb.inodes().insert_new(&made);
-        made
+        inode(sb, ino, FileType::Directory, 0o555, Box::new(FdDirectory(process)))
     }
 }
 

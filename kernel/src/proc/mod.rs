@@ -15,7 +15,7 @@ mod fd;
 pub mod lab;
 mod process;
 
-use crate::process::Process;
+use crate::process::System;
 use crate::tree::mount_on;
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -63,9 +63,10 @@ pub fn register(vfs: &Arc<Vfs>, cache: &Arc<PageCache>) -> Result<ProcFs, ()> {
     Ok(proc)
 }
 
-/// Adds the folder of a process, before it runs. Errors: `ENOTDIR`.
-pub fn add_process(proc: &ProcFs, vfs: &Arc<Vfs>, process: &Arc<Process>) -> base::Result<()> {
-    process::add(proc, vfs, process)
+/// Shows the folders of the processes of `system`. Failures are told.
+pub fn show_processes(proc: &ProcFs, vfs: &Arc<Vfs>, system: &Arc<System>) -> Result<(), ()> {
+    let pids = process::Pids { system: Arc::downgrade(system), vfs: Arc::downgrade(vfs) };
+    proc.set_names(Box::new(pids)).map_err(|error| error!("/proc: {error}"))
 }
 
 /// A name and a number a line. Formatting into a string does not fail.

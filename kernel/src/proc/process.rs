@@ -2,27 +2,27 @@
 //!
 //! | name | contents |
 //! |---|---|
-//! | `exe` | link to the program |
-//! | `cmdline` | the arguments, each ended by NUL |
+//! | `exe`, `cwd` | links to the program and the current directory |
+//! | `cmdline`, `comm` | the arguments, each ended by NUL; the name |
 //! | `status`, `stat`, `statm` | ids, memory, threads; what is not kept is 0 |
 //! | `maps` | the areas of the address space |
 //! | `fd` | a link for each open descriptor |
 //! | `mounts` | as `/proc/mounts` |
 //!
-//! A process that is gone leaves empty files: there is one process a boot, and names in `/proc` are only ever added.
+//! The folders are made as somebody looks at them. A file that was opened while its process lived is empty afterwards.
 use super::fd::FdDirectory;
 use crate::mm::{Backing, PAGE, Vma};
-use crate::process::{Process, STACK_TOP, Thread};
+use crate::process::{Process, STACK_TOP, System, Thread};
 use crate::syscall::split_device;
 use alloc::boxed::Box;
-use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use base::sync::{Arc, Weak};
-use base::{Result, sched};
+use base::{Errno, Result, sched};
+use core::any::Any;
 use core::fmt::Write;
-use fs::procfs::{Generate, ProcFs};
-use fs::vfs::Vfs;
+use fs::procfs::{self, FIRST_OWN_INO, Generate, Names, ProcFs};
+use fs::vfs::{Attr, DirEntry, FileOps, FileType, Inode, InodeOps, SuperBlock, Timespec, Vfs};
 use linux_raw_sys::general as abi;
 
 /// Appends the text of a file of a process.
@@ -38,30 +38,138 @@ fn current_pid() -> Option<u32> {
     Some(thread.process.pid)
 }
 
-/// Adds the folder of `process`, before it runs. Errors: `ENOMEM`, `ENOTDIR`.
-pub(super) fn add(proc: &ProcFs, vfs: &Arc<Vfs>, process: &Arc<Process>) -> Result<()> {
-    let pid = process.pid;
-    let files: [(&str, Show); 5] =
-        [("cmdline", cmdline), ("status", status), ("stat", stat), ("statm", statm), ("maps", maps)];
-    for (name, show) in files {
-        proc.file(&format!("{pid}/{name}"), of(process, show))?;
+/// The folders of the processes that there are now.
+pub(super) struct Pids {
+    /// What the processes belong to.
+    pub(super) system: Weak<System>,
+    /// For `mounts`.
+    pub(super) vfs: Weak<Vfs>,
+}
+
+/// Inode numbers from here on are those of processes: a run of [`INOS`] for each.
+const FIRST_INO: u64 = FIRST_OWN_INO << 8;
+const INOS: u64 = 16;
+
+fn first_ino(pid: u64) -> u64 {
+    FIRST_INO + pid * INOS
+}
+
+impl Names for Pids {
+    fn find(&self, sb: &Arc<SuperBlock>, name: &[u8]) -> Option<Arc<Inode>> {
+        let pid = core::str::from_utf8(name).ok()?.parse::<u32>().ok()?;
+        let process = Arc::downgrade(&self.system.upgrade()?.process(pid)?);
+        let ino = first_ino(pid.into());
+        let folder = || Ok(Folder { process, vfs: self.vfs.clone() }.inode(sb, ino));
+        sb.inodes().get_or_load(ino, folder).ok()
     }
-    let tree = Arc::downgrade(vfs);
-    let mounts = Box::new(move |text: &mut String| tree.upgrade().iter().for_each(|vfs| super::mounts(vfs, text)));
-    proc.file(&format!("{pid}/mounts"), mounts)?;
-    let weak = Arc::downgrade(process);
-    proc.link(
-        &format!("{pid}/exe"),
-        Box::new(move |target| target.extend(weak.upgrade().map_or(Vec::new(), |p| p.program.lock().path.clone()))),
-    )?;
-    let weak = Arc::downgrade(process);
-    proc.inode(&format!("{pid}/fd"), |sb, ino| FdDirectory::inode(sb, ino, weak))
+    fn next(&self, from: u64) -> Option<(u64, u64)> {
+        let pid = self.system.upgrade()?.family.first_from(u32::try_from(from).ok()?)?;
+        Some((pid.into(), first_ino(pid.into())))
+    }
+}
+
+/// What stands in the folder of a process, and what shows it.
+enum Entry {
+    Text(Show),
+    Exe,
+    Cwd,
+    Fd,
+    Mounts,
+}
+
+const ENTRIES: [(&str, Entry); 10] = [
+    ("cmdline", Entry::Text(cmdline)),
+    ("comm", Entry::Text(comm)),
+    ("status", Entry::Text(status)),
+    ("stat", Entry::Text(stat)),
+    ("statm", Entry::Text(statm)),
+    ("maps", Entry::Text(maps)),
+    ("exe", Entry::Exe),
+    ("cwd", Entry::Cwd),
+    ("fd", Entry::Fd),
+    ("mounts", Entry::Mounts),
+];
+
+/// The folder of a process.
+struct Folder {
+    process: Weak<Process>,
+    vfs: Weak<Vfs>,
+}
+
+impl Folder {
+    fn inode(self, sb: &Arc<SuperBlock>, ino: u64) -> Arc<Inode> {
+        let attr = Attr::new(0o555, Timespec::now());
+        Inode::new(sb.clone(), ino, FileType::Directory, attr, 0, Box::new(self))
+    }
+
+    fn entry(&self, sb: &Arc<SuperBlock>, ino: u64, entry: &Entry) -> Arc<Inode> {
+        let (process, vfs) = (self.process.clone(), self.vfs.clone());
+        match *entry {
+            Entry::Text(show) => procfs::text(sb, ino, of(process, show)),
+            Entry::Fd => FdDirectory::inode(sb, ino, process),
+            Entry::Mounts => procfs::text(
+                sb,
+                ino,
+                Box::new(move |text| vfs.upgrade().iter().for_each(|vfs| super::mounts(vfs, text))),
+            ),
+            Entry::Exe => procfs::link(
+                sb,
+                ino,
+                Box::new(move |target| {
+                    target.extend(process.upgrade().map_or(Vec::new(), |p| p.program.lock().path.clone()));
+                }),
+            ),
+            Entry::Cwd => procfs::link(
+                sb,
+                ino,
+                Box::new(move |target| {
+                    let (Some(process), Some(vfs)) = (process.upgrade(), vfs.upgrade()) else { return };
+                    let cwd = process.cwd.lock().as_ref().and_then(|file| file.inode.clone());
+                    target.extend(vfs.path_of(&cwd.unwrap_or_else(|| vfs.root())).unwrap_or_default());
+                }),
+            ),
+        }
+    }
+}
+
+impl InodeOps for Folder {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+    fn open(&self, _inode: &Arc<Inode>) -> Result<Arc<dyn FileOps>> {
+        Err(Errno::ENXIO)
+    }
+    fn lookup(&self, dir: &Arc<Inode>, name: &[u8]) -> Result<Arc<Inode>> {
+        let found = ENTRIES.iter().position(|(entry, _)| entry.as_bytes() == name).ok_or(Errno::ENOENT)?;
+        let ino = dir.ino + 1 + found as u64;
+        dir.sb.inodes().get_or_load(ino, || Ok(self.entry(&dir.sb, ino, &ENTRIES[found].1)))
+    }
+    fn caches_names(&self) -> bool {
+        false
+    }
+    fn readdir(&self, dir: &Arc<Inode>, pos: u64, emit: &mut dyn FnMut(DirEntry<'_>) -> bool) -> Result<()> {
+        let parent = dir.parent().map_or(dir.ino, |parent| parent.ino);
+        let dots = [(dir.ino, FileType::Directory, "."), (parent, FileType::Directory, "..")];
+        let entries = ENTRIES.iter().enumerate().map(|(at, (name, entry))| {
+            let kind = match entry {
+                Entry::Text(_) | Entry::Mounts => FileType::Regular,
+                Entry::Exe | Entry::Cwd => FileType::Symlink,
+                Entry::Fd => FileType::Directory,
+            };
+            (dir.ino + 1 + at as u64, kind, *name)
+        });
+        for (at, (ino, kind, name)) in dots.into_iter().chain(entries).enumerate().skip(pos as usize) {
+            if !emit(DirEntry { ino, kind, name: name.as_bytes(), next_pos: at as u64 + 1 }) {
+                break;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The text that `show` makes of the process, while there is one.
-fn of(process: &Arc<Process>, show: Show) -> Generate {
-    let weak: Weak<Process> = Arc::downgrade(process);
-    Box::new(move |text| weak.upgrade().iter().for_each(|process| show(process, text)))
+fn of(process: Weak<Process>, show: Show) -> Generate {
+    Box::new(move |text| process.upgrade().iter().for_each(|process| show(process, text)))
 }
 
 /// Formatting into a string does not fail; whoever writes here has nothing to do about it.
@@ -78,23 +186,39 @@ fn cmdline(process: &Process, text: &mut String) {
     }
 }
 
-/// The name of the program's file, cut as the ABI cuts it.
+fn comm(process: &Process, text: &mut String) {
+    put!(text, "{}\n", name(process));
+}
+
+/// The name of the first thread: of the program's file, cut as the ABI cuts it, until the thread gives itself another.
 fn name(process: &Process) -> String {
-    let program = process.program.lock();
-    let file = program.path.rsplit(|&b| b == b'/').next().unwrap_or_default();
-    String::from_utf8_lossy(&file[..file.len().min(15)]).into_owned()
+    let padded = process.name();
+    let end = padded.iter().position(|&byte| byte == 0).unwrap_or(padded.len());
+    String::from_utf8_lossy(padded.get(..end).unwrap_or_default()).into_owned()
 }
 
 /// Pages of all areas together.
 fn pages(process: &Process) -> u64 {
     let mut pages = 0;
-    process.mm.for_each_area(|vma| pages += (vma.range.end - vma.range.start) / PAGE);
+    if let Some(memory) = process.memory() {
+        memory.for_each_area(|vma| pages += (vma.range.end - vma.range.start) / PAGE);
+    }
     pages
 }
 
+fn resident(process: &Process) -> usize {
+    process.memory().map_or(0, |memory| memory.resident_pages())
+}
+
+/// The letter and word of the state.
+fn state(process: &Process) -> (char, &'static str) {
+    if process.system.family.has_ended(process.pid) { ('Z', "zombie") } else { ('R', "running") }
+}
+
 fn status(process: &Process, text: &mut String) {
-    let (pid, parent) = (process.pid, process.parent_pid);
-    put!(text, "Name:\t{}\nUmask:\t{:04o}\nState:\tR (running)\n", name(process), process.umask());
+    let (pid, parent) = (process.pid, process.parent_pid());
+    let state = state(process);
+    put!(text, "Name:\t{}\nUmask:\t{:04o}\nState:\t{} ({})\n", name(process), process.umask(), state.0, state.1);
     put!(text, "Tgid:\t{pid}\nPid:\t{pid}\nPPid:\t{parent}\nTracerPid:\t0\n");
     let (uid, euid, gid, egid) = {
         let ids = process.credentials.lock();
@@ -104,32 +228,41 @@ fn status(process: &Process, text: &mut String) {
     put!(text, "FDSize:\t{}\n", process.files.open().last().map_or(0, |fd| fd + 1));
     let kib = PAGE / 1024;
     put!(text, "VmSize:\t{:8} kB\n", pages(process) * kib);
-    put!(text, "VmRSS:\t{:8} kB\n", process.mm.resident_pages() as u64 * kib);
+    put!(text, "VmRSS:\t{:8} kB\n", resident(process) as u64 * kib);
     put!(text, "Threads:\t{}\nShdPnd:\t{:016x}\n", process.thread_count(), process.pending().0);
 }
 
 /// 52 fields; those from the 26th on are addresses and counts that are not kept.
 fn stat(process: &Process, text: &mut String) {
-    let (pid, parent, threads) = (process.pid, process.parent_pid, process.thread_count());
-    put!(text, "{pid} ({}) R {parent} {pid} {pid} 0 -1 0 0 0 0 0 0 0 0 0 20 0 {threads} 0 0", name(process));
+    let (pid, parent, threads) = (process.pid, process.parent_pid(), process.thread_count());
+    let family = &process.system.family;
+    let (group, session) = (family.group(pid).unwrap_or(0), family.session(pid).unwrap_or(0));
+    put!(
+        text,
+        "{pid} ({}) {} {parent} {group} {session} 0 -1 0 0 0 0 0 0 0 0 0 20 0 {threads} 0 0",
+        name(process),
+        state(process).0
+    );
     let limit = process.soft_limit(abi::RLIMIT_RSS);
-    put!(text, " {} {} {limit}", pages(process) * PAGE, process.mm.resident_pages());
+    put!(text, " {} {} {limit}", pages(process) * PAGE, resident(process));
     (26..=52).for_each(|_| text.push_str(" 0"));
     text.push('\n');
 }
 
 fn statm(process: &Process, text: &mut String) {
     let (mut code, mut data) = (0, 0);
-    process.mm.for_each_area(|vma| {
+    let Some(memory) = process.memory() else { return };
+    memory.for_each_area(|vma| {
         let sum = if vma.prot.exec { &mut code } else { &mut data };
         *sum += (vma.range.end - vma.range.start) / PAGE;
     });
-    put!(text, "{} {} 0 {code} 0 {data} 0\n", code + data, process.mm.resident_pages());
+    put!(text, "{} {} 0 {code} 0 {data} 0\n", code + data, resident(process));
 }
 
 fn maps(process: &Process, text: &mut String) {
-    let heap = process.mm.heap();
-    process.mm.for_each_area(|vma| {
+    let Some(memory) = process.memory() else { return };
+    let heap = memory.heap();
+    memory.for_each_area(|vma| {
         let start = text.len();
         let right = |on: bool, letter: char| if on { letter } else { '-' };
         let (read, write, exec) = (right(vma.prot.read, 'r'), right(vma.prot.write, 'w'), right(vma.prot.exec, 'x'));

@@ -127,7 +127,7 @@ fn enter_handler(thread: &Thread, user: &mut UserContext, signal: Signal, action
         mask: thread.take_saved_mask().unwrap_or(blocked),
         info: info(signal),
     };
-    let mm = &thread.process.mm;
+    let mm = &thread.mm;
     mm.write_bytes(fpu, user.fpu().bytes())?;
     mm.write(at, &frame)?;
     let own = if flag(abi::SA_NODEFER) { SigSet::default() } else { SigSet::of(signal) };
@@ -151,7 +151,7 @@ fn enter_handler(thread: &Thread, user: &mut UserContext, signal: Signal, action
 /// Restores what the frame at the stack pointer says. Errors: `EFAULT`: there is none.
 pub fn sigreturn(thread: &Thread, user: &mut UserContext) -> Result<()> {
     // The handler's `ret` has popped the return address.
-    let mm = &thread.process.mm;
+    let mm = &thread.mm;
     let frame: Frame = mm.read(user.regs.rsp.wrapping_sub(8))?;
     let mut fpu = [0; 512];
     if frame.fpu != 0 {

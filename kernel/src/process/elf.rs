@@ -1,4 +1,5 @@
-//! Program files: ELF for x86-64, static or static-pie. Everything in them is checked; what is wrong gives `ENOEXEC`.
+//! Program files: ELF for x86-64, position independent or not, and their interpreters. Everything in them is checked; what is wrong
+//! gives `ENOEXEC`.
 #![deny(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 use crate::mm::{PAGE, page_ceil, page_floor};
 use alloc::vec::Vec;
@@ -17,7 +18,11 @@ const TAIL_LEN: usize = 48;
 /// Bytes of a program header.
 const PHDR_LEN: u64 = 56;
 /// Where a position-independent program is put.
-const PIE_BASE: u64 = 0x5555_5555_4000;
+pub const PIE_BASE: u64 = 0x5555_5555_4000;
+/// Where its interpreter is put: below the largest stack, above the other mappings.
+pub const INTERPRETER_BASE: u64 = 0x7fff_e000_0000;
+/// The longest path of an interpreter.
+const PATH_MAX: u64 = linux_raw_sys::general::PATH_MAX as u64;
 
 /// A run of memory that a program wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,13 +48,18 @@ pub struct Image {
     pub phdr: u64,
     /// How many there are.
     pub phnum: u64,
+    /// What is added to the addresses in the file; 0 for a program that is not position independent.
+    pub bias: u64,
     /// First address after the last segment, page aligned: where the heap begins.
     pub end: u64,
+    /// Where in the file the path of its interpreter stands (`PT_INTERP`), with the final NUL.
+    pub interpreter: Option<Range<u64>>,
 }
 
 impl Image {
-    /// Checks the first bytes of a program file, at most [`HEAD_LEN`] of which are given. Errors: `ENOEXEC`.
-    pub fn parse(head: &[u8]) -> Result<Image> {
+    /// Checks the first bytes of a program file, at most [`HEAD_LEN`] of which are given. A position-independent one goes to
+    /// `base`. Errors: `ENOEXEC`.
+    pub fn parse(head: &[u8], base: u64) -> Result<Image> {
         let header = parse_header(head)?;
         let table_end =
             header.e_phoff.checked_add(u64::from(header.e_phnum).checked_mul(PHDR_LEN).ok_or(Errno::ENOEXEC)?);
@@ -58,15 +68,13 @@ impl Image {
             .zip(table_end.and_then(|end| usize::try_from(end).ok()))
             .and_then(|(from, to)| head.get(from..to))
             .ok_or(Errno::ENOEXEC)?;
-        let bias = if header.e_type == ET_DYN { PIE_BASE } else { 0 };
-        let mut image = Image { entry: 0, segments: Vec::new(), phdr: 0, phnum: header.e_phnum.into(), end: 0 };
+        let bias = if header.e_type == ET_DYN { base } else { 0 };
+        let phnum = header.e_phnum.into();
+        let mut image = Image { entry: 0, segments: Vec::new(), phdr: 0, phnum, bias, end: 0, interpreter: None };
         let mut phdr = None;
         for program_header in SegmentTable::new(LittleEndian, Class::ELF64, table) {
             match program_header.p_type {
-                PT_INTERP => {
-                    log::warn!("the program wants a dynamic loader: only static and static-pie programs run here");
-                    return Err(Errno::ENOEXEC);
-                }
+                PT_INTERP => image.interpreter = Some(interpreter(&program_header)?),
                 PT_PHDR => phdr = Some(program_header.p_vaddr),
                 PT_LOAD if program_header.p_memsz > 0 => image.add(&program_header, bias)?,
                 _ => {}
@@ -113,6 +121,13 @@ impl Image {
         });
         hit.unwrap_or(0)
     }
+}
+
+/// Where the path of the interpreter stands. Errors: `ENOEXEC`: it is no path.
+fn interpreter(header: &ProgramHeader) -> Result<Range<u64>> {
+    let end = header.p_offset.checked_add(header.p_filesz).filter(|&end| i64::try_from(end).is_ok());
+    let range = header.p_offset..end.ok_or(Errno::ENOEXEC)?;
+    if (2..=PATH_MAX).contains(&header.p_filesz) { Ok(range) } else { Err(Errno::ENOEXEC) }
 }
 
 /// The ELF header, of the right machine. Errors: `ENOEXEC`.
@@ -165,9 +180,13 @@ pub(super) mod tests {
         }
     }
 
+    fn parse(head: &[u8]) -> Result<Image> {
+        Image::parse(head, PIE_BASE)
+    }
+
     #[test]
     fn a_static_program_is_laid_out() {
-        let image = Image::parse(&program()[..HEAD_LEN]).unwrap();
+        let image = parse(&program()[..HEAD_LEN]).unwrap();
         assert_eq!((image.entry, image.phdr, image.phnum, image.end), (0x40_0200, 0x40_0040, 2, 0x40_4000));
         assert_eq!(image.segments[1].file_backed, 0x40_2100..0x40_2200);
         assert_eq!((image.segments[1].offset, image.segments[1].end), (0x1100, 0x40_3200));
@@ -178,7 +197,20 @@ pub(super) mod tests {
     fn a_position_independent_program_is_moved() {
         let mut file = program();
         put(&mut file, 16, &3u16.to_le_bytes());
-        assert_eq!(Image::parse(&file).unwrap().entry, PIE_BASE + 0x40_0200);
+        assert_eq!(parse(&file).unwrap().entry, PIE_BASE + 0x40_0200);
+    }
+
+    #[test]
+    fn an_interpreter_is_found_and_a_bad_one_refused() {
+        let mut file = program();
+        put(&mut file, 56, &3u16.to_le_bytes());
+        phdr(&mut file, 2, 4, 0x800, 0x40_0800, 20, 20);
+        put(&mut file, 64 + 2 * 56, &PT_INTERP.to_le_bytes());
+        assert_eq!(parse(&file[..HEAD_LEN]).unwrap().interpreter, Some(0x800..0x814));
+        for len in [0u64, 1, PATH_MAX + 1, u64::MAX] {
+            put(&mut file, 64 + 2 * 56 + 32, &len.to_le_bytes());
+            assert_eq!(parse(&file[..HEAD_LEN]), Err(Errno::ENOEXEC), "{len} bytes");
+        }
     }
 
     #[test]
@@ -186,7 +218,7 @@ pub(super) mod tests {
         let at = |offset: usize, value: &[u8]| {
             let mut file = program();
             put(&mut file, offset, value);
-            Image::parse(&file[..HEAD_LEN])
+            parse(&file[..HEAD_LEN])
         };
         let max = u64::MAX.to_le_bytes();
         assert_eq!(at(0, b"\x7fELG"), Err(Errno::ENOEXEC), "magic");
@@ -195,7 +227,7 @@ pub(super) mod tests {
         assert_eq!(at(32, &max), Err(Errno::ENOEXEC), "table out of the file");
         assert_eq!(at(56, &u16::MAX.to_le_bytes()), Err(Errno::ENOEXEC), "too many headers");
         assert_eq!(at(24, &0x40_2100u64.to_le_bytes()), Err(Errno::ENOEXEC), "entry in data");
-        assert_eq!(at(64, &3u32.to_le_bytes()), Err(Errno::ENOEXEC), "interpreter");
+        assert_eq!(at(64 + 32, &max), Err(Errno::ENOEXEC), "file size overflow");
         assert_eq!(at(64 + 16, &max), Err(Errno::ENOEXEC), "address overflow");
         assert_eq!(at(64 + 56 + 40, &max), Err(Errno::ENOEXEC), "size overflow");
         assert_eq!(at(64 + 56 + 8, &0x1101u64.to_le_bytes()), Err(Errno::ENOEXEC), "offset not congruent");
@@ -208,13 +240,13 @@ pub(super) mod tests {
     fn no_prefix_and_no_flipped_byte_panics() {
         let file = program();
         for len in 0..256 {
-            let _ = Image::parse(&file[..len]);
+            let _ = parse(&file[..len]);
         }
         for at in 0..176 {
             for value in [0, 1, 0x7f, 0x80, 0xff] {
                 let mut file = program();
                 file[at] = value;
-                let _ = Image::parse(&file[..HEAD_LEN]);
+                let _ = parse(&file[..HEAD_LEN]);
             }
         }
     }

@@ -59,7 +59,7 @@ impl FutexTable {
     /// Sleeps until woken, if the word at `addr` is `expected`. Errors: `EAGAIN` (it is not), `ETIMEDOUT`, `EINTR`, `EFAULT`,
     /// `EINVAL`.
     pub fn wait(&self, thread: &Thread, addr: u64, expected: u32, bitset: u32, deadline: Deadline) -> Result<()> {
-        let mm = &thread.process.mm;
+        let mm = &thread.mm;
         let key = FutexKey::new(mm, addr)?;
         let waiter = Arc::new(Waiter { bitset, woken: AtomicBool::new(false), task: sched::current() });
         loop {

@@ -10,7 +10,11 @@
 //! | `signal` | signal numbers, sets and actions (pure) |
 //! | `delivery` | what a pending signal does to a thread: frame, handler, death |
 //! | `futex` | waiting on a word of user memory |
-//! | `elf`, `exec`, `stack` | from an open file to a program that can start |
+//! | `memory` | an address space with its aio contexts |
+//! | `family` | parents and children, groups, sessions, waiting for an end |
+//! | `clone` | new threads, new processes |
+//! | `exec` | a program in the place of another |
+//! | `load`, `elf`, `stack` | from an open file to a program that can start |
 //! | `run` | the loop that runs user code, and the end of a thread |
 //! | `sleep` | interruptible sleeping until a deadline |
 //!
@@ -23,17 +27,23 @@
 //!       system call, fault, interrupt
 //! ```
 //!
+//! Execve lets another thread go on in the place of its caller, on the same task: so a thread's memory never changes.
+//!
 //! A process that must die (`exit_group`, a fatal signal) is marked once with its status; every thread is interrupted and ends
 //! itself when it is next back in the run loop. Nobody ends a thread from outside: it may hold locks.
 //!
 //! # What it does not do
 //!
-//! No fork, no execve after the first program, no job control.
+//! No job control: a stop signal does nothing. No set-user-id programs: who runs one stays who he is.
+mod clone;
 mod credentials;
 mod delivery;
 mod elf;
 mod exec;
+mod family;
 mod futex;
+mod load;
+mod memory;
 #[allow(clippy::module_inception)]
 mod process;
 mod rlimit;
@@ -44,13 +54,17 @@ mod stack;
 mod system;
 mod thread;
 
+pub use clone::{CloneRequest, Fork, clone_process, clone_thread};
 pub use credentials::Credentials;
 pub use delivery::sigreturn;
-pub use exec::{Program, STACK_TOP, start_program};
+pub use exec::{exec, start_program};
+pub use family::{Ended, Family, Which};
 pub use futex::{FutexKey, FutexTable, MATCH_ANY as FUTEX_MATCH_ANY};
+pub use load::{Program, STACK_TOP};
+pub use memory::Memory;
 pub use process::{ExitStatus, Process, ProgramFile};
 pub use rlimit::{Limits, RLimit};
-pub use run::{CloneThread, clone_thread, exit_thread_now, run_thread};
+pub use run::{exit_thread_now, run_thread};
 pub use signal::{Action, SigSet, Signal, SignalActions};
 pub use sleep::{Deadline, sleep_interruptible};
 pub use system::System;

@@ -1,10 +1,9 @@
 //! A process: what its threads share.
 use super::signal::{Disposition, SigSet, Signal};
-use super::{Credentials, Limits, SignalActions, System, Thread};
+use super::{Credentials, Limits, Memory, SignalActions, System, Thread};
 use crate::files::FdTable;
-use crate::mm::AddressSpace;
 use alloc::vec::Vec;
-use base::sync::atomic::{AtomicU64, Ordering};
+use base::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use base::sync::{Arc, SpinLock, WaitQueue};
 use base::{Errno, Result};
 use fs::vfs::File;
@@ -25,6 +24,14 @@ impl ExitStatus {
         match self {
             ExitStatus::Code(code) => u32::from(code),
             ExitStatus::Killed(signal) => 128 + signal.number(),
+        }
+    }
+
+    /// What wait4 stores: the code in the second byte, or the signal in the first.
+    pub fn to_wait_status(self) -> u32 {
+        match self {
+            ExitStatus::Code(code) => u32::from(code) << 8,
+            ExitStatus::Killed(signal) => signal.number(),
         }
     }
 }
@@ -52,16 +59,12 @@ impl ProgramFile {
 pub struct Process {
     /// The process id; also the thread id of its first thread.
     pub pid: u32,
-    /// The process that started it; 0 for the first.
-    pub parent_pid: u32,
+    /// The process that waits for its end; 0 for the first.
+    pub(super) parent_pid: AtomicU32,
     /// What it belongs to.
     pub system: Arc<System>,
-    /// Its memory.
-    pub mm: AddressSpace,
     /// Its descriptors.
     pub files: FdTable,
-    /// Its aio contexts.
-    pub aio: crate::aio::AioTable,
     /// The directory that relative paths start from, as an `O_PATH` file: it keeps its file system from being unmounted.
     /// `None`: the root.
     pub cwd: SpinLock<Option<Arc<File>>>,
@@ -80,11 +83,20 @@ pub struct Process {
     /// Signals for whichever thread does not block them.
     pending: AtomicU64,
     state: SpinLock<State>,
-    ended: WaitQueue,
+    /// The thread that replaces the program, and for which all others end; 0: none does.
+    replacing: AtomicU32,
+    /// It is done with the memory that it may share with the one who forked it.
+    memory_released: AtomicBool,
+    /// A thread has ended, the memory is released, or the process has ended.
+    changed: WaitQueue,
+    /// A child has changed its state.
+    pub children: WaitQueue,
 }
 
 struct State {
     threads: Vec<Arc<Thread>>,
+    /// The memory that new threads run in; none once the process has ended.
+    memory: Option<Arc<Memory>>,
     /// Set once, by the first that decides that the process must die.
     dying: Option<ExitStatus>,
     /// Set by the last thread, when everything is cleaned up.
@@ -92,15 +104,13 @@ struct State {
 }
 
 impl Process {
-    /// A process without threads, with root's rights. Errors: `ENOMEM`.
-    pub fn new(system: &Arc<System>, parent_pid: u32) -> Result<Arc<Process>> {
+    /// A process without threads, with root's rights, that nobody waits for. Errors: `ENOMEM`.
+    pub fn new(system: &Arc<System>) -> Result<Arc<Process>> {
         let process = Arc::new(Process {
             pid: system.new_id(),
-            parent_pid,
+            parent_pid: AtomicU32::new(0),
             system: system.clone(),
-            mm: AddressSpace::new()?,
             files: FdTable::new(),
-            aio: crate::aio::AioTable::new(),
             cwd: SpinLock::new(None),
             credentials: SpinLock::new(Credentials::default()),
             limits: SpinLock::new(Limits::default()),
@@ -109,11 +119,52 @@ impl Process {
             program: SpinLock::new(ProgramFile::default()),
             umask: AtomicU64::new(0o022),
             pending: AtomicU64::new(0),
-            state: SpinLock::new(State { threads: Vec::new(), dying: None, ended: None }),
-            ended: WaitQueue::new(),
+            state: SpinLock::new(State::new(Memory::new()?)),
+            replacing: AtomicU32::new(0),
+            memory_released: AtomicBool::new(false),
+            changed: WaitQueue::new(),
+            children: WaitQueue::new(),
         });
-        system.add(&process);
+        system.family.add_first(&process);
         Ok(process)
+    }
+
+    /// A child of `parent`, without threads, which runs in `memory` and has all else as its parent has it now. Errors: `ENOMEM`, `EAGAIN`
+    /// (too many processes).
+    pub(super) fn fork(parent: &Process, memory: Arc<Memory>, exit_signal: Option<Signal>) -> Result<Arc<Process>> {
+        let process = Arc::new(Process {
+            pid: parent.system.new_id(),
+            parent_pid: AtomicU32::new(parent.pid),
+            system: parent.system.clone(),
+            files: parent.files.fork()?,
+            cwd: SpinLock::new(parent.cwd.lock().clone()),
+            credentials: SpinLock::new(parent.credentials.lock().clone()),
+            limits: SpinLock::new(parent.limits.lock().clone()),
+            actions: SpinLock::new(parent.actions.lock().clone()),
+            command: SpinLock::new(parent.command.lock().clone()),
+            program: SpinLock::new(parent.program.lock().clone()),
+            umask: AtomicU64::new(parent.umask.load(Ordering::Relaxed)),
+            pending: AtomicU64::new(0),
+            state: SpinLock::new(State::new(memory)),
+            replacing: AtomicU32::new(0),
+            memory_released: AtomicBool::new(false),
+            changed: WaitQueue::new(),
+            children: WaitQueue::new(),
+        });
+        parent.system.family.add_child(&process, parent.pid, exit_signal)?;
+        Ok(process)
+    }
+
+    /// The process that waits for its end; 0: none does.
+    pub fn parent_pid(&self) -> u32 {
+        self.parent_pid.load(Ordering::Relaxed)
+    }
+    pub(super) fn set_parent(&self, pid: u32) {
+        self.parent_pid.store(pid, Ordering::Relaxed);
+    }
+    /// Its memory; none once it has ended.
+    pub fn memory(&self) -> Option<Arc<Memory>> {
+        self.state.lock().memory.clone()
     }
 
     /// Mode bits that a newly created file does not get.
@@ -137,15 +188,20 @@ impl Process {
     pub fn thread(&self, tid: u32) -> Option<Arc<Thread>> {
         self.state.lock().threads.iter().find(|thread| thread.tid == tid).cloned()
     }
+    /// The name of the first thread that still runs, NUL padded; of an ended process it is that of its program.
+    pub fn name(&self) -> [u8; 16] {
+        let first = self.state.lock().threads.first().cloned();
+        first.map_or_else(|| super::exec::thread_name(&self.program.lock().path), |thread| *thread.name.lock())
+    }
     /// How many threads run.
     pub fn thread_count(&self) -> usize {
         self.state.lock().threads.len()
     }
 
-    /// Takes a new thread in. Errors: `EAGAIN`: the process is dying.
+    /// Takes a new thread in. Errors: `EAGAIN`: the process is dying, or another program is about to replace it.
     pub(super) fn add_thread(&self, thread: &Arc<Thread>) -> Result<()> {
         let mut state = self.state.lock();
-        if state.dying.is_some() {
+        if state.dying.is_some() || self.replacing.load(Ordering::Relaxed) != 0 {
             return Err(Errno::EAGAIN);
         }
         state.threads.push(thread.clone());
@@ -160,7 +216,57 @@ impl Process {
         let last = state.threads.is_empty();
         drop(state);
         drop(gone);
+        self.changed.wake_all();
         last
+    }
+
+    /// Ends all threads but `tid`, which is going to replace the program, and waits until they are gone. Errors: `EINTR`: the process is
+    /// dying, or another thread was first, and the caller is one of those that end.
+    pub(super) fn become_single(&self, tid: u32) -> Result<()> {
+        {
+            let state = self.state.lock();
+            if state.dying.is_some() || self.replacing.load(Ordering::Relaxed) != 0 {
+                return Err(Errno::EINTR);
+            }
+            self.replacing.store(tid, Ordering::Relaxed);
+            state.threads.iter().filter(|thread| thread.tid != tid).for_each(|thread| thread.kick());
+        }
+        self.changed.wait_until(|| {
+            let state = self.state.lock();
+            state.threads.len() == 1 || state.dying.is_some()
+        });
+        if self.is_dying() { Err(Errno::EINTR) } else { Ok(()) }
+    }
+
+    /// `thread`, in new memory, takes the place of the only one there is. Returns the memory before. Errors: `EINTR`: the process is dying.
+    pub(super) fn replace(&self, thread: &Arc<Thread>) -> Result<Option<Arc<Memory>>> {
+        let mut state = self.state.lock();
+        if state.dying.is_some() {
+            return Err(Errno::EINTR);
+        }
+        let before = core::mem::replace(&mut state.threads, alloc::vec![thread.clone()]);
+        let memory = state.memory.replace(thread.mm.clone());
+        self.replacing.store(0, Ordering::Relaxed);
+        drop(state);
+        drop(before);
+        Ok(memory)
+    }
+
+    /// Whether the thread `tid` has to end: the process dies, or another of its threads replaces the program. One look at the lock.
+    pub(super) fn ends(&self, tid: u32) -> bool {
+        let state = self.state.lock();
+        let replacing = self.replacing.load(Ordering::Relaxed);
+        state.dying.is_some() || (replacing != 0 && replacing != tid)
+    }
+
+    /// The memory it shares with the one who forked it is no longer in use.
+    pub(super) fn release_memory(&self) {
+        self.memory_released.store(true, Ordering::Release);
+        self.changed.wake_all();
+    }
+    /// Sleeps until the process no longer uses the memory of `parent`, which lent it (vfork), or `parent` dies. Task context.
+    pub(super) fn wait_for_release(&self, parent: &Process) {
+        self.changed.wait_until(|| self.memory_released.load(Ordering::Acquire) || parent.is_dying());
     }
 
     /// Decides that the process dies with `status`, unless it does already, and interrupts its threads. Any task.
@@ -180,15 +286,18 @@ impl Process {
     /// Marks the process as ended, everything cleaned up. The last thread calls it.
     pub(super) fn finish(&self, code: ExitStatus) {
         let mut state = self.state.lock();
-        state.ended = Some(state.dying.unwrap_or(code));
+        let status = state.dying.unwrap_or(code);
+        state.ended = Some(status);
+        let memory = state.memory.take();
         drop(state);
-        self.system.remove(self.pid);
-        self.ended.wake_all();
+        drop(memory);
+        self.changed.wake_all();
+        self.system.family.ended(self.pid, status);
     }
     /// Sleeps until the process has ended, and says how. Task context.
     pub fn wait(&self) -> ExitStatus {
         let mut status = None;
-        self.ended.wait_until(|| {
+        self.changed.wait_until(|| {
             status = self.state.lock().ended;
             status.is_some()
         });
@@ -216,6 +325,12 @@ impl Process {
     /// Signals that wait for some thread.
     pub fn pending(&self) -> SigSet {
         SigSet(self.pending.load(Ordering::Acquire))
+    }
+}
+
+impl State {
+    fn new(memory: Arc<Memory>) -> State {
+        State { threads: Vec::new(), memory: Some(memory), dying: None, ended: None }
     }
 }
 

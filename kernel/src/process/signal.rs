@@ -139,6 +139,10 @@ impl SignalActions {
             *place = action;
         }
     }
+    /// Handlers are gone with the program that had them; what is ignored stays ignored.
+    pub fn reset_handlers(&mut self) {
+        self.0.iter_mut().filter(|action| action.handler > 1).for_each(|action| *action = Action::default());
+    }
     /// What `signal` does.
     pub fn disposition(&self, signal: Signal) -> Disposition {
         let action = self.get(signal);

@@ -1,8 +1,7 @@
 //! What all processes share.
-use super::{FutexTable, Process, Thread};
+use super::{Family, FutexTable, Process, Thread};
 use crate::disks::Disks;
-use alloc::collections::BTreeMap;
-use base::sync::{Arc, Once, Rank, SpinLock, Weak};
+use base::sync::{Arc, Once, Rank};
 use base::workqueue::WorkQueue;
 use base::{Errno, Result};
 use core::sync::atomic::{AtomicU32, Ordering};
@@ -12,7 +11,8 @@ use fs::vfs::Vfs;
 pub struct System {
     /// Who waits on which word of user memory.
     pub futexes: FutexTable,
-    processes: SpinLock<BTreeMap<u32, Weak<Process>>>,
+    /// The processes and who is whose child.
+    pub family: Family,
     next_id: AtomicU32,
     boot_ns: u64,
     /// Runs aio requests that wait for the device: fsync.
@@ -26,7 +26,7 @@ impl System {
     pub fn new() -> Arc<System> {
         Arc::new(System {
             futexes: FutexTable::new(),
-            processes: SpinLock::new(BTreeMap::new()),
+            family: Family::new(),
             next_id: AtomicU32::new(1),
             boot_ns: base::time::now_ns(),
             aio_worker: WorkQueue::new("aio", 1).ok(),
@@ -64,23 +64,16 @@ impl System {
     pub fn boot_ns(&self) -> u64 {
         self.boot_ns
     }
-    /// The process `pid`.
+    /// The process `pid`; also one that has ended and was not waited for yet.
     pub fn process(&self, pid: u32) -> Option<Arc<Process>> {
-        self.processes.lock().get(&pid).and_then(Weak::upgrade)
+        self.family.get(pid)
     }
     /// The thread `tid` of any process.
     pub fn thread(&self, tid: u32) -> Option<Arc<Thread>> {
-        let processes = self.all();
-        processes.iter().find_map(|process| process.thread(tid))
+        self.all().iter().find_map(|process| process.thread(tid))
     }
     /// All processes, in order of their ids.
     pub fn all(&self) -> alloc::vec::Vec<Arc<Process>> {
-        self.processes.lock().values().filter_map(Weak::upgrade).collect()
-    }
-    pub(super) fn add(&self, process: &Arc<Process>) {
-        self.processes.lock().insert(process.pid, Arc::downgrade(process));
-    }
-    pub(super) fn remove(&self, pid: u32) {
-        self.processes.lock().remove(&pid);
+        self.family.all()
     }
 }

@@ -12,13 +12,13 @@ const SECOND: u64 = 1_000_000_000;
 
 /// A process with a thread, its memory active on this host thread.
 pub(crate) fn process() -> (Arc<Process>, Arc<Thread>) {
-    let process = Process::new(&System::new(), 0).unwrap();
-    let thread = Thread::new(&process, process.pid, SigSet::default());
+    let process = Process::new(&System::new()).unwrap();
+    let thread = Thread::new(&process, process.pid, SigSet::default()).unwrap();
     process.add_thread(&thread).unwrap();
-    process.mm.activate();
+    process.memory().unwrap().activate();
     let prot = Prot { read: true, write: true, exec: false };
     let (placement, backing) = (Placement::Fixed(MEMORY), Backing::Anonymous);
-    process.mm.map(MapRequest { placement, len: 2 * PAGE, prot, shared: false, backing }).unwrap();
+    process.memory().unwrap().map(MapRequest { placement, len: 2 * PAGE, prot, shared: false, backing }).unwrap();
     thread.attach(sched::current());
     (process, thread)
 }
@@ -52,7 +52,7 @@ fn a_program_makes_calls_and_exits() {
     });
     run_thread(&thread, user);
     assert_eq!(process.wait(), ExitStatus::Code(7));
-    assert_eq!(process.mm.resident_pages(), 0);
+    assert_eq!(thread.mm.resident_pages(), 0);
     assert!(process.system.process(process.pid).is_none());
 }
 
@@ -64,7 +64,7 @@ fn a_bad_access_kills_and_a_good_one_is_paged_in() {
     user.step(move |_| fault(MEMORY + 8, true));
     let seen = process.clone();
     user.step(move |_| {
-        assert_eq!(seen.mm.resident_pages(), 1);
+        assert_eq!(seen.memory().unwrap().resident_pages(), 1);
         fault(0x10, false)
     });
     run_thread(&thread, user);
@@ -100,7 +100,7 @@ fn a_handler_runs_on_a_frame_and_sigreturn_restores_everything() {
         assert_eq!((regs.rip, regs.rdi, regs.rax), (0x2000, 10, 0));
         assert_eq!(regs.rsp % 16, 8, "the stack of a function's start");
         assert!(regs.rsp < sp - 128, "the red zone stays");
-        assert_eq!(inside.process.mm.read::<u64>(regs.rsp), Ok(0x3000));
+        assert_eq!(inside.mm.read::<u64>(regs.rsp), Ok(0x3000));
         assert!(inside.blocked().contains(Signal::SIGUSR1) && inside.blocked().contains(Signal::SIGUSR2));
         regs.rbx = 0;
         regs.rsp += 8; // The handler's return.
@@ -132,14 +132,14 @@ fn a_blocked_signal_waits_and_kill_does_not() {
 #[test]
 fn the_end_of_a_thread_clears_and_wakes_its_word() {
     let (process, thread) = process();
-    process.mm.write(MEMORY, &thread.tid).unwrap();
-    let other = Thread::new(&process, 77, SigSet::default());
+    process.memory().unwrap().write(MEMORY, &thread.tid).unwrap();
+    let other = Thread::new(&process, 77, SigSet::default()).unwrap();
     process.add_thread(&other).unwrap();
     let mut user = context();
     user.step(call(abi::__NR_set_tid_address, [MEMORY, 0, 0]));
     user.step(call(abi::__NR_exit, [3, 0, 0]));
     run_thread(&thread, user);
-    assert_eq!(process.mm.read::<u32>(MEMORY), Ok(0));
+    assert_eq!(thread.mm.read::<u32>(MEMORY), Ok(0));
     assert_eq!(process.thread_count(), 1, "the process lives on with its other thread");
 }
 
@@ -147,19 +147,19 @@ fn the_end_of_a_thread_clears_and_wakes_its_word() {
 fn a_futex_wait_compares_times_out_and_is_woken() {
     let (process, thread) = process();
     let futexes = &process.system.futexes;
-    process.mm.write(MEMORY, &5u32).unwrap();
+    process.memory().unwrap().write(MEMORY, &5u32).unwrap();
     assert_eq!(futexes.wait(&thread, MEMORY, 4, FUTEX_MATCH_ANY, None), Err(Errno::EAGAIN));
     assert_eq!(futexes.wait(&thread, MEMORY + 1, 5, FUTEX_MATCH_ANY, None), Err(Errno::EINVAL));
     assert_eq!(futexes.wait(&thread, 0x10, 5, FUTEX_MATCH_ANY, None), Err(Errno::EFAULT));
     let past = Some(time::now_ns());
     assert_eq!(futexes.wait(&thread, MEMORY, 5, FUTEX_MATCH_ANY, past), Err(Errno::ETIMEDOUT));
-    let key = FutexKey::new(&process.mm, MEMORY).unwrap();
+    let key = FutexKey::new(&process.memory().unwrap(), MEMORY).unwrap();
     assert_eq!(futexes.wake(key, 1, FUTEX_MATCH_ANY), 0, "who timed out is gone");
 
     let (waiter_process, system) = (process.clone(), process.system.clone());
     let waiter = std::thread::spawn(move || {
-        waiter_process.mm.activate();
-        let me = Thread::new(&waiter_process, 99, SigSet::default());
+        waiter_process.memory().unwrap().activate();
+        let me = Thread::new(&waiter_process, 99, SigSet::default()).unwrap();
         me.attach(sched::current());
         system.futexes.wait(&me, MEMORY, 5, 2, Some(time::now_ns() + 60 * SECOND))
     });
@@ -174,16 +174,16 @@ fn a_futex_wait_compares_times_out_and_is_woken() {
 fn requeued_waiters_are_woken_on_the_other_word() {
     let (process, _thread) = process();
     let futexes = &process.system.futexes;
-    let keys = [MEMORY, MEMORY + 64].map(|addr| FutexKey::new(&process.mm, addr).unwrap());
+    let keys = [MEMORY, MEMORY + 64].map(|addr| FutexKey::new(&process.memory().unwrap(), addr).unwrap());
     let shared = process.clone();
     let waiter = std::thread::spawn(move || {
-        shared.mm.activate();
-        let me = Thread::new(&shared, 98, SigSet::default());
+        shared.memory().unwrap().activate();
+        let me = Thread::new(&shared, 98, SigSet::default()).unwrap();
         me.attach(sched::current());
         shared.system.futexes.wait(&me, MEMORY, 0, FUTEX_MATCH_ANY, None)
     });
-    assert_eq!(futexes.requeue(&process.mm, (keys[0], keys[1]), (0, 1), Some(1)), Err(Errno::EAGAIN));
-    while futexes.requeue(&process.mm, (keys[0], keys[1]), (0, 1), Some(0)) == Ok(0) {
+    assert_eq!(futexes.requeue(&process.memory().unwrap(), (keys[0], keys[1]), (0, 1), Some(1)), Err(Errno::EAGAIN));
+    while futexes.requeue(&process.memory().unwrap(), (keys[0], keys[1]), (0, 1), Some(0)) == Ok(0) {
         std::thread::yield_now();
     }
     assert_eq!(futexes.wake(keys[0], 1, FUTEX_MATCH_ANY), 0);

@@ -1,11 +1,14 @@
 //! A thread of a process.
 use super::process::take;
 use super::signal::{Disposition, SigSet, Signal};
-use super::{ExitStatus, Process};
+use super::{ExitStatus, Memory, Process};
+use alloc::boxed::Box;
 use base::sched::Task;
 use base::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use base::sync::{Arc, SpinLock};
+use base::{Errno, Result};
 use fs::caller::Caller;
+use hal::user::UserContext;
 use linux_raw_sys::general as abi;
 
 /// Where handlers that ask for it run: `stack_t` of the ABI without its flags.
@@ -29,6 +32,8 @@ pub struct Thread {
     pub tid: u32,
     /// Its process.
     pub process: Arc<Process>,
+    /// The memory it runs in. Execve starts another thread in the place of its caller, so that this stays.
+    pub mm: Arc<Memory>,
     /// The word to clear, and wake a waiter on, at the end (`CLONE_CHILD_CLEARTID`, `set_tid_address`).
     pub clear_child_tid: AtomicU64,
     /// The list of robust futexes; stored only.
@@ -40,9 +45,9 @@ pub struct Thread {
     blocked: AtomicU64,
     /// The mask that a handler's return, or the call's, restores (rt_sigsuspend).
     saved_mask: SpinLock<Option<SigSet>>,
-    pending: AtomicU64,
-    /// Something waits for the thread in the run loop: a signal, or the end of the process.
-    attention: AtomicBool,
+    mail: Arc<Mail>,
+    /// What goes on in this thread's place after it called execve.
+    successor: SpinLock<Option<Successor>>,
     /// `exit` was called: its code, plus `EXITING`.
     exit: AtomicU64,
     task: SpinLock<Option<Task>>,
@@ -51,20 +56,46 @@ pub struct Thread {
 /// Marks that a thread has called `exit`.
 const EXITING: u64 = 1 << 32;
 
+/// Who takes a thread's place, and its registers.
+pub(super) type Successor = (Arc<Thread>, Box<UserContext>);
+
+/// What others leave for a thread. A successor shares it, so that nothing is lost that comes for either of the two.
+#[derive(Default)]
+struct Mail {
+    /// Signals.
+    pending: AtomicU64,
+    /// Something waits for the thread in the run loop: a signal, or the end of the process.
+    attention: AtomicBool,
+}
+
 impl Thread {
-    /// A thread of `process` that blocks `blocked`. It does not run yet.
-    pub fn new(process: &Arc<Process>, tid: u32, blocked: SigSet) -> Arc<Thread> {
+    /// A thread of `process` in its memory that blocks `blocked`. It does not run yet. Errors: `ESRCH`: the process has ended.
+    pub fn new(process: &Arc<Process>, tid: u32, blocked: SigSet) -> Result<Arc<Thread>> {
+        let memory = process.memory().ok_or(Errno::ESRCH)?;
+        Ok(Self::new_in(process, memory, tid, blocked))
+    }
+    /// The thread that runs another program in `mm` in the place of this one, when all others have ended. Its mask and the signals that wait
+    /// are those of before.
+    pub(super) fn successor(&self, mm: Arc<Memory>) -> Arc<Thread> {
+        Self::make(&self.process, mm, self.process.pid, self.blocked(), self.mail.clone())
+    }
+    /// As [`Thread::new`], in memory that will be the process's.
+    pub(super) fn new_in(process: &Arc<Process>, mm: Arc<Memory>, tid: u32, blocked: SigSet) -> Arc<Thread> {
+        Self::make(process, mm, tid, blocked, Arc::default())
+    }
+    fn make(process: &Arc<Process>, mm: Arc<Memory>, tid: u32, blocked: SigSet, mail: Arc<Mail>) -> Arc<Thread> {
         Arc::new(Thread {
             tid,
             process: process.clone(),
+            mm,
             clear_child_tid: AtomicU64::new(0),
             robust_list: AtomicU64::new(0),
             alt_stack: SpinLock::new(AltStack::default()),
             name: SpinLock::new([0; 16]),
             blocked: AtomicU64::new(blocked.0),
             saved_mask: SpinLock::new(None),
-            pending: AtomicU64::new(0),
-            attention: AtomicBool::new(false),
+            mail,
+            successor: SpinLock::new(None),
             exit: AtomicU64::new(0),
             task: SpinLock::new(None),
         })
@@ -81,38 +112,47 @@ impl Thread {
     /// Whether the run loop must look at signals and at the process's state. One load: it is asked after every system call.
     #[inline]
     pub fn attention(&self) -> bool {
-        self.attention.load(Ordering::Acquire)
+        self.mail.attention.load(Ordering::Acquire)
     }
     /// Takes the mark back, before the reasons for it are looked at.
     pub(super) fn clear_attention(&self) {
-        self.attention.store(false, Ordering::Release);
+        self.mail.attention.store(false, Ordering::Release);
         if let Some(task) = self.task.lock().as_ref() {
             task.clear_interrupt();
         }
     }
     /// Makes the thread look: it leaves interruptible sleeps. Any task.
     pub fn kick(&self) {
-        self.attention.store(true, Ordering::Release);
+        self.mail.attention.store(true, Ordering::Release);
         if let Some(task) = self.task.lock().as_ref() {
             task.interrupt();
         }
     }
     /// Whether an interruptible sleep must end: a signal that is not blocked, or the end of the process.
     pub fn interrupted(&self) -> bool {
-        self.attention() && (self.process.is_dying() || self.deliverable().0 != 0)
+        self.attention() && (self.process.ends(self.tid) || self.deliverable().0 != 0)
     }
 
     /// Ends the thread on its way back to user code.
     pub(super) fn set_exit_code(&self, code: u8) {
         self.exit.store(EXITING | u64::from(code), Ordering::Relaxed);
-        self.attention.store(true, Ordering::Release);
+        self.mail.attention.store(true, Ordering::Release);
     }
-    pub(super) fn is_exiting(&self) -> bool {
-        self.exit.load(Ordering::Relaxed) != 0
+    /// Lets `next` run in this thread's place.
+    pub(super) fn set_successor(&self, next: Successor) {
+        *self.successor.lock() = Some(next);
+        self.set_exit_code(0);
+    }
+    /// What is left for it is looked at before it runs.
+    pub(super) fn take_successor(&self) -> Option<Successor> {
+        let next = self.successor.lock().take();
+        self.mail.attention.store(true, Ordering::Release);
+        next
     }
     /// The code to end with, if the thread must end: by its own `exit` or with its process.
     pub(super) fn exit_code(&self) -> Option<u8> {
-        (self.is_exiting() || self.process.is_dying()).then(|| self.exit.load(Ordering::Relaxed) as u8)
+        let exit = self.exit.load(Ordering::Relaxed);
+        (exit != 0 || self.process.ends(self.tid)).then_some(exit as u8)
     }
 
     /// Signals that are not delivered now.
@@ -123,20 +163,20 @@ impl Thread {
     pub fn set_blocked(&self, blocked: SigSet) {
         self.blocked.store(blocked.blockable().0, Ordering::Release);
         if self.deliverable().0 != 0 {
-            self.attention.store(true, Ordering::Release);
+            self.mail.attention.store(true, Ordering::Release);
         }
     }
     /// Keeps the mask of now until the signal that ended a sleep is delivered; then `saved` is the mask again.
     pub fn restore_after_signal(&self, saved: SigSet) {
         *self.saved_mask.lock() = Some(saved);
-        self.attention.store(true, Ordering::Release);
+        self.mail.attention.store(true, Ordering::Release);
     }
     pub(super) fn take_saved_mask(&self) -> Option<SigSet> {
         self.saved_mask.lock().take()
     }
     /// Signals that wait for the thread, blocked ones included.
     pub fn pending(&self) -> SigSet {
-        SigSet(self.pending.load(Ordering::Acquire)).union(self.process.pending())
+        SigSet(self.mail.pending.load(Ordering::Acquire)).union(self.process.pending())
     }
     fn deliverable(&self) -> SigSet {
         self.pending().without(self.blocked())
@@ -150,13 +190,13 @@ impl Thread {
             }
             Disposition::Terminate | Disposition::Handle(_) => {}
         }
-        self.pending.fetch_or(SigSet::of(signal).0, Ordering::AcqRel);
+        self.mail.pending.fetch_or(SigSet::of(signal).0, Ordering::AcqRel);
         self.kick();
     }
     /// Takes a signal that is to be delivered now.
     pub(super) fn take_signal(&self) -> Option<Signal> {
         let blocked = self.blocked();
-        take(&self.pending, blocked).or_else(|| self.process.take_signal(blocked))
+        take(&self.mail.pending, blocked).or_else(|| self.process.take_signal(blocked))
     }
 }
 
@@ -181,6 +221,6 @@ impl Caller for Thread {
         self.send_signal(Signal::SIGXFSZ);
     }
     fn fatal_signal_pending(&self) -> bool {
-        self.attention() && self.process.is_dying()
+        self.attention() && self.process.ends(self.tid)
     }
 }

@@ -10,10 +10,10 @@ pub fn io_setup(context: &mut SyscallContext<'_>, count: u32, out: UserAddr) -> 
     if context.mm().read::<u64>(out)? != 0 {
         return Err(Errno::EINVAL);
     }
-    let process = context.process();
-    let id = process.aio.create(&process.mm, count)?;
-    if let Err(e) = process.mm.write(out, &id) {
-        process.aio.destroy(&process.mm, id)?;
+    let memory = &context.thread.mm;
+    let id = memory.aio.create(memory, count)?;
+    if let Err(e) = memory.write(out, &id) {
+        memory.aio.destroy(memory, id)?;
         return Err(e);
     }
     Ok(0)
@@ -21,14 +21,14 @@ pub fn io_setup(context: &mut SyscallContext<'_>, count: u32, out: UserAddr) -> 
 
 /// `io_destroy` (AIO-12). Errors: `EINVAL`.
 pub fn io_destroy(context: &mut SyscallContext<'_>, id: u64) -> Result<u64> {
-    let process = context.process();
-    process.aio.destroy(&process.mm, id).map(|()| 0)
+    let memory = &context.thread.mm;
+    memory.aio.destroy(memory, id).map(|()| 0)
 }
 
 /// `io_submit` (AIO-2): in order, up to the first that fails its validation; one kick of the device for all. Errors: `EINVAL`,
 /// `EFAULT`, those of the first iocb.
 pub fn io_submit(context: &mut SyscallContext<'_>, id: u64, count: i64, iocbs: UserAddr) -> Result<u64> {
-    let aio = context.process().aio.get(id)?;
+    let aio = context.thread.mm.aio.get(id)?;
     let count = u64::try_from(count).map_err(|_| Errno::EINVAL)?;
     let _plug = Plug::start();
     let mut done = 0;
@@ -70,7 +70,7 @@ pub fn io_getevents(
     events: UserAddr,
     timeout: UserAddr,
 ) -> Result<u64> {
-    let aio = context.process().aio.get(id)?;
+    let aio = context.thread.mm.aio.get(id)?;
     let min = usize::try_from(min).map_err(|_| Errno::EINVAL)?;
     let most = usize::try_from(most).ok().filter(|&most| min <= most).ok_or(Errno::EINVAL)?;
     let deadline = deadline_after(read_timeout(context, timeout)?);
@@ -113,6 +113,6 @@ pub fn io_pgetevents(
 /// `io_cancel` (AIO-10): nothing can be cancelled. Errors: `EFAULT`, `EINVAL`.
 pub fn io_cancel(context: &mut SyscallContext<'_>, id: u64, iocb: UserAddr, _result: UserAddr) -> Result<u64> {
     context.mm().read::<u32>(iocb.wrapping_add(8))?;
-    context.process().aio.get(id)?;
+    context.thread.mm.aio.get(id)?;
     Err(Errno::EINVAL)
 }

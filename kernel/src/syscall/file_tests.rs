@@ -26,12 +26,12 @@ impl Program {
         let system = System::new();
         let root = tmpfs::new(1, 0o755, 1024, 1024);
         system.set_vfs(Vfs::new(root, b"none", None).unwrap());
-        let process = Process::new(&system, 0).unwrap();
-        process.mm.activate();
+        let process = Process::new(&system).unwrap();
+        process.memory().unwrap().activate();
         let prot = Prot { read: true, write: true, exec: false };
         let (placement, backing) = (Placement::Fixed(PATH), Backing::Anonymous);
-        process.mm.map(MapRequest { placement, len: SPACE, prot, shared: false, backing }).unwrap();
-        let thread = Thread::new(&process, process.pid, SigSet::default());
+        process.memory().unwrap().map(MapRequest { placement, len: SPACE, prot, shared: false, backing }).unwrap();
+        let thread = Thread::new(&process, process.pid, SigSet::default()).unwrap();
         Program { thread, user: UserContext::new(0, 0) }
     }
     fn call<const N: usize>(&mut self, number: u32, args: [u64; N]) -> Result<u64, Errno> {
@@ -47,12 +47,12 @@ impl Program {
         }
     }
     fn put(&self, at: u64, bytes: &[u8]) -> u64 {
-        self.thread.process.mm.write_bytes(at, bytes).unwrap();
+        self.thread.mm.write_bytes(at, bytes).unwrap();
         at
     }
     fn get(&self, at: u64, len: usize) -> Vec<u8> {
         let mut bytes = alloc::vec![0; len];
-        self.thread.process.mm.read_bytes(at, &mut bytes).unwrap();
+        self.thread.mm.read_bytes(at, &mut bytes).unwrap();
         bytes
     }
     fn word(&self, at: u64) -> u64 {

@@ -8,7 +8,7 @@ pub fn getpid(context: &mut SyscallContext<'_>) -> Result<u64> {
 }
 /// `getppid`: the shortest call there is; its cost is that of entry, dispatch and exit.
 pub fn getppid(context: &mut SyscallContext<'_>) -> Result<u64> {
-    Ok(u64::from(context.thread.process.parent_pid))
+    Ok(u64::from(context.thread.process.parent_pid()))
 }
 /// `gettid`
 pub fn gettid(context: &mut SyscallContext<'_>) -> Result<u64> {
@@ -68,17 +68,33 @@ pub fn getgroups(context: &mut SyscallContext<'_>, count: i32, list: UserAddr) -
     Ok(groups.len() as u64)
 }
 
-/// `getpgid`. Errors: `ESRCH`.
-pub fn getpgid(context: &mut SyscallContext<'_>, pid: u32) -> Result<u64> {
-    match pid {
-        0 => getpid(context),
-        _ => context.process().system.process(pid).map(|p| u64::from(p.pid)).ok_or(Errno::ESRCH),
-    }
+/// The process that `pid` names; 0 names the caller.
+fn named(context: &SyscallContext<'_>, pid: u32) -> u32 {
+    if pid == 0 { context.process().pid } else { pid }
 }
 
-/// `setpgid`: every process stays its own group. Errors: `EINVAL`.
-pub fn setpgid(_context: &mut SyscallContext<'_>, _pid: u32, pgid: i32) -> Result<u64> {
-    if pgid < 0 { Err(Errno::EINVAL) } else { Ok(0) }
+/// `getpgid`. Errors: `ESRCH`.
+pub fn getpgid(context: &mut SyscallContext<'_>, pid: u32) -> Result<u64> {
+    context.process().system.family.group(named(context, pid)).map(u64::from)
+}
+
+/// `setpgid`. Errors: `EINVAL`, `ESRCH`, `EACCES`, `EPERM`.
+pub fn setpgid(context: &mut SyscallContext<'_>, pid: u32, pgid: i32) -> Result<u64> {
+    let pid = named(context, pid);
+    let group = u32::try_from(pgid).map_err(|_| Errno::EINVAL)?;
+    let group = if group == 0 { pid } else { group };
+    context.process().system.family.set_group(context.process().pid, pid, group).map(|()| 0)
+}
+
+/// `getsid`. Errors: `ESRCH`.
+pub fn getsid(context: &mut SyscallContext<'_>, pid: u32) -> Result<u64> {
+    context.process().system.family.session(named(context, pid)).map(u64::from)
+}
+
+/// `setsid`. Errors: `EPERM`.
+pub fn setsid(context: &mut SyscallContext<'_>) -> Result<u64> {
+    let process = context.process();
+    process.system.family.new_session(process.pid).map(|()| u64::from(process.pid))
 }
 
 /// `umask`

@@ -5,7 +5,8 @@
 //! | `table` | every call: number, handler, arguments, what it supports; also yields the names and `docs/SYSCALLS.md` |
 //! | `args` | from registers to typed arguments |
 //! | `memory` | mmap and its family |
-//! | `process`, `identity`, `limits` | exit, clone; ids and names; limits and usage |
+//! | `process`, `exec`, `wait` | clone and fork, exit; execve; wait4 |
+//! | `identity`, `limits` | ids, groups and names; limits and usage |
 //! | `signals` | actions, masks, kill |
 //! | `time` | clocks and sleeping |
 //! | `futex` | futex |
@@ -30,6 +31,7 @@ mod args;
 mod attrs;
 mod cwd;
 mod descriptors;
+mod exec;
 mod fiemap;
 mod futex;
 mod getdents;
@@ -52,6 +54,7 @@ mod statfs;
 mod sync;
 mod table;
 mod time;
+mod wait;
 
 pub use args::{Register, UserAddr};
 pub use stat::split_device;
@@ -87,7 +90,7 @@ impl<'a> SyscallContext<'a> {
     }
     /// Its memory, the active one.
     pub fn mm(&self) -> &'a AddressSpace {
-        &self.thread.process.mm
+        &self.thread.mm
     }
     /// The open file behind a descriptor. Errors: `EBADF`.
     pub fn file(&self, fd: u32) -> Result<Arc<File>> {

@@ -1,6 +1,6 @@
 //! Signal actions, masks, and sending.
 use super::{SyscallContext, UserAddr};
-use crate::process::{Action, AltStack, SigSet, Signal, sleep_interruptible};
+use crate::process::{Action, AltStack, Process, SigSet, Signal, sleep_interruptible};
 use base::{Errno, Result};
 use linux_raw_sys::general as abi;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -148,22 +148,33 @@ fn sendable(signal: u32) -> Result<Option<Signal>> {
     if signal == 0 { Ok(None) } else { Signal::from_number(signal).map(Some).ok_or(Errno::EINVAL) }
 }
 
-/// `kill`. Errors: `EINVAL`, `ESRCH`.
+/// `kill`: a process, a group, or with -1 all but the first process and the caller. Errors: `EINVAL`, `ESRCH`, `EPERM`.
 pub fn kill(context: &mut SyscallContext<'_>, pid: i32, signal: u32) -> Result<u64> {
     let signal = sendable(signal)?;
     let own = context.process();
+    let family = &own.system.family;
     let targets = match pid {
-        0 => own.system.process(own.pid).into_iter().collect(),
-        -1 => own.system.all(),
-        _ => own.system.process(pid.unsigned_abs()).into_iter().collect::<alloc::vec::Vec<_>>(),
+        ..-1 => family.of_group(pid.unsigned_abs()),
+        -1 => family.all().into_iter().filter(|process| process.pid > 1 && process.pid != own.pid).collect(),
+        0 => family.of_group(family.group(own.pid)?),
+        _ => family.get(pid.unsigned_abs()).into_iter().collect::<alloc::vec::Vec<_>>(),
     };
     if targets.is_empty() {
         return Err(Errno::ESRCH);
     }
-    if let Some(signal) = signal {
-        targets.iter().for_each(|process| process.send_signal(signal));
-    }
-    Ok(0)
+    let allowed = targets.iter().filter(|process| may_signal(own, process));
+    let sent = allowed.map(|process| signal.into_iter().for_each(|signal| process.send_signal(signal))).count();
+    if sent == 0 { Err(Errno::EPERM) } else { Ok(0) }
+}
+
+/// Root may send signals to all, others to who has their user id.
+fn may_signal(from: &Process, to: &Process) -> bool {
+    let (uid, euid) = {
+        let own = from.credentials.lock();
+        (own.uid, own.euid)
+    };
+    let other = to.credentials.lock();
+    euid == 0 || [uid, euid].iter().any(|id| *id == other.uid || *id == other.suid)
 }
 
 /// `tkill`. Errors: `EINVAL`, `ESRCH`.
@@ -171,6 +182,9 @@ pub fn tkill(context: &mut SyscallContext<'_>, tid: u32, signal: u32) -> Result<
     let signal = sendable(signal)?;
     let process = context.process();
     let thread = process.thread(tid).or_else(|| process.system.thread(tid)).ok_or(Errno::ESRCH)?;
+    if !may_signal(process, &thread.process) {
+        return Err(Errno::EPERM);
+    }
     if let Some(signal) = signal {
         thread.send_signal(signal);
     }
@@ -182,6 +196,9 @@ pub fn tgkill(context: &mut SyscallContext<'_>, tgid: u32, tid: u32, signal: u32
     let signal = sendable(signal)?;
     let process = context.process().system.process(tgid).ok_or(Errno::ESRCH)?;
     let thread = process.thread(tid).ok_or(Errno::ESRCH)?;
+    if !may_signal(context.process(), &process) {
+        return Err(Errno::EPERM);
+    }
     if let Some(signal) = signal {
         thread.send_signal(signal);
     }

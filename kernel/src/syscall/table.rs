@@ -6,8 +6,8 @@
 use super::read_write::{Buffers, Position};
 use super::{Handler, to_register};
 use super::{
-    access, aio, attrs, cwd, descriptors, futex, getdents, identity, limits, memory, misc, mounts, names, open, pipes,
-    poll, process, read_write, seek, signals, stat, statfs, sync, time,
+    access, aio, attrs, cwd, descriptors, exec, futex, getdents, identity, limits, memory, misc, mounts, names, open,
+    pipes, poll, process, read_write, seek, signals, stat, statfs, sync, time, wait,
 };
 use core::fmt::{self, Write};
 use linux_raw_sys::general as abi;
@@ -81,13 +81,13 @@ calls! {
     35 nanosleep => time::nanosleep [request, remaining] "Complete.";
     39 getpid => identity::getpid [] "Complete.";
     40 sendfile => read_write::sendfile [output, input, offset, count] "By a copy through the kernel.";
-    56 clone => process::clone [flags, stack, parent_tid, child_tid, tls] "Threads (`CLONE_VM|FS|FILES|SIGHAND|THREAD|SYSVSEM`). New processes: `ENOSYS`.";
-    57 fork => process::fork [] "`ENOSYS`.";
-    58 vfork => process::fork [] "`ENOSYS`.";
-    59 execve => process::execve [] "`ENOSYS`.";
+    56 clone => process::clone [flags, stack, parent_tid, child_tid, tls] "Threads (`CLONE_VM|FS|FILES|SIGHAND|THREAD|SYSVSEM`); processes, which can share memory (`CLONE_VM`, `CLONE_VFORK`) and nothing else. No namespaces, no pidfd, no tracing.";
+    57 fork => process::fork [] "Complete; memory is shared until somebody stores to it.";
+    58 vfork => process::vfork [] "Complete: the child runs in the memory of its parent.";
+    59 execve => exec::execve [path, argv, envp] "ELF, static or with an interpreter, and scripts. No set-user-id.";
     60 exit => process::exit [code] "Complete.";
-    61 wait4 => process::wait4 [] "`ECHILD`: there are no child processes.";
-    62 kill => signals::kill [pid, signal] "One process, or all with -1. No process groups.";
+    61 wait4 => wait::wait4 [pid, status, options, usage] "Complete, but the usage is 0 and stopped children are not told.";
+    62 kill => signals::kill [pid, signal] "Processes, groups, all.";
     63 uname => identity::uname [buffer] "Complete.";
     72 fcntl => descriptors::fcntl [fd, command, arg] "Descriptors, flags, POSIX record locks (there is one process: always granted). No leases, no OFD locks, no signals.";
     74 fsync => sync::fsync [fd] "Complete.";
@@ -122,12 +122,13 @@ calls! {
     106 setgid => identity::setgid [gid] "Complete.";
     107 geteuid => identity::geteuid [] "Complete.";
     108 getegid => identity::getegid [] "Complete.";
-    109 setpgid => identity::setpgid [pid, pgid] "Accepted, no effect: no job control.";
+    109 setpgid => identity::setpgid [pid, pgid] "Complete.";
     110 getppid => identity::getppid [] "Complete.";
-    111 getpgrp => identity::getpid [] "Every process is its own group.";
-    112 setsid => identity::getpid [] "Every process is its own session.";
+    111 getpgrp => identity::getpgid [] with (0u32) "Complete.";
+    112 setsid => identity::setsid [] "Complete.";
     115 getgroups => identity::getgroups [count, list] "Complete.";
-    121 getpgid => identity::getpgid [pid] "Every process is its own group.";
+    121 getpgid => identity::getpgid [pid] "Complete.";
+    124 getsid => identity::getsid [pid] "Complete.";
     127 rt_sigpending => signals::rt_sigpending [set, size] "Complete.";
     130 rt_sigsuspend => signals::rt_sigsuspend [set, size] "Complete.";
     131 sigaltstack => signals::sigaltstack [new, old] "Complete.";
@@ -159,6 +160,7 @@ calls! {
     230 clock_nanosleep => time::clock_nanosleep [clock, flags, request, remaining] "REALTIME, MONOTONIC, BOOTTIME; `TIMER_ABSTIME`.";
     231 exit_group => process::exit_group [code] "Complete.";
     234 tgkill => signals::tgkill [tgid, tid, signal] "Complete.";
+    247 waitid => wait::waitid [kind, id, info, options, usage] "As wait4; no pidfd.";
     257 openat => open::openat [dirfd, path, flags, mode] "No `O_TMPFILE`: `EOPNOTSUPP`.";
     258 mkdirat => names::mkdirat [dirfd, path, mode] "Complete.";
     259 mknodat => names::mknodat [dirfd, path, mode, dev] "As mknod.";
@@ -186,6 +188,7 @@ calls! {
     306 syncfs => sync::syncfs [fd] "Complete.";
     316 renameat2 => names::renameat2 [old_fd, old, new_fd, new, flags] "`RENAME_NOREPLACE`.";
     318 getrandom => misc::getrandom [buffer, len, flags] "Complete.";
+    322 execveat => exec::execveat [dirfd, path, argv, envp, flags] "As execve.";
     324 membarrier => misc::not_there [] "`ENOSYS`.";
     326 copy_file_range => misc::not_there [] "`ENOSYS`: callers read and write.";
     327 preadv2 => read_write::read [fd, iov, count, offset, high, flags] with (fd, Buffers::Vector(iov.into(), count.into()), Position::AtOrCurrent(offset.into()), flags) "`RWF_HIPRI` has no effect; `RWF_NOWAIT` where the file has it. `RWF_WRITETHROUGH`: `EOPNOTSUPP`.";
@@ -193,7 +196,7 @@ calls! {
     332 statx => stat::statx [dirfd, path, flags, mask, out] "Basic fields, birth time, three attributes.";
     333 io_pgetevents => aio::io_pgetevents [context, min, max, events, timeout, sig] "Complete.";
     334 rseq => misc::not_there [] "`ENOSYS`: callers do without.";
-    435 clone3 => misc::not_there [] "`ENOSYS`: callers fall back to clone.";
+    435 clone3 => process::clone3 [args, size] "As clone, with `CLONE_CLEAR_SIGHAND`.";
     439 faccessat2 => access::faccessat2 [dirfd, path, mode, flags] "Complete.";
 }
 
