@@ -107,6 +107,15 @@ impl Contents {
         tree::unpacked(&debs, &cache("trees")?)
     }
 
+    /// Makes the folder `root` with the packages and what is copied over them. Files of the packages are shared: change none in place.
+    pub fn make_folder(&self, root: &Path) -> Result<()> {
+        let tree = self.tree()?;
+        match self.folder()? {
+            Some(folder) => overlay(&tree, &folder, root),
+            None => link(&tree, root),
+        }
+    }
+
     fn fill(&self, image: &Path, root: &Path) -> Result<()> {
         let (bytes, entries) = extent(root)?;
         let needed_mib = (bytes + bytes / 20) >> 20;
@@ -163,10 +172,15 @@ fn cache(name: &str) -> Result<PathBuf> {
 
 /// Makes `root` from `tree` with `folder` over it. Files of the tree are shared by links; what the folder has takes their place.
 fn overlay(tree: &Path, folder: &Path, root: &Path) -> Result<()> {
-    build::status(Command::new("cp").arg("-al").arg(tree).arg(root), "cannot copy the unpacked packages")?;
+    link(tree, root)?;
     let mut pack = Command::new("tar");
     pack.args(["--owner=0", "--group=0", "--numeric-owner", "-c", "-C"]).arg(folder).arg(".");
     pipe(&mut pack, &mut unpack(root), "DIR: cannot copy the folder")
+}
+
+/// Makes `root` from `tree`, with links to its files.
+fn link(tree: &Path, root: &Path) -> Result<()> {
+    build::status(Command::new("cp").arg("-al").arg(tree).arg(root), "cannot copy the unpacked packages")
 }
 
 /// A `tar` that unpacks its standard input below `root`. `/bin` is a link to `usr/bin` and stays one.

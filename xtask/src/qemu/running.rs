@@ -67,7 +67,8 @@ impl Stopper {
 }
 
 impl Running {
-    pub(super) fn start(mut command: Command, stdin: Stdio, limit: Duration) -> Result<Running> {
+    /// Starts a command that ends as QEMU with Sluice does.
+    pub(crate) fn start(mut command: Command, stdin: Stdio, limit: Duration) -> Result<Running> {
         let start = Instant::now();
         let mut child = command
             .stdin(stdin)
