@@ -22,9 +22,10 @@ if [ -n "$2" ]; then
 fi
 
 check "a table" sql "PRAGMA journal_mode=$1; CREATE TABLE t(i INTEGER PRIMARY KEY, v TEXT);"
+# FULL, the usual, does not sync the folder when the journal is removed: the last transaction may be rolled back.
 i=1
 while [ $i -le 500 ]; do
-    sql "PRAGMA synchronous=FULL; INSERT INTO t VALUES($i, hex(randomblob(3000)));" || finish
+    sql "PRAGMA synchronous=EXTRA; INSERT INTO t VALUES($i, hex(randomblob(3000)));" || finish
     echo "committed $i"
     i=$((i + 1))
 done

@@ -5,12 +5,14 @@
 //! | `script` | what stands at the head of a script: packages, variants, limits |
 //! | `place` | where a script runs: in a booted guest, or in a folder of the host under Linux |
 //! | `verdict` | what its lines say, and what the kernel said it lacks |
+//! | `calls` | names of system calls |
 //!
 //! Scripts are those of `tests/apps`; `docs/APPS.md` tells how to add one. Each is run by busybox's shell as the first program, once for
 //! each of its variants, with a time limit; after it the disk must pass `e2fsck -fn`. With `HOST=1` they run on the host, below a
 //! folder with the same packages: what fails there is the script's fault.
 //!
 //! The last line is `N passed, N failed`.
+mod calls;
 mod place;
 mod script;
 mod verdict;

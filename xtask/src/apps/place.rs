@@ -4,7 +4,7 @@ use crate::console::{Piece, nowhere};
 use crate::packages::Contents;
 use crate::qemu::{End, Machine, Outcome, Running};
 use crate::{build, image};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -77,7 +77,9 @@ impl Place {
     pub fn run(&self, script: &Script, arguments: &[&str], until: Option<&str>) -> Result<Outcome> {
         let file = format!("/apps/{}.sh", script.name);
         let mut words: Vec<String> = match script.compare {
-            true => ["/bin/sh", "-c", &format!("/bin/sh {file} /data/work >/{OUTPUT} 2>&1")].map(String::from).to_vec(),
+            true => ["/bin/sh", "-c", &format!("cd /apps && /bin/sh {0}.sh /data/work >/{OUTPUT} 2>&1", script.name)]
+                .map(String::from)
+                .to_vec(),
             false => vec!["/bin/sh".into(), file],
         };
         words.extend(arguments.iter().filter(|word| !word.is_empty()).map(|word| word.to_string()));
@@ -121,17 +123,14 @@ impl Place {
         }
     }
 
-    /// Whether the output is that of the same script under the same busybox on the host.
-    pub fn compare(&self, script: &Script) -> Result<()> {
+    /// The output beside that of the same script under the same busybox on the host: how many parts are the same, and which differ.
+    pub fn compare(&self, script: &Script) -> Result<(usize, Vec<String>)> {
         let got = match self.kind {
             Kind::Guest { .. } => image::read_file(&self.disk(), &format!("/{OUTPUT}"))?,
             Kind::Host => std::fs::read(self.root().join(OUTPUT))?,
         };
         let wanted = on_the_host(script, &self.work)?;
-        match difference(&String::from_utf8_lossy(&wanted), &String::from_utf8_lossy(&got)) {
-            Some(text) => bail!("{text}"),
-            None => Ok(()),
-        }
+        Ok(differences(&String::from_utf8_lossy(&wanted), &String::from_utf8_lossy(&got)))
     }
 
     fn disk(&self) -> PathBuf {
@@ -157,33 +156,58 @@ fn on_the_host(script: &Script, work: &Path) -> Result<Vec<u8>> {
     let folder = work.join("host");
     let mut command = Command::new(tree.join("usr/bin/busybox"));
     command.env_clear().env("PATH", path).env("HOME", "/root").env("TERM", "vt100");
-    command.args(["sh", "-c", "exec sh \"$0\" \"$1\" 2>&1"]).arg(&script.path).arg(&folder);
+    command.current_dir(script.path.parent().context("a script is in a folder")?);
+    command.args(["sh", "-c", "exec sh \"$0\" \"$1\" 2>&1"]).arg(format!("{}.sh", script.name)).arg(&folder);
     Ok(command.stdin(Stdio::null()).output().context("cannot run busybox")?.stdout)
 }
 
-/// The first line in which two texts differ, with the heading (`== name`) that it stands under.
-fn difference(wanted: &str, got: &str) -> Option<String> {
-    let (mut wanted, mut got, mut heading) = (wanted.lines(), got.lines(), "");
-    loop {
-        match (wanted.next(), got.next()) {
-            (None, None) => return None,
-            (Some(a), Some(b)) if a == b => heading = a.strip_prefix("== ").unwrap_or(heading),
-            (a, b) => {
-                let text = |line: Option<&str>| line.map_or("the end".into(), |line| format!("`{line}`"));
-                return Some(format!("{heading}: {} here is {} on Linux", text(b), text(a)));
-            }
+/// A text in parts, each under a heading `== name`.
+fn parts(text: &str) -> Vec<(&str, Vec<&str>)> {
+    let mut parts: Vec<(&str, Vec<&str>)> = Vec::new();
+    for line in text.lines() {
+        match (line.strip_prefix("== "), parts.last_mut()) {
+            (Some(name), _) => parts.push((name, Vec::new())),
+            (None, Some((_, lines))) => lines.push(line),
+            (None, None) => parts.push(("", vec![line])),
         }
     }
+    parts
+}
+
+/// How many parts of `wanted` are the same in `got`, and the first line of each that is not.
+fn differences(wanted: &str, got: &str) -> (usize, Vec<String>) {
+    let (wanted, got) = (parts(wanted), parts(got));
+    let mut told = Vec::new();
+    for (at, (name, lines)) in wanted.iter().enumerate() {
+        match got.get(at) {
+            Some((same, others)) if same == name => {
+                told.extend(first_difference(lines, others).map(|text| format!("{name}: {text}")));
+            }
+            _ => told.push(format!("{name}: it is not there")),
+        }
+    }
+    let same = wanted.len() - told.len();
+    let more = got.iter().skip(wanted.len()).map(|(name, _)| format!("{name}: only here"));
+    (same, told.into_iter().chain(more).collect())
+}
+
+fn first_difference(wanted: &[&str], got: &[&str]) -> Option<String> {
+    let at = (0..wanted.len().max(got.len())).find(|&at| wanted.get(at) != got.get(at))?;
+    let text = |lines: &[&str]| lines.get(at).map_or("the end".to_owned(), |line| format!("`{line}`"));
+    Some(format!("{} here is {} on Linux", text(got), text(wanted)))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::difference;
+    use super::differences;
 
     #[test]
-    fn the_first_difference_is_told_with_its_heading() {
-        assert_eq!(difference("== a\n1\n", "== a\n1\n"), None);
-        assert_eq!(difference("== a\n1\n== b\n2", "== a\n1\n== b\n3").unwrap(), "b: `3` here is `2` on Linux");
-        assert_eq!(difference("== a\n1", "== a").unwrap(), "a: the end here is `1` on Linux");
+    fn each_part_that_differs_is_told() {
+        assert_eq!(differences("== a\n1\n== b\n2", "== a\n1\n== b\n2"), (2, vec![]));
+        let (same, told) = differences("== a\n1\n== b\n2\n== c\n", "== a\n1\n3\n== b\n\n== c\n== d");
+        assert_eq!(same, 1);
+        assert_eq!(told, ["a: `3` here is the end on Linux", "b: `` here is `2` on Linux", "d: only here"]);
+        assert_eq!(differences("== a\n== b\n", "== a\n").1, ["b: it is not there"]);
+        assert_eq!(differences("x\n== a\n", ""), (0, vec![": it is not there".into(), "a: it is not there".into()]));
     }
 }

@@ -55,8 +55,9 @@ impl Script {
             compare: false,
             cut: None,
         };
-        let head = text.lines().take_while(|line| line.starts_with('#'));
-        for (word, value) in head.filter_map(|line| line.trim_start_matches('#').trim().split_once(": ")) {
+        // Up to the first line that is none of these: what follows is a comment.
+        let head = text.lines().map_while(|line| line.strip_prefix("# ")?.split_once(": "));
+        for (word, value) in head {
             match word {
                 "does" => script.does = value.into(),
                 "packages" => script.packages.pkgs = value.into(),
@@ -93,7 +94,7 @@ mod tests {
     fn the_head_is_read_and_what_is_wrong_is_told() {
         let read = |text: &str| Script::parse(Path::new("/x/prog.sh"), text);
         let script =
-            read("# does: a thing\n# packages: fio\n# variants: a b\n# limit: 90\n# cut: done 3\n\n# no: word\n")
+            read("# does: a thing\n# packages: fio\n# variants: a b\n# limit: 90\n# cut: done 3\n#\n# no: word\n")
                 .unwrap();
         assert_eq!((script.name.as_str(), script.limit_s, script.memory_mib), ("prog", 90, 256));
         assert_eq!(

@@ -1,4 +1,5 @@
 //! What a run has shown: the checks that its lines tell of, how it ended, and which system calls it missed.
+use super::calls;
 use super::place::Place;
 use super::script::Script;
 use crate::console::Console;
@@ -21,7 +22,7 @@ pub(super) struct Verdict {
     took: Duration,
     /// What went wrong, a few lines each.
     wrong: Vec<String>,
-    /// Numbers and names of system calls that are not there.
+    /// System calls that are not there.
     missing: BTreeSet<String>,
 }
 
@@ -57,9 +58,10 @@ impl Verdict {
         }
         self.read(&outcome.console);
         if script.compare {
-            self.all += 1;
-            place.compare(script)?;
-            self.good += 1;
+            let (same, different) = place.compare(script)?;
+            self.good += same;
+            self.all += same + different.len();
+            self.wrong.extend(different);
         }
         let status = outcome.console.init_status();
         // A failed check makes the status 1, and is told already.
@@ -123,10 +125,12 @@ impl Verdict {
     }
 }
 
-/// `41 (socket)` of a line of the kernel's log.
+/// The name of the call that a line of the kernel's log says it lacks.
 fn missing_call(line: &str) -> Option<String> {
     let (_, rest) = line.split_once("system call ")?;
-    Some(rest.split_once(" is not supported")?.0.replace(" (no name)", ""))
+    let (number, name) = rest.split_once(" is not supported")?.0.split_once(' ')?;
+    let known = number.parse().ok().and_then(calls::name);
+    Some(known.map_or_else(|| format!("{number} {name}"), String::from))
 }
 
 /// Whether a line is the kernel's.
@@ -170,7 +174,7 @@ mod tests {
         let well =
             read(&["check a", "check a ... ok", "[ 0.1] WARN k: system call 41 (no name) is not supported: ENOSYS"]);
         assert!(well.passed());
-        assert_eq!(well.missing.iter().collect::<Vec<_>>(), ["41"]);
+        assert_eq!(well.missing.iter().collect::<Vec<_>>(), ["socket"]);
         let ill =
             read(&["check a", "check a ... FAILED (status 3)", "why", "[ 0.2] INFO x", "check b", "check b ... ok"]);
         assert_eq!((ill.good, ill.all), (1, 2));
@@ -182,7 +186,7 @@ mod tests {
         let stuck = read(&["check a", "check a ... ok", "check b", "noise"]);
         assert_eq!((stuck.passed(), stuck.reasons()), (false, &["b: it came to no end".to_owned()][..]));
         assert!(!read(&["hello"]).passed());
-        assert_eq!(missing_call("system call 9 (mmap) is not supported: ENOSYS").as_deref(), Some("9 (mmap)"));
+        assert_eq!(missing_call("system call 9 (mmap) is not supported: ENOSYS").as_deref(), Some("mmap"));
         assert_eq!(missing_call("a system call"), None);
     }
 }
