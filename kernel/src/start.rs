@@ -75,7 +75,8 @@ fn start_flusher(cache: &Arc<PageCache>) {
 fn first_program(system: &Arc<System>, vfs: &Arc<Vfs>, console: Arc<dyn Console>) -> Result<(), ()> {
     let words = cmdline::words();
     if !words.closed {
-        return Err(error!("command line: a quote has no end"));
+        error!("command line: a quote has no end");
+        return Err(());
     }
     let path = String::from(words.value("init").unwrap_or("/bin/init"));
     let root = vfs.root();
