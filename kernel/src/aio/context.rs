@@ -1,14 +1,14 @@
 //! A context, and the table of a process.
 use super::completions::{Completions, Waited};
+use super::mapped::MappedRing;
 use super::request::{FreeList, Request};
 use super::ring::Event;
 use crate::mm::{AddressSpace, Backing, MapRequest, PAGE, Placement};
 use crate::process::{Deadline, Thread};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use base::memory::alloc_page_zeroed;
 use base::sync::{Arc, SpinLock};
-use base::{Errno, Result};
+use base::{Errno, Page, Result};
 use core::sync::atomic::{AtomicU64, Ordering};
 use hal::user::Prot;
 use zerocopy::IntoBytes;
@@ -25,13 +25,15 @@ static GIVEN: AtomicU64 = AtomicU64::new(0);
 /// end before its requests do (PRC-3).
 pub struct AioContext {
     id: u64,
+    /// Bytes of the mapping at `id`.
+    len: u64,
     capacity: u64,
     pub(super) completions: Arc<Completions>,
     free: Arc<FreeList>,
 }
 
 impl AioContext {
-    /// A context for `count` requests, whose page is mapped into `mm`. Errors: `EINVAL`, `EAGAIN` (system limit), `ENOMEM`.
+    /// A context for `count` requests, whose ring is mapped into `mm`. Errors: `EINVAL`, `EAGAIN` (system limit), `ENOMEM`.
     fn new(mm: &AddressSpace, count: u32) -> Result<Arc<AioContext>> {
         if count == 0 || count > ABSURD {
             return Err(Errno::EINVAL);
@@ -43,11 +45,14 @@ impl AioContext {
         }
         // From here on the room is given back by `drop`.
         let lease = Lease(capacity);
-        let completions = Arc::new(Completions::new(count as usize)?);
+        let ring = MappedRing::new(count as usize)?;
+        let pages = ring.pages().clone();
+        let completions = Arc::new(Completions::new(count as usize, Some(ring))?);
         let free: Arc<FreeList> = Arc::new(SpinLock::new(Vec::new()));
-        let id = map_page(mm, count)?;
+        let len = pages.len() as u64 * PAGE;
+        let id = map_ring(mm, pages)?;
         core::mem::forget(lease);
-        Ok(Arc::new(AioContext { id, capacity, completions, free }))
+        Ok(Arc::new(AioContext { id, len, capacity, completions, free }))
     }
 
     /// A slot's request, made on first use. The slot itself was reserved.
@@ -118,18 +123,14 @@ impl Drop for Lease {
     }
 }
 
-/// Maps the page whose address is the context's id. Errors: `ENOMEM`.
-fn map_page(mm: &AddressSpace, count: u32) -> Result<u64> {
-    // id, size, head, tail; then a magic number of 0: the events are not here.
-    let header = [0u32, count, 0, 0, 0, 0, 0, 32];
-    let page = alloc_page_zeroed()?;
-    page.write_from(0, header.as_bytes());
+/// Maps the ring, whose address is the context's id. Errors: `ENOMEM`.
+fn map_ring(mm: &AddressSpace, pages: Arc<[Page]>) -> Result<u64> {
     mm.map(MapRequest {
         placement: Placement::Hint(0),
-        len: PAGE,
+        len: pages.len() as u64 * PAGE,
         prot: Prot { read: true, write: true, exec: false },
         shared: true,
-        backing: Backing::Pages { pages: [page].into(), first: 0 },
+        backing: Backing::Pages { pages, first: 0 },
     })
 }
 
@@ -154,7 +155,7 @@ impl AioTable {
             }
             alloc::collections::btree_map::Entry::Occupied(_) => context,
         };
-        mm.unmap(id, PAGE)?;
+        mm.unmap(id, taken.len)?;
         drop(taken);
         Err(Errno::EAGAIN)
     }
@@ -169,7 +170,7 @@ impl AioTable {
     pub fn destroy(&self, mm: &AddressSpace, id: u64) -> Result<()> {
         let context = self.0.lock().remove(&id).ok_or(Errno::EINVAL)?;
         context.completions.destroy()?;
-        mm.unmap(id, PAGE)
+        mm.unmap(id, context.len)
     }
 
     /// Ends every context, at the end of the process (PRC-2). Task context; sleeps.

@@ -71,4 +71,6 @@ pub use system::System;
 pub use thread::{AltStack, Thread};
 
 #[cfg(test)]
+mod fork_tests;
+#[cfg(test)]
 pub(crate) mod tests;

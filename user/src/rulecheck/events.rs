@@ -21,6 +21,7 @@ pub const CHECKS: &[Check] = &[
     ("AIO-11 a bad eventfd", bad_eventfd),
     ("AIO-12 io_destroy twice", twice),
     ("AIO-12 R66 of two at once one succeeds, and waiters wake", destroy_races),
+    ("AIO-15 a program takes events without a call", reaps_itself),
     ("AIO-15 stores to the mapped ring do no harm", hostile_ring),
 ];
 
@@ -268,19 +269,47 @@ fn destroy_races() -> Outcome {
 }
 
 /// The id is the address of the mapped ring: everything that can be stored there is stored.
-fn hostile_ring() -> Outcome {
-    let (file, aio, memory) = (Scratch::new("ring", &[])?, Aio::new(4)?, Memory::new(PAGE));
+/// What libaio does where it finds the ring's magic number: it takes the events between head and tail and moves the head.
+fn reaps_itself() -> Outcome {
+    let (file, aio, memory) = (Scratch::new("reaps", &[])?, Aio::new(4)?, Memory::new(PAGE));
     let ring = user::sys::Memory::of_kernel(aio.id, PAGE);
-    for byte in [0xff, 0x00, 0x7f, 0x01] {
-        let write = Iocb::write(&file.file, memory, 100, 0, WT);
+    let half = |at: usize, upper: bool| (ring.word(at) >> (u32::from(upper) * 32)) as u32;
+    same("magic, features, length", (half(16, false), half(16, true), half(24, true)), (0xa10a_10a1, 1, 32))?;
+    let slots = half(0, true);
+    for round in 0..3 * u64::from(slots) {
+        let write = Iocb::write(&file.file, memory, 100, 0, WT).with_data(round);
         same("io_submit", aio.submit(&[write]), Ok(1))?;
-        ring.set(0, &[byte; PAGE]);
-        same("event", aio.reap(1)?[0].res, 100)?;
-        ring.set(0, &[byte; PAGE]);
-        same("four", aio.submit(&[write; 4]), Ok(4))?;
-        same("no slot", aio.submit(&[write]), Err(EAGAIN))?;
-        same("events", aio.reap(4)?.len(), 4)?;
+        while half(8, false) == half(8, true) {
+            std::hint::spin_loop();
+        }
+        let head = half(8, false);
+        let event = 32 + head as usize * EVENT;
+        same("event", (ring.word(event), ring.word(event + 16)), (round, 100))?;
+        ring.set(8, &((head + 1) % slots).to_ne_bytes());
         aio.expect_none()?;
     }
     Ok(())
+}
+
+/// Whatever stands there: the events may be lost to the program, and nothing else is.
+fn hostile_ring() -> Outcome {
+    let (file, memory) = (Scratch::new("ring", &[])?, Memory::new(PAGE));
+    for byte in [0xff, 0x00, 0x7f, 0x01] {
+        let aio = Aio::new(4)?;
+        let ring = user::sys::Memory::of_kernel(aio.id, PAGE);
+        let write = Iocb::write(&file.file, memory, 100, 0, WT);
+        for _ in 0..10 {
+            ring.set(0, &[byte; PAGE]);
+            match aio.submit(&[write; 4]) {
+                Ok(1..=4) | Err(EAGAIN) => {}
+                other => return Err(format!("io_submit: {other:?}")),
+            }
+            ring.set(0, &[byte; PAGE]);
+            let events = aio.events(0, 4, Some(0)).map_err(call("io_getevents"))?;
+            same("whole events", events.iter().all(|event| event.res == 100 && event.obj != 0), true)?;
+        }
+    }
+    let aio = Aio::new(4)?;
+    same("io_submit", aio.submit(&[Iocb::noop(); 4]), Ok(4))?;
+    same("events", aio.reap(4)?.len(), 4)
 }

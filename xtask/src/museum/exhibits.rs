@@ -156,6 +156,7 @@ pub(super) const EXHIBITS: &[Exhibit] = &[
     exhibit("SIZE-2", IO_SCHEDULES, "m9_r04_a_finish_beside_an_extending_truncate"),
     exhibit("R66", KERNEL, "aio::ring::tests::r66_only_the_first_destroyer_succeeds"),
     exhibit("R68", KERNEL, "aio::ring::tests::r68_slots_come_back_when_events_are_reaped"),
+    exhibit("AIO-15", KERNEL, "aio::mapped::tests::aio_15_a_wild_head_takes_no_more_than_there_is"),
     exhibit("AIO-7", KERNEL, "aio::tests::aio_7_events_of_a_failed_copy_stay_in_the_ring"),
     exhibit("R54", CUT, "r54_dsync_is_told_after_the_commit"),
 ];
