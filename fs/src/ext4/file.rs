@@ -3,10 +3,11 @@
 //! | request | way |
 //! |---|---|
 //! | O_DIRECT | `iomap::direct_write`, `direct_read` |
+//! | write-through that must not sleep (`NOWAIT`) | [`nowait`], `iomap::writethrough_write` |
 //! | write-through, or any integrity flag (FLAG-8) | `iomap::writethrough_write` |
 //! | else | `iomap::buffered_write`, `buffered_read` |
 use super::limited::Limited;
-use super::{Ext4Inode, fallocate, fiemap, fsync, seek, truncate};
+use super::{Ext4Inode, fallocate, fiemap, fsync, nowait, seek, truncate};
 use crate::caller::Caller;
 use crate::io::{IoSink, IoSource};
 use crate::iomap::{self, InodeLock, IomapOps, WriteRequest};
@@ -63,7 +64,7 @@ struct Ext4File;
 
 impl FileOps for Ext4File {
     fn features(&self) -> FileFeatures {
-        FileFeatures::WRITETHROUGH | FileFeatures::DIRECT
+        FileFeatures::WRITETHROUGH | FileFeatures::DIRECT | FileFeatures::NOWAIT_THROUGH | FileFeatures::NOWAIT_READ
     }
 
     fn read(&self, kiocb: &mut Kiocb<'_>, dst: &mut dyn IoSink) -> Result<Outcome> {
@@ -77,6 +78,9 @@ impl FileOps for Ext4File {
     fn write(&self, kiocb: &mut Kiocb<'_>, src: &mut dyn IoSource) -> Result<Outcome> {
         let inode = inode_of(kiocb.file)?;
         let own = Ext4Inode::of(inode);
+        if kiocb.flags.contains(IoFlags::NOWAIT) {
+            return nowait::write(own, inode, kiocb, src);
+        }
         let freeze = FreezeGuard::enter(&inode.sb, FreezeLevel::Write);
         base::anchor!("S-2", inode.ino);
         let lock = lock_for_write(own, inode, kiocb, src);
@@ -154,7 +158,7 @@ fn whole_blocks(own: &Ext4Inode, pos: u64, len: u64) -> bool {
 
 /// The checks of A2 in their order (CHK-2 to CHK-5); gives the length that is left. An append's position is chosen here (APP-1).
 /// Errors: `EPERM`, `EFBIG`, `EROFS`, `EIO`.
-fn check_write(own: &Ext4Inode, inode: &Inode, kiocb: &mut Kiocb<'_>, len: usize) -> Result<usize> {
+pub(super) fn check_write(own: &Ext4Inode, inode: &Inode, kiocb: &mut Kiocb<'_>, len: usize) -> Result<usize> {
     if kiocb.flags.contains(IoFlags::APPEND) {
         kiocb.pos = inode.size();
     }

@@ -60,6 +60,14 @@ impl IomapOps for Ext4Inode {
         self.fs.with_space(|| self.map_blocks(inode, &blocks))
     }
 
+    fn map_now(&self, pos: u64, len: u64) -> Result<Iomap> {
+        self.fs.check_writable()?;
+        let blocks = self.blocks_of(pos, len)?;
+        let core = self.core.try_read().ok_or(Errno::EAGAIN)?;
+        let run = self.lookup_in(&Tree::in_memory(self, &core), &blocks)?;
+        if is_ready(&core, &run, &blocks) { Ok(self.answer(&blocks, &run)) } else { Err(Errno::EAGAIN) }
+    }
+
     fn give_up(&self, pos: u64, len: u64) {
         if let Ok(blocks) = self.blocks_of(pos, len) {
             let mut core = self.core.write();
@@ -109,6 +117,17 @@ impl IomapOps for Ext4Inode {
     fn sync_queue(&self) -> Result<Arc<WorkQueue>> {
         self.fs.queues.sync.get()
     }
+    fn queues_now(&self) -> Option<[Arc<WorkQueue>; 2]> {
+        Some([self.fs.queues.completion.made()?, self.fs.queues.sync.made()?])
+    }
+}
+
+/// Whether the start of `blocks` may be written as it is: it is no hole, and if it is unwritten its conversion is provided for.
+fn is_ready(core: &InodeCore, run: &Run, blocks: &Range<u32>) -> bool {
+    match run {
+        Run::Hole { .. } => false,
+        Run::Extent(e) => !e.unwritten || core.unconverted.contains(&(blocks.start..e.end().min(blocks.end))),
+    }
 }
 
 impl Ext4Inode {
@@ -117,11 +136,7 @@ impl Ext4Inode {
         let (seen, seq) = {
             let core = self.core.read();
             let run = self.lookup(&core, blocks)?;
-            let ready = match &run {
-                Run::Hole { .. } => false,
-                Run::Extent(e) => !e.unwritten || core.unconverted.contains(&(blocks.start..e.end().min(blocks.end))),
-            };
-            if ready {
+            if is_ready(&core, &run, blocks) {
                 return Ok(self.answer(blocks, &run));
             }
             (run, self.seq())
@@ -185,10 +200,14 @@ impl Ext4Inode {
 
     /// What stands at the start of `blocks`, checked against the device. Errors: `EIO`, `EUCLEAN`.
     pub(super) fn lookup(&self, core: &InodeCore, blocks: &Range<u32>) -> Result<Run> {
+        self.lookup_in(&Tree::new(self, core), blocks)
+    }
+
+    fn lookup_in(&self, tree: &Tree<'_>, blocks: &Range<u32>) -> Result<Run> {
         if let Some(extent) = self.recent_extent(blocks.start) {
             return Ok(Run::Extent(extent));
         }
-        let run = extents::lookup(&Tree::new(self, core), blocks.start)?;
+        let run = extents::lookup(tree, blocks.start)?;
         if let Run::Extent(e) = &run {
             let sound = self.fs.geo.contains_run(e.pblk, u64::from(e.len));
             if !sound || self.fs.groups.zone.touches(e.pblk, u64::from(e.len)) {

@@ -1,9 +1,9 @@
 //! The mapping of a file range to the device.
 use super::{SharedFlush, Ticket};
 use crate::vfs::{Inode, SyncKind};
-use base::Result;
 use base::block::{BlockDevice, Sector};
 use base::sync::Arc;
+use base::{Errno, Result};
 
 /// What stands under a file range.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,6 +72,12 @@ pub trait IomapOps: Send + Sync {
     /// Errors: `ENOSPC`, `EDQUOT`, `EIO`, `ENOMEM`.
     fn map_write(&self, inode: &Inode, pos: u64, len: u64) -> Result<Iomap>;
 
+    /// As `map_write` for who must not sleep, and gives nothing back (NOW-1): the blocks are there and what their conversion needs is set aside.
+    /// Errors: `EAGAIN` where that is not so or could not be seen without a sleep; `EROFS`, `EIO`.
+    fn map_now(&self, _pos: u64, _len: u64) -> Result<Iomap> {
+        Err(Errno::EAGAIN)
+    }
+
     /// Blocks of `[pos, pos+len)` that `map_write` gave out will not be written: what was reserved for their conversion is given
     /// back (ERR-9), and the sequence number changes. They stay UNWRITTEN. The one call that may come with a folio locked.
     fn give_up(&self, _pos: u64, _len: u64) {}
@@ -107,4 +113,9 @@ pub trait IomapOps: Send + Sync {
 
     /// The second stage, for work that waits for log and device (QUE-5). Errors: `ENOMEM`.
     fn sync_queue(&self) -> Result<Arc<base::workqueue::WorkQueue>>;
+
+    /// Both queues, if they have been made: to make one may sleep (NOW-1).
+    fn queues_now(&self) -> Option<[Arc<base::workqueue::WorkQueue>; 2]> {
+        None
+    }
 }

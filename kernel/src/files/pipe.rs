@@ -5,7 +5,7 @@ use base::sync::{Arc, SpinLock, WaitQueue};
 use base::{Errno, Result};
 use fs::io::{IoSink, IoSource};
 use fs::kiocb::{IoFlags, Kiocb, Outcome};
-use fs::vfs::{File, FileOps, OpenFlags, Readiness};
+use fs::vfs::{File, FileFeatures, FileOps, OpenFlags, Readiness};
 
 /// Bytes that a pipe holds.
 const CAPACITY: usize = 64 * 1024;
@@ -80,6 +80,10 @@ impl Shared {
 impl FileOps for Pipe {
     fn as_any(&self) -> Option<&dyn core::any::Any> {
         Some(self)
+    }
+
+    fn features(&self) -> FileFeatures {
+        FileFeatures::NOWAIT_READ | FileFeatures::NOWAIT_WRITE
     }
 
     /// Waits for the first byte, then takes what is there. 0: no writer is left.
@@ -230,6 +234,21 @@ mod tests {
         assert_eq!(write(&writer, &[2; 10]), Err(Errno::EAGAIN), "nine bytes of room are not enough for ten");
         drop(reader);
         assert_eq!(write(&writer, &[2; 10]), Err(Errno::EPIPE));
+    }
+
+    /// FLAG-5: as with O_NONBLOCK, for one call.
+    #[test]
+    fn nowait_for_one_call() {
+        const NOWAIT: u32 = 0x8;
+        let (reader, writer) = Pipe::open(OpenFlags::empty());
+        let put = |bytes: &[u8]| write_current(&writer, NOWAIT, &mut SliceSource::new(bytes), &KernelCaller);
+        let take = |bytes: &mut [u8]| read_current(&reader, NOWAIT, &mut SliceSink::new(bytes), &KernelCaller);
+        let mut bytes = [0; 9];
+        assert_eq!(take(&mut bytes), Err(Errno::EAGAIN));
+        assert_eq!(put(&[1; CAPACITY]), Ok(CAPACITY));
+        assert_eq!(put(&[2; 10]), Err(Errno::EAGAIN));
+        assert_eq!(take(&mut bytes), Ok(9));
+        assert_eq!(bytes, [1; 9]);
     }
 
     #[test]

@@ -150,7 +150,7 @@ calls! {
     206 io_setup => aio::io_setup [count, context] "Complete.";
     207 io_destroy => aio::io_destroy [context] "Complete.";
     208 io_getevents => aio::io_getevents [context, min, max, events, timeout] "Complete.";
-    209 io_submit => aio::io_submit [context, count, iocbs] "PREAD, PWRITE, PREADV, PWRITEV, FSYNC, FDSYNC, NOOP. POLL: `EINVAL`.";
+    209 io_submit => aio::io_submit [context, count, iocbs] "PREAD, PWRITE, PREADV, PWRITEV, FSYNC, FDSYNC, NOOP. POLL: `EINVAL`. `RWF_NOWAIT` with `RWF_WRITETHROUGH`: an event with `EAGAIN` or a short count where it would sleep.";
     210 io_cancel => aio::io_cancel [context, iocb, result] "`EINVAL`: nothing can be cancelled.";
     217 getdents64 => getdents::getdents64 [fd, out, len] "Complete.";
     218 set_tid_address => process::set_tid_address [addr] "Complete.";
@@ -191,8 +191,8 @@ calls! {
     322 execveat => exec::execveat [dirfd, path, argv, envp, flags] "As execve.";
     324 membarrier => misc::not_there [] "`ENOSYS`.";
     326 copy_file_range => misc::not_there [] "`ENOSYS`: callers read and write.";
-    327 preadv2 => read_write::read [fd, iov, count, offset, high, flags] with (fd, Buffers::Vector(iov.into(), count.into()), Position::AtOrCurrent(offset.into()), flags) "`RWF_HIPRI` has no effect; `RWF_NOWAIT` where the file has it. `RWF_WRITETHROUGH`: `EOPNOTSUPP`.";
-    328 pwritev2 => read_write::write [fd, iov, count, offset, high, flags] with (fd, Buffers::Vector(iov.into(), count.into()), Position::AtOrCurrent(offset.into()), flags) "`RWF_WRITETHROUGH`, `DSYNC`, `SYNC`, `APPEND`, `NOAPPEND`, `HIPRI`, `NOSIGNAL`, and `DONTCACHE` with `WRITETHROUGH`; `ATOMIC`: `EOPNOTSUPP`.";
+    327 preadv2 => read_write::read [fd, iov, count, offset, high, flags] with (fd, Buffers::Vector(iov.into(), count.into()), Position::AtOrCurrent(offset.into()), flags) "`RWF_HIPRI` has no effect; `RWF_NOWAIT` on pipes and, through the cache, on files of ext4. `RWF_WRITETHROUGH`: `EOPNOTSUPP`.";
+    328 pwritev2 => read_write::write [fd, iov, count, offset, high, flags] with (fd, Buffers::Vector(iov.into(), count.into()), Position::AtOrCurrent(offset.into()), flags) "`RWF_WRITETHROUGH`, `DSYNC`, `SYNC`, `APPEND`, `NOAPPEND`, `HIPRI`, `NOSIGNAL`, and `DONTCACHE` with `WRITETHROUGH`; `NOWAIT` with it: `EAGAIN`, alone: pipes only; `ATOMIC`: `EOPNOTSUPP`.";
     332 statx => stat::statx [dirfd, path, flags, mask, out] "Basic fields, birth time, three attributes.";
     333 io_pgetevents => aio::io_pgetevents [context, min, max, events, timeout, sig] "Complete.";
     334 rseq => misc::not_there [] "`ENOSYS`: callers do without.";

@@ -18,6 +18,7 @@
 //! | `submit`, `events` | A20: aio |
 //! | `process` | A21, A22: close, threads, unlink; append |
 //! | `order` | A23 |
+//! | `now` | A24: requests that must not sleep |
 //! | `hostile` | wild pointers at every pointer argument |
 //! | `lab` | what needs a request held in flight; only in a kernel with the lab |
 //! | `selves` | `/proc/self` |
@@ -35,6 +36,7 @@ mod flags;
 mod hostile;
 mod kit;
 mod lab;
+mod now;
 mod order;
 mod process;
 mod ranges;
@@ -50,7 +52,7 @@ use std::process::ExitCode;
 
 type Part = (&'static str, &'static [Check]);
 
-const PARTS: [Part; 17] = [
+const PARTS: [Part; 18] = [
     ("flags", flags::CHECKS),
     ("vectors", vectors::CHECKS),
     ("before", before::CHECKS),
@@ -64,6 +66,7 @@ const PARTS: [Part; 17] = [
     ("events", events::CHECKS),
     ("process", process::CHECKS),
     ("order", order::CHECKS),
+    ("now", now::CHECKS),
     ("hostile", hostile::CHECKS),
     ("lab", lab::CHECKS),
     ("selves", selves::CHECKS),

@@ -117,6 +117,9 @@ pub(super) const EXHIBITS: &[Exhibit] = &[
     exhibit("BUF-7", FS, "page_cache::tests::buf7_dirty_writeback_and_locked_folios_are_never_evicted"),
     exhibit("CRA-1", CUT, "cra1_a_commit_vouches_only_for_what_is_durable"),
     exhibit("CRA-3", CUT, "cra3_freed_blocks_wait_for_the_commit_that_frees_them"),
+    exhibit("CRA-3", CUT, "cra3_punched_blocks_wait_for_the_commit_that_punches_them"),
+    exhibit("CRA-3", CUT, "cra3_programs_of_the_oracle_survive_every_cut"),
+    exhibit("collapse", CUT, "trc8_a_collapse_is_all_or_nothing"),
     exhibit("CRA-4", CUT, "cra4_the_log_is_emptied_when_all_is_at_its_place"),
     exhibit("revoke", CUT, "revoked_blocks_are_not_written_over_by_recovery"),
     exhibit("EXT-1", CUT, "r56_no_stale_block_shows"),
@@ -158,5 +161,7 @@ pub(super) const EXHIBITS: &[Exhibit] = &[
     exhibit("R68", KERNEL, "aio::ring::tests::r68_slots_come_back_when_events_are_reaped"),
     exhibit("AIO-15", KERNEL, "aio::mapped::tests::aio_15_a_wild_head_takes_no_more_than_there_is"),
     exhibit("AIO-7", KERNEL, "aio::tests::aio_7_events_of_a_failed_copy_stay_in_the_ring"),
+    exhibit("NOW-1", RULES, "now::now1_freeze_inode_lock_range_lock_and_extent_lock"),
+    exhibit("NOW-2", RULES, "now::now2_a_synchronous_call"),
     exhibit("R54", CUT, "r54_dsync_is_told_after_the_commit"),
 ];
