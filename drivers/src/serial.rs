@@ -2,7 +2,7 @@
 //! gets ready.
 use alloc::boxed::Box;
 use base::errno::{Errno, Result};
-use base::sync::{Arc, IrqLock, WaitQueue};
+use base::sync::{Arc, IrqLock, PollQueue};
 use hal::bare::console;
 use hal::irq;
 
@@ -15,13 +15,13 @@ const ROOM: usize = 1024;
 pub struct Serial {
     input: IrqLock<arrayvec::ArrayVec<u8, ROOM>>,
     /// Readers; woken at every arrival.
-    pub arrived: WaitQueue,
+    pub arrived: PollQueue,
 }
 
 impl Serial {
     /// Takes the port over for input. Task context, once. Errors: `ENOMEM` if there is no free interrupt vector.
     pub fn start() -> Result<Arc<Serial>> {
-        let serial = Arc::new(Serial { input: IrqLock::new(arrayvec::ArrayVec::new()), arrived: WaitQueue::new() });
+        let serial = Arc::new(Serial { input: IrqLock::new(arrayvec::ArrayVec::new()), arrived: PollQueue::new() });
         let port = serial.clone();
         let vector = irq::register(Box::new(move || port.interrupt())).ok_or(Errno::ENOMEM)?;
         irq::route_isa(COM1_IRQ, vector);

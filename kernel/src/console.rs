@@ -4,7 +4,7 @@
 //! ends a read as the end of a file does. Nothing is echoed and there is no line editing.
 use crate::files::Console;
 use base::Result;
-use base::sync::Arc;
+use base::sync::{Arc, PollQueue};
 use drivers::serial::Serial;
 use hal::bare::console;
 use log::warn;
@@ -61,6 +61,10 @@ impl Console for SerialConsole {
 
     fn readable(&self) -> bool {
         self.0.as_ref().is_none_or(|port| port.readable())
+    }
+
+    fn poll_queue(&self) -> Option<&PollQueue> {
+        self.0.as_ref().map(|port| &port.arrived)
     }
 }
 

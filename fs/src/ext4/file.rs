@@ -28,6 +28,7 @@ impl InodeOps for FileInode {
         &self.0
     }
     fn open(&self, _inode: &Arc<Inode>) -> Result<Arc<dyn FileOps>> {
+        self.0.fs.check_not_shut_down()?;
         Ok(Arc::new(Ext4File))
     }
     fn truncate(&self, inode: &Arc<Inode>, size: u64, caller: &dyn Caller) -> Result<()> {
@@ -40,6 +41,7 @@ impl InodeOps for FileInode {
         truncate::evict(inode)
     }
     fn fsync(&self, inode: &Arc<Inode>, kind: SyncKind) -> Result<()> {
+        self.0.fs.check_not_shut_down()?;
         iomap::write_and_wait(inode, 0..u64::MAX)?;
         fsync::sync_inode(&self.0, inode, kind)
     }
@@ -69,6 +71,7 @@ impl FileOps for Ext4File {
 
     fn read(&self, kiocb: &mut Kiocb<'_>, dst: &mut dyn IoSink) -> Result<Outcome> {
         let inode = inode_of(kiocb.file)?;
+        Ext4Inode::of(inode).fs.check_not_shut_down()?;
         if kiocb.flags.contains(IoFlags::DIRECT) {
             return iomap::direct_read(inode, kiocb, dst);
         }
@@ -78,6 +81,7 @@ impl FileOps for Ext4File {
     fn write(&self, kiocb: &mut Kiocb<'_>, src: &mut dyn IoSource) -> Result<Outcome> {
         let inode = inode_of(kiocb.file)?;
         let own = Ext4Inode::of(inode);
+        base::anchor!("S-1", inode.ino);
         if kiocb.flags.contains(IoFlags::NOWAIT) {
             return nowait::write(own, inode, kiocb, src);
         }

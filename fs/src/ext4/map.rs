@@ -10,7 +10,7 @@ use super::inode::InodeCore;
 use super::txn::{Credits, Handle};
 use super::{Ext4Inode, fsync};
 use crate::caller::Caller;
-use crate::iomap::{Iomap, IomapKind, IomapOps, SharedFlush, Ticket};
+use crate::iomap::{self, Iomap, IomapKind, IomapOps, SharedFlush, Ticket};
 use crate::vfs::{Inode, SyncKind};
 use base::block::{BlockDevice, SECTOR_SIZE, Sector};
 use base::sync::Arc;
@@ -111,6 +111,9 @@ impl IomapOps for Ext4Inode {
     fn shared_flush(&self) -> &SharedFlush {
         &self.fs.flush
     }
+    fn check_not_shut_down(&self) -> Result<()> {
+        self.fs.check_not_shut_down()
+    }
     fn completion_queue(&self) -> Result<Arc<WorkQueue>> {
         self.fs.queues.completion.get()
     }
@@ -178,8 +181,7 @@ impl Ext4Inode {
             let done = left.as_ref().map_or(range.end, |left| left.start);
             core.unconverted.remove(range.start..done);
             let reached = end.min(u64::from(done) << self.fs.geo.block_bits);
-            core.disk_size = core.disk_size.max(reached.min(inode.size()));
-            base::mistake!("SIZE-2", core.disk_size = reached);
+            core.disk_size = iomap::raised_disk_size(core.disk_size, reached, inode.size());
         }
         let used = core.blocks.saturating_sub(before);
         self.settle_reserve(&mut core, used as u32);

@@ -48,6 +48,13 @@ impl Iomap {
     }
 }
 
+/// The size on the disk after a finish that has reached `end` (SIZE-2): raised to it, never lowered, and never above the size in memory, which a
+/// truncate may have set meanwhile. The lock that keeps `disk_size` is held.
+pub fn raised_disk_size(disk_size: u64, end: u64, i_size: u64) -> u64 {
+    base::mistake!("SIZE-2", return end);
+    disk_size.max(end.min(i_size))
+}
+
 /// What iomap asks of the file system of a regular file. No folio is locked in any of these calls (LOCK-1).
 pub trait IomapOps: Send + Sync {
     /// The device that holds the data.
@@ -106,6 +113,11 @@ pub trait IomapOps: Send + Sync {
     /// Errors: `EIO`.
     fn flush(&self, ticket: Ticket) -> Result<()> {
         self.shared_flush().flush(ticket)
+    }
+
+    /// Nothing is sent to the device after a forced shutdown, and what was on its way then is no success (SHD-1). Cheap. Errors: `EIO`.
+    fn check_not_shut_down(&self) -> Result<()> {
+        Ok(())
     }
 
     /// Hands finished-I/O work to the superblock's completion queue, made on first use (QUE-1 to QUE-3). Errors: `ENOMEM`.

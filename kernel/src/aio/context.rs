@@ -1,6 +1,7 @@
 //! A context, and the table of a process.
 use super::completions::{Completions, Waited};
 use super::mapped::MappedRing;
+use super::poll::Polls;
 use super::request::{FreeList, Request};
 use super::ring::Event;
 use crate::mm::{AddressSpace, Backing, MapRequest, PAGE, Placement};
@@ -29,6 +30,7 @@ pub struct AioContext {
     len: u64,
     capacity: u64,
     pub(super) completions: Arc<Completions>,
+    pub(super) polls: Arc<Polls>,
     free: Arc<FreeList>,
 }
 
@@ -52,13 +54,19 @@ impl AioContext {
         let len = pages.len() as u64 * PAGE;
         let id = map_ring(mm, pages)?;
         core::mem::forget(lease);
-        Ok(Arc::new(AioContext { id, len, capacity, completions, free }))
+        Ok(Arc::new(AioContext { id, len, capacity, completions, polls: Polls::new(), free }))
     }
 
     /// A slot's request, made on first use. The slot itself was reserved.
     pub(super) fn request(&self) -> Arc<Request> {
         let reused = self.free.lock().pop();
         reused.unwrap_or_else(|| Request::new(self.completions.clone(), self.free.clone()))
+    }
+
+    /// io_cancel of the iocb at `obj` (AIO-10): a POLL ends, and its event comes; nothing else can be cancelled. Errors: `EINPROGRESS`: it is
+    /// being cancelled; `EINVAL`. Task context.
+    pub fn cancel(&self, obj: u64) -> Errno {
+        if self.polls.cancel(obj) { Errno::EINPROGRESS } else { Errno::EINVAL }
     }
 
     /// io_getevents (AIO-7, AIO-8): at least `min`, at most `most` events to `events`. Errors: `EINVAL`, `EFAULT`, `EINTR`.
@@ -169,6 +177,7 @@ impl AioTable {
     /// Errors: `EINVAL`.
     pub fn destroy(&self, mm: &AddressSpace, id: u64) -> Result<()> {
         let context = self.0.lock().remove(&id).ok_or(Errno::EINVAL)?;
+        context.polls.cancel_all();
         context.completions.destroy()?;
         mm.unmap(id, context.len)
     }
@@ -177,6 +186,7 @@ impl AioTable {
     pub fn destroy_all(&self) {
         let contexts = core::mem::take(&mut *self.0.lock());
         for context in contexts.into_values() {
+            context.polls.cancel_all();
             // `EINVAL` says that another thread is destroying it and waits itself; here the wait is what matters.
             if context.completions.destroy().is_err() {
                 log::debug!("aio context {:#x} ends twice", context.id);

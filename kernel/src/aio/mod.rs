@@ -8,6 +8,7 @@
 //! | `request` | a slot: what a request in flight carries, and its completion |
 //! | `iocb` | the ABI's iocb and its validation (AIO-3) |
 //! | `context` | a context, and the table of a process |
+//! | `poll` | requests that wait for a file to have something to tell |
 //! | `submit` | from an iocb to a request in flight |
 //!
 //! # Life of a slot
@@ -35,6 +36,7 @@ mod completions;
 mod context;
 mod iocb;
 mod mapped;
+mod poll;
 mod request;
 mod ring;
 mod submit;

@@ -1,6 +1,6 @@
 //! Standard input, output and error: a terminal in raw mode over whatever device there is.
 use base::Result;
-use base::sync::Arc;
+use base::sync::{Arc, PollQueue};
 use fs::io::{IoSink, IoSource};
 use fs::kiocb::{Kiocb, Outcome};
 use fs::vfs::{File, FileOps, OpenFlags, Readiness};
@@ -13,6 +13,10 @@ pub trait Console: Send + Sync {
     fn read(&self, dst: &mut [u8]) -> Result<usize>;
     /// Whether a read would not wait.
     fn readable(&self) -> bool;
+    /// Who is told when that has changed; `None` where it never does.
+    fn poll_queue(&self) -> Option<&PollQueue> {
+        None
+    }
 }
 
 /// The files of a console.
@@ -56,7 +60,10 @@ impl FileOps for Tty {
         Ok(Outcome::Done(done))
     }
     fn readiness(&self, _file: &File) -> Readiness {
-        Readiness { readable: self.0.readable(), writable: true, hung_up: false }
+        Readiness { readable: self.0.readable(), writable: true, hung_up: false, failed: false }
+    }
+    fn poll_queue(&self) -> Option<&PollQueue> {
+        self.0.poll_queue()
     }
     /// `TCGETS` and `TIOCGWINSZ` are answered by the caller's `ENOTTY`: programs then write whole blocks, which is faster.
     fn seekable(&self) -> bool {

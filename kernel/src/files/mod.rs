@@ -7,11 +7,13 @@
 //! | `console` | standard input, output and error |
 //! | `eventfd` | a counter to wait on |
 //! | `pipe` | bytes from one descriptor to another |
+//! | `poll` | what files have to tell |
 mod console;
 mod eventfd;
 mod fd_table;
 mod kernel_io;
 mod pipe;
+pub mod poll;
 
 pub use console::{Console, Tty};
 pub use eventfd::EventFd;

@@ -1,7 +1,7 @@
 //! Pipes: bytes from writers to readers through a buffer of the kernel.
 use alloc::collections::VecDeque;
 use base::sync::atomic::{AtomicUsize, Ordering};
-use base::sync::{Arc, SpinLock, WaitQueue};
+use base::sync::{Arc, PollQueue, SpinLock};
 use base::{Errno, Result};
 use fs::io::{IoSink, IoSource};
 use fs::kiocb::{IoFlags, Kiocb, Outcome};
@@ -18,7 +18,7 @@ struct Shared {
     /// Open ends; each is one open file.
     readers: AtomicUsize,
     writers: AtomicUsize,
-    changed: WaitQueue,
+    changed: PollQueue,
 }
 
 /// One end of a pipe.
@@ -34,7 +34,7 @@ impl Pipe {
             bytes: SpinLock::new(VecDeque::new()),
             readers: AtomicUsize::new(1),
             writers: AtomicUsize::new(1),
-            changed: WaitQueue::new(),
+            changed: PollQueue::new(),
         });
         let end = |write_end| Arc::new(Pipe { shared: shared.clone(), write_end });
         (File::new(None, flags, end(false)), File::new(None, flags | OpenFlags::WRONLY, end(true)))
@@ -142,14 +142,16 @@ impl FileOps for Pipe {
 
     fn readiness(&self, _file: &File) -> Readiness {
         let shared = &*self.shared;
-        let empty = shared.bytes.lock().is_empty();
-        match self.write_end {
-            true => Readiness { readable: false, writable: shared.room() >= ATOMIC, hung_up: !shared.has_readers() },
-            false => {
-                let hung_up = !shared.has_writers();
-                Readiness { readable: !empty || hung_up, writable: false, hung_up }
-            }
+        let none = Readiness { readable: false, writable: false, hung_up: false, failed: false };
+        if self.write_end {
+            return Readiness { writable: shared.room() >= ATOMIC, failed: !shared.has_readers(), ..none };
         }
+        let readable = !shared.bytes.lock().is_empty();
+        Readiness { readable, hung_up: !shared.has_writers(), ..none }
+    }
+
+    fn poll_queue(&self) -> Option<&PollQueue> {
+        Some(&self.shared.changed)
     }
 
     fn seekable(&self) -> bool {

@@ -20,6 +20,7 @@ pub const CHECKS: &[Check] = &[
     ("BUF-4 R74 a buffered write beside does not wait", beside),
     ("NOW-1 a page on its way to the device is EAGAIN, or ends the count", nowait),
     ("R73 no lock is held across device time", no_lock),
+    ("PERF-1 LOCK-9 eight writers of one file have eight requests in flight, as of eight files", eight),
 ];
 
 const LAB: &str = "/proc/sluice/lab";
@@ -266,4 +267,26 @@ fn no_lock() -> Outcome {
         same("the first", sync.join().map_err(|_| "the thread panicked")?, Ok(PAGE))
     })?;
     same("event", aio.reap(1)?[0].res, PAGE as i64)
+}
+
+fn eight() -> Outcome {
+    let one = Scratch::new("one", &[1; 8 * PAGE])?;
+    let many = (0..8).map(|i| Scratch::new(&format!("eight-{i}"), &[1; 8 * PAGE])).collect::<Result<Vec<_>, _>>()?;
+    // The folder's blocks too, or they would be written beside.
+    sys::sync();
+    eight_in_flight(&[&one; 8])?;
+    eight_in_flight(&many.iter().collect::<Vec<_>>())?;
+    one.expect(&[7; 8 * PAGE])
+}
+
+/// Each thread writes another page through, of its file.
+fn eight_in_flight(files: &[&Scratch]) -> Outcome {
+    let closed = Closed::new()?;
+    std::thread::scope(|scope| {
+        let write = |(i, file): (usize, &&Scratch)| write(&file.file, &[7; PAGE], (i * PAGE) as u64, WT);
+        let threads: Vec<_> = files.iter().enumerate().map(|file| scope.spawn(move || write(file))).collect();
+        closed.expect(8)?;
+        drop(closed);
+        threads.into_iter().try_for_each(|t| same("pwritev2", t.join().map_err(|_| "the thread panicked")?, Ok(PAGE)))
+    })
 }

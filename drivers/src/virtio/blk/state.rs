@@ -155,6 +155,7 @@ impl<T: BlkTransport> Core<T> {
         debug_assert!(entry.owner.is_none());
         *entry = Entry { owner: Some(owner), since_ns: 0 };
         self.queue.offer(slot, descriptors, writable);
+        stats::in_flight(self.queue.in_flight().into());
     }
 
     /// Puts the bio on the list of those that end without the device; false if the list is full.

@@ -85,8 +85,12 @@ impl Game<'_> {
         match step.op {
             oracle::Op::Write { pos, len, way } => self.write(file, pos, len, way),
             oracle::Op::Append { len, way } => self.write(file, size, len, way),
-            oracle::Op::Aio { pos, len, count, durable } => {
-                let how = if durable { How::AioDsync } else { How::Aio };
+            oracle::Op::Aio { pos, len, count, how } => {
+                let how = match how {
+                    oracle::Aio::Durable => How::AioDsync,
+                    // One that must not sleep ends as one that may: what it leaves out is done by another.
+                    oracle::Aio::Plain | oracle::Aio::Nowait => How::Aio,
+                };
                 for n in 0..count {
                     self.step(Op::Write { file, pos: pos + n * len, len, how });
                 }
