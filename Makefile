@@ -10,9 +10,15 @@ XTASK := cargo run --quiet --package xtask --
 setup:
 	@sh xtask/setup.sh
 
-.PHONY: run test kernel models-long lab demo count numbers museum powercut powercut-long fuzz soak clean help
-run: setup ## boot and run /bin/bench on a fresh disk; DISK=my.img INIT="/bin/prog arg" for your own; JSON=rows.json keeps the rows
+.PHONY: image run shell apps test kernel models-long lab demo count numbers museum powercut powercut-long fuzz soak clean help
+run: setup ## boot and run /bin/bench on a fresh disk; DISK=my.img INIT="/bin/prog arg" for your own, PKGS="sqlite3" for packages; MEM=, SMP=; JSON=rows.json keeps the rows
 	@$(XTASK) run $(if $(SECONDS),--seconds $(SECONDS))
+image: setup ## a disk image from Debian packages: PKGS="sqlite3 fio" OUT=x.img; DIR=folder is copied over it; SIZE=MiB
+	@$(XTASK) image
+shell: setup ## boot a shell on this terminal; PKGS="sqlite3 fio", DIR=folder, DISK=my.img, MEM=, SMP=; leave with exit
+	@$(XTASK) shell
+apps: setup ## Debian programs, each checked in a guest of its own (docs/APPS.md); ONLY=fio,sqlite; HOST=1 checks the checks under Linux
+	@$(XTASK) apps
 test: setup ## all tests; closes with "N passed, N failed"
 	@$(XTASK) test
 kernel: setup ## the kernel ELF at target/sluice

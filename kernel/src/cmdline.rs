@@ -1,8 +1,8 @@
 //! The kernel command line: `name=value` words, and after ` -- ` what belongs to the program.
 //!
 //! PVH loaders hand it over in memory; under QEMU the firmware configuration device has it on every boot path.
+use crate::words::Words;
 use alloc::string::String;
-use alloc::vec::Vec;
 use hal::bare::fw_cfg;
 use hal::sync::SpinLock;
 
@@ -22,23 +22,19 @@ pub fn get() -> Option<String> {
     }
 }
 
+/// Its words; none if there is no line.
+pub fn words() -> Words {
+    Words::parse(&get().unwrap_or_default())
+}
+
 /// The value of the first word `name=value` before ` -- `.
 pub fn value(name: &str) -> Option<String> {
-    let line = get()?;
-    let kernel_part = line.split(" -- ").next()?;
-    kernel_part.split_whitespace().find_map(|word| word.strip_prefix(name)?.strip_prefix('=')).map(String::from)
+    words().value(name).map(String::from)
 }
 
 /// Whether the word `name` stands alone before ` -- `.
 pub fn flag(name: &str) -> bool {
-    get().is_some_and(|line| line.split(" -- ").next().is_some_and(|part| part.split_whitespace().any(|w| w == name)))
-}
-
-/// The words after ` -- `: the arguments of the first program.
-pub fn program_arguments() -> Vec<Vec<u8>> {
-    let line = get().unwrap_or_default();
-    let arguments = line.split_once(" -- ").map_or("", |(_, rest)| rest);
-    arguments.split_whitespace().map(|word| word.as_bytes().to_vec()).collect()
+    words().flag(name)
 }
 
 /// An option of the machine (`-fw_cfg name=opt/NAME,string=...`) or, without it, of the command line (`NAME=...`).

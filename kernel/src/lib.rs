@@ -3,7 +3,7 @@
 //! | module | contents |
 //! |---|---|
 //! | `start` | `kernel_main`: the stages of the boot, in order |
-//! | `cmdline` | what the command line asks for |
+//! | [`words`], `cmdline` | the words of the command line, and what they ask for |
 //! | `ktest` | runs the in-kernel tests |
 //! | `panic` | last words |
 //! | [`init`] | the first program |
@@ -29,6 +29,7 @@ mod ktest;
 pub mod mm;
 pub mod process;
 pub mod syscall;
+pub mod words;
 
 #[cfg(target_os = "none")]
 mod console;

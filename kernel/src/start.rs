@@ -79,16 +79,22 @@ fn start_flusher(cache: &Arc<PageCache>) {
 
 /// Runs what the command line names (`init=/path -- arguments`) and leaves the record that the runner looks for.
 fn first_program(system: &Arc<System>, vfs: &Arc<Vfs>, console: &Arc<Tty>) -> Result<(), ()> {
-    let path = cmdline::value("init").unwrap_or_else(|| String::from("/bin/init"));
+    let words = cmdline::words();
+    if !words.closed {
+        error!("command line: a quote has no end");
+        return Err(());
+    }
+    let path = String::from(words.value("init").unwrap_or("/bin/init"));
     let root = vfs.root();
     let site = Site { cwd: &root, caller: &fs::caller::KernelCaller };
     let file = vfs
         .open(site, path.as_bytes(), OpenFlags::empty(), 0)
         .map_err(|error| error!("init={path}: {error}: the first program is not there"))?;
     let mut argv: Vec<Vec<u8>> = alloc::vec![path.clone().into_bytes()];
-    argv.extend(cmdline::program_arguments());
+    argv.extend(words.arguments.iter().map(|word| word.clone().into_bytes()));
     info!("first program: {path}");
-    let status = init::run_program(system, file, path.as_bytes(), argv, console)
+    let envp = init::environment(words.variables());
+    let status = init::run_program(system, file, path.as_bytes(), (argv, envp), console)
         .map_err(|error| error!("init={path}: {error}"))?;
     console.fresh_line();
     hal::bare::console::write_fmt(format_args!("sluice: init exited with status {status}\n"));

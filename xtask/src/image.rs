@@ -11,6 +11,26 @@ fn tool(name: &str) -> Command {
     command
 }
 
+/// Whether this is root.
+pub fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0)
+}
+
+/// A command to which the files of an ordinary user look like root's.
+fn as_root(name: &str) -> Result<Command> {
+    if is_root() {
+        return Ok(tool(name));
+    }
+    let mut command = tool("fakeroot");
+    if command.arg("true").status().is_err() {
+        bail!("an image with root's files needs root or fakeroot; type: sudo apt-get install -y fakeroot");
+    }
+    let mut command = tool("fakeroot");
+    command.arg(name);
+    Ok(command)
+}
+
 fn output(command: &mut Command) -> Result<Output> {
     command.output().with_context(|| format!("cannot run {:?}", command.get_program()))
 }
@@ -24,11 +44,13 @@ pub struct Spec {
     pub block_size: u32,
     /// Further options of mke2fs.
     pub options: Vec<String>,
+    /// Everything in it belongs to root, whoever makes it: an ordinary user needs `fakeroot` for that.
+    pub root_owned: bool,
 }
 
 impl Default for Spec {
     fn default() -> Spec {
-        Spec { size_mib: 256, block_size: 4096, options: vec![] }
+        Spec { size_mib: 256, block_size: 4096, options: vec![], root_owned: false }
     }
 }
 
@@ -36,7 +58,7 @@ impl Default for Spec {
 pub fn make(path: &Path, spec: &Spec, folder: &Path) -> Result<()> {
     let _ = std::fs::remove_file(path);
     std::fs::File::create(path)?.set_len(spec.size_mib << 20)?;
-    let mut command = tool("mke2fs");
+    let mut command = if spec.root_owned { as_root("mke2fs")? } else { tool("mke2fs") };
     command.args(["-q", "-F", "-t", "ext4", "-b", &spec.block_size.to_string(), "-E", "root_owner=0:0"]);
     command.args(&spec.options).arg("-d").arg(folder).arg(path);
     let out = output(&mut command)?;

@@ -2,7 +2,9 @@
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 use xtask::build::{self, Flavour};
-use xtask::{count, demo, fuzz, lab, museum, numbers, powercut, rules, run, soak, syscalls, test};
+use xtask::{
+    apps, count, demo, fuzz, lab, museum, numbers, packages, powercut, rules, run, shell, soak, syscalls, test,
+};
 
 #[derive(Parser)]
 #[command(about = "Builds, boots and tests Sluice", version)]
@@ -15,8 +17,14 @@ struct Cli {
 enum Command {
     /// Build the kernel ELF and leave it at target/sluice
     Kernel,
+    /// Make a disk image from Debian packages
+    Image(packages::Options),
     /// Boot and run a program on a disk image, then check the disk
     Run(run::Options),
+    /// Boot a shell on this terminal
+    Shell(shell::Options),
+    /// Programs of Debian as they are, each checked in a guest of its own
+    Apps(apps::Options),
     /// All tests
     Test(test::Options),
     /// Guest instructions an operation, beside Linux
@@ -47,7 +55,10 @@ fn main() -> ExitCode {
             println!("sluice: {}", elf.display());
             ExitCode::SUCCESS
         }),
+        Command::Image(options) => packages::run(&options),
         Command::Run(options) => run::run(&options),
+        Command::Shell(options) => shell::run(&options),
+        Command::Apps(options) => apps::run(&options),
         Command::Test(options) => test::run(&options),
         Command::Count(options) => count::run(&options),
         Command::Demo => demo::run(),

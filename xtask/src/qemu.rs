@@ -1,15 +1,13 @@
-//! One QEMU run: its command line, its time limit, and how it ended.
-use crate::console::{Console, Piece, Screen};
-use anyhow::{Context, Result, bail};
-use std::io::{Read, Write};
+//! One QEMU run: its command line, its time limit, and how it ended (`running`).
+mod running;
+
+use crate::console::{Piece, Screen};
+use anyhow::Result;
+pub use running::{End, Outcome, Running, Stopper};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, Stdio};
-use std::sync::mpsc;
-use std::time::{Duration, Instant};
-
-/// What `isa-debug-exit` makes of the values the kernel writes: `(value << 1) | 1`.
-const EXIT_CLEAN: i32 = 0x10 << 1 | 1;
-const EXIT_PANIC: i32 = 0x11 << 1 | 1;
+use std::time::Duration;
 
 /// A disk for the guest.
 #[derive(Clone, Debug)]
@@ -55,29 +53,6 @@ pub struct Machine {
     pub extra: Vec<String>,
 }
 
-/// How a run ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum End {
-    /// The kernel powered off in order.
-    Clean,
-    /// The kernel stopped on a panic or a fatal fault.
-    Panic,
-    /// The time limit passed.
-    TimeOut,
-    /// QEMU itself failed with this status.
-    Qemu(i32),
-}
-
-/// What a run left behind.
-pub struct Outcome {
-    /// How it ended.
-    pub end: End,
-    /// Everything on the console.
-    pub console: Console,
-    /// Wall-clock time of the run.
-    pub took: Duration,
-}
-
 impl Machine {
     /// A machine with the usual size around `kernel`.
     pub fn new(kernel: &Path, append: impl Into<String>) -> Machine {
@@ -95,10 +70,22 @@ impl Machine {
         }
     }
 
-    /// A machine that mounts its first disk and runs `init`, a program with its arguments.
+    /// A machine that mounts its first disk and runs `init`, a program with its arguments, quoted as in a shell.
     pub fn with_program(kernel: &Path, init: &str) -> Machine {
-        let (program, arguments) = init.split_once(' ').unwrap_or((init, ""));
-        Machine::new(kernel, format!("root=/dev/vda init={program} -- {arguments}"))
+        Machine::with_words(kernel, &::kernel::words::split(init).0)
+    }
+
+    /// The same for a program and arguments that are words already.
+    pub fn with_words(kernel: &Path, words: &[String]) -> Machine {
+        let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+        let (program, arguments) = words.split_first().map_or(("", &[][..]), |(first, rest)| (first, rest));
+        Machine::new(kernel, format!("root=/dev/vda init={program} -- {}", arguments.join(" ")))
+    }
+
+    /// With another variable for the first program.
+    pub fn variable(mut self, name: &str, value: &str) -> Machine {
+        self.append = format!("{name}={} {}", quoted(value), self.append);
+        self
     }
 
     /// With another disk.
@@ -151,50 +138,29 @@ impl Machine {
     }
 
     fn drive(&self, stdin: Stdio, told: &mut dyn FnMut(Piece, Option<&mut ChildStdin>)) -> Result<Outcome> {
-        let start = Instant::now();
-        let mut child = self
-            .command()
-            .stdin(stdin)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .context("cannot start qemu-system-x86_64")?;
-        let mut keyboard = child.stdin.take();
+        let mut running = self.start(stdin)?;
+        let mut keyboard = running.keyboard();
         let screen: Screen = &mut |piece| told(piece, keyboard.as_mut());
-        let (send, receive) = mpsc::channel();
-        let mut stdout = child.stdout.take().expect("stdout is a pipe");
-        std::thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            while let Ok(n @ 1..) = stdout.read(&mut buffer) {
-                if send.send(buffer[..n].to_vec()).is_err() {
-                    break;
-                }
-            }
-        });
-        let mut console = Console::default();
-        let timed_out = loop {
-            let Some(left) = self.limit.checked_sub(start.elapsed()) else { break true };
-            match receive.recv_timeout(left) {
-                Ok(bytes) => console.feed(&bytes, screen),
-                Err(mpsc::RecvTimeoutError::Disconnected) => break false,
-                Err(mpsc::RecvTimeoutError::Timeout) => break true,
-            }
-        };
-        if timed_out {
-            child.kill().context("cannot end QEMU")?;
+        while let Some(bytes) = running.output() {
+            running.console.feed(&bytes, screen);
         }
-        let status = child.wait()?;
-        console.flush(screen);
-        let mut errors = String::new();
-        child.stderr.take().expect("stderr is a pipe").read_to_string(&mut errors)?;
-        let end = match status.code() {
-            _ if timed_out => End::TimeOut,
-            Some(EXIT_CLEAN) => End::Clean,
-            Some(EXIT_PANIC) => End::Panic,
-            Some(0) => End::Qemu(0),
-            code => bail!("QEMU failed ({}): {}", code.map_or("signal".into(), |c| c.to_string()), errors.trim()),
-        };
-        Ok(Outcome { end, console, took: start.elapsed() })
+        running.console.flush(screen);
+        running.finish()
+    }
+
+    /// Starts it, for those who look at its output themselves.
+    pub fn start(&self, stdin: Stdio) -> Result<Running> {
+        Running::start(self.command(), stdin, self.limit)
+    }
+}
+
+/// A word as the kernel's command line has it: quoted where it has to be.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-+=.,:/@%*?".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
     }
 }
 
@@ -205,4 +171,21 @@ pub fn accelerator() -> &'static str {
     });
     let opens = std::fs::OpenOptions::new().read(true).write(true).open("/dev/kvm").is_ok();
     if virtualises && opens { "kvm" } else { "tcg" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ::kernel::words::Words;
+
+    #[test]
+    fn the_kernel_reads_the_words_that_were_given() {
+        let words = ["/bin/sh", "-c", "echo 'a' \"b\" \\ $x", "", "--", "plain"].map(String::from);
+        let machine = Machine::with_words(Path::new("kernel"), &words).variable("TERM", "a b");
+        let read = Words::parse(&machine.append);
+        assert_eq!((read.value("init"), read.value("root")), (Some("/bin/sh"), Some("/dev/vda")));
+        assert_eq!(read.arguments, words[1..]);
+        assert_eq!(read.variables().collect::<Vec<_>>(), [("TERM", "a b")]);
+        assert_eq!(Machine::with_program(Path::new("k"), "/a b 'c d'").append, "root=/dev/vda init=/a -- b 'c d'");
+    }
 }

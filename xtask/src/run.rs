@@ -13,34 +13,47 @@ mod scaling;
 
 use crate::build::{self, Flavour};
 use crate::qemu::{Disk, End, Machine, Outcome};
-use crate::{console, digests, image, interrupts, symbols};
+use crate::{console, digests, image, interrupts, packages, symbols};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 /// The program that runs where none is named.
 const BENCH: &str = "/bin/bench";
 
-/// Options; each can also be given as a variable of the same name in capitals.
+/// The machine and its disk; each option can also be given as a variable of the same name in capitals.
 #[derive(Args, Default)]
-pub struct Options {
+pub struct Guest {
     /// Somebody's own raw ext4 image instead of a fresh one. It is copied first, unless WRITE=1
     #[arg(long, env = "DISK")]
     disk: Option<OsString>,
-    /// The program to run with its arguments
-    #[arg(long, env = "INIT", default_value = "", hide_default_value = true)]
-    init: String,
-    /// Write the rows of the benchmark to this file as JSON
-    #[arg(long, env = "JSON")]
-    json: Option<OsString>,
-    /// Memory in MiB
-    #[arg(long, env = "MEM", default_value = "256")]
-    mem: String,
     /// 1: change the given disk itself
     #[arg(long, env = "WRITE", default_value = "", hide_default_value = true)]
     write: String,
+    #[command(flatten)]
+    contents: packages::Contents,
+    /// The program to run with its arguments, quoted as in a shell
+    #[arg(long, env = "INIT", default_value = "", hide_default_value = true)]
+    init: String,
+    /// Memory in MiB
+    #[arg(long, env = "MEM", default_value = "256")]
+    mem: String,
+    /// Virtual CPUs
+    #[arg(long, env = "SMP", default_value = "1")]
+    smp: String,
+}
+
+/// Options; each can also be given as a variable of the same name in capitals.
+#[derive(Args, Default)]
+pub struct Options {
+    #[command(flatten)]
+    guest: Guest,
+    /// Write the rows of the benchmark to this file as JSON
+    #[arg(long, env = "JSON")]
+    json: Option<OsString>,
     /// How long each row of the benchmark runs (a variable of this name would be the shell's own)
     #[arg(long)]
     seconds: Option<f64>,
@@ -54,11 +67,11 @@ pub struct Options {
 
 /// Boots; the program's exit status becomes this command's.
 pub fn run(options: &Options) -> Result<ExitCode> {
-    disk::look_at(options)?;
+    options.look_at()?;
     let kernel = build::kernel(Flavour::Release)?;
     let programs = build::user()?;
     let work = tempfile::tempdir_in(build::target()).context("cannot make a working folder in target/")?;
-    let disk = disk::prepare(options, &programs, work.path())?;
+    let disk = options.guest.prepare(BENCH, &programs, work.path())?;
     let init = options.init(disk.has_data);
     let machine = options.machine(&kernel, Disk::Image(disk.path.clone()), &init)?;
     let outcome = machine.run(&mut console::standard_output())?;
@@ -83,14 +96,20 @@ pub fn run(options: &Options) -> Result<ExitCode> {
 }
 
 impl Options {
-    /// Nothing was chosen: everything is told.
-    fn is_whole_benchmark(&self) -> bool {
-        self.disk().is_none() && self.init.trim().is_empty() && self.only.is_none()
+    /// Looks at what was asked for before anything is built: errors of the caller come at once and in one line.
+    fn look_at(&self) -> Result<()> {
+        if self.json().is_some() && !self.guest.init().is_empty() {
+            bail!("JSON: the rows are those of the benchmark; with INIT there are none");
+        }
+        if self.guest.contents.is_chosen() && self.guest.init().is_empty() {
+            bail!("PKGS, DIR: INIT=\"/usr/bin/prog argument\" names the program to run");
+        }
+        self.guest.look_at(BENCH)
     }
 
-    /// Somebody's own disk. A variable that is there and empty names none.
-    fn disk(&self) -> Option<&Path> {
-        self.disk.as_deref().filter(|disk| !disk.is_empty()).map(Path::new)
+    /// Nothing was chosen: everything is told.
+    fn is_whole_benchmark(&self) -> bool {
+        self.guest.is_fresh() && self.guest.init().is_empty() && self.only.is_none()
     }
 
     /// Where the rows go.
@@ -100,7 +119,7 @@ impl Options {
 
     /// The program and its arguments.
     fn init(&self, has_data: bool) -> String {
-        let own = self.init.trim();
+        let own = self.guest.init();
         if !own.is_empty() {
             return own.to_owned();
         }
@@ -123,10 +142,35 @@ impl Options {
     }
 
     fn machine(&self, kernel: &Path, disk: Disk, init: &str) -> Result<Machine> {
-        let mut machine = Machine::with_program(kernel, init).limit(self.limit);
+        Ok(self.guest.machine(kernel, disk, init)?.limit(self.limit))
+    }
+}
+
+impl Guest {
+    /// Somebody's own disk. A variable that is there and empty names none.
+    fn disk(&self) -> Option<&Path> {
+        self.disk.as_deref().filter(|disk| !disk.is_empty()).map(Path::new)
+    }
+
+    /// The program and its arguments; empty if none was named.
+    pub(crate) fn init(&self) -> &str {
+        self.init.trim()
+    }
+
+    /// Whether the disk is one with Sluice's own programs.
+    fn is_fresh(&self) -> bool {
+        self.disk().is_none() && !self.contents.is_chosen()
+    }
+
+    /// A machine for `init`, a program with its arguments, without a time limit.
+    pub(crate) fn machine(&self, kernel: &Path, disk: Disk, init: &str) -> Result<Machine> {
+        let mut machine = Machine::with_program(kernel, init);
+        machine.limit = Duration::MAX;
         machine.disks.push(disk);
         let mem = self.mem.trim_end_matches(['M', 'm']);
         machine.memory_mib = mem.parse().with_context(|| format!("MEM={}: not a size in MiB", self.mem))?;
+        let cpus = self.smp.parse().ok().filter(|cpus| (1..=255).contains(cpus));
+        machine.cpus = cpus.with_context(|| format!("SMP={}: not a number of CPUs", self.smp))?;
         Ok(machine)
     }
 }
@@ -144,6 +188,7 @@ pub fn judge(kernel: &Path, outcome: &Outcome) -> Result<i32> {
                 None => bail!("the kernel panicked"),
             }
         }
+        End::Stopped => bail!("the machine was ended from outside"),
         End::TimeOut => bail!("no end after {} seconds (LIMIT=seconds raises the limit)", outcome.took.as_secs()),
         End::Qemu(status) => bail!("QEMU ended with status {status}"),
     }
@@ -162,7 +207,7 @@ fn check(disk: &Path, outcome: &Outcome) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::Options;
+    use super::{Guest, Options};
 
     #[test]
     fn the_benchmark_gets_what_was_chosen() {
@@ -170,21 +215,27 @@ mod tests {
             Options { seconds: Some(0.5), only: Some("getppid".into()), json: Some("x".into()), ..Options::default() };
         assert_eq!(options.init(true), "/bin/bench --seconds 0.5 --only getppid --json /data/rows.json");
         assert!(!options.is_whole_benchmark());
-        let own = Options { init: " /bin/true a ".into(), ..Options::default() };
+        let guest = |init: &str, disk: &str| Guest { init: init.into(), disk: Some(disk.into()), ..Guest::default() };
+        let own = Options { guest: guest(" /bin/true a ", ""), ..Options::default() };
         assert_eq!(own.init(true), "/bin/true a");
         assert_eq!(Options::default().init(true), "/bin/bench");
         assert!(Options::default().is_whole_benchmark());
-        let empty = Options { disk: Some("".into()), json: Some("".into()), ..Options::default() };
+        let empty = Options { guest: guest("", ""), json: Some("".into()), ..Options::default() };
         assert!(empty.is_whole_benchmark());
         assert_eq!(empty.init(true), "/bin/bench");
     }
 
     #[test]
-    fn a_wrong_size_of_memory_is_told() {
-        let options = |mem: &str| Options { mem: mem.into(), ..Options::default() };
-        let disk = || crate::qemu::Disk::Image("disk".into());
-        assert_eq!(options("64M").machine("kernel".as_ref(), disk(), "/x").unwrap().memory_mib, 64);
-        let error = options("much").machine("kernel".as_ref(), disk(), "/x").unwrap_err();
-        assert_eq!(error.to_string(), "MEM=much: not a size in MiB");
+    fn a_wrong_size_of_the_machine_is_told() {
+        let machine = |mem: &str, smp: &str| {
+            let guest = Guest { mem: mem.into(), smp: smp.into(), ..Guest::default() };
+            guest.machine("kernel".as_ref(), crate::qemu::Disk::Image("disk".into()), "/x")
+        };
+        let small = machine("64M", "2").unwrap();
+        assert_eq!((small.memory_mib, small.cpus), (64, 2));
+        assert_eq!(machine("much", "1").unwrap_err().to_string(), "MEM=much: not a size in MiB");
+        for smp in ["0", "many", ""] {
+            assert_eq!(machine("64", smp).unwrap_err().to_string(), format!("SMP={smp}: not a number of CPUs"));
+        }
     }
 }

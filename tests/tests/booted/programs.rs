@@ -1,8 +1,9 @@
 //! Programs of ring 3 on disks made by mke2fs, judged by e2fsck and debugfs.
 use anyhow::Result;
 use tests::TestDisk;
+use xtask::console::nowhere;
 use xtask::image::{self, Spec};
-use xtask::qemu::End;
+use xtask::qemu::{End, Machine};
 use xtask::{digests, interrupts};
 
 #[test]
@@ -50,5 +51,18 @@ fn the_exit_status_of_a_program_comes_out() -> Result<()> {
     let disk = TestDisk::new(&Spec::default(), &["bench"])?;
     let outcome = disk.run("/bin/bench --nonsense", 30)?;
     assert_eq!((outcome.end, outcome.console.init_status()), (End::Clean, Some(2)));
+    image::check(&disk.path)
+}
+
+#[test]
+fn an_argument_may_have_blanks_and_a_quote_needs_its_end() -> Result<()> {
+    let disk = TestDisk::new(&Spec::default(), &["rulecheck"])?;
+    // The name of one check has a blank, and the check compares the arguments with those in /proc.
+    let outcome = disk.run_ok("/bin/rulecheck --only 'proc cmdline'", 60)?;
+    assert!(outcome.console.lines.iter().any(|l| l == "1 passed, 0 failed"), "{:?}", outcome.console.lines);
+    let machine = Machine::new(tests::kernel(), "init=/bin/rulecheck -- 'proc cmdline").disk(&disk.path).limit(60);
+    let outcome = machine.run(&mut nowhere)?;
+    assert_eq!((outcome.end, outcome.console.init_status()), (End::Panic, None));
+    assert_eq!(outcome.console.refusal().as_deref(), Some("command line: a quote has no end"));
     image::check(&disk.path)
 }
