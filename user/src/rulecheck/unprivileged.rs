@@ -42,7 +42,7 @@ fn give_up() -> Outcome {
 
 fn shutdown() -> Outcome {
     give_up()?;
-    let file = file("rights")?;
+    let file = file("set-id.2")?;
     same("shutdown", shut_down(&file, 2), Err(EPERM))?;
     same("it lives", write(&file, b"x", 0, WT), Ok(1))
 }
