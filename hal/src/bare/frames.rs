@@ -7,23 +7,26 @@ use super::paging::phys_to_virt;
 use super::sync::IrqLock;
 use crate::PAGE_SIZE;
 use core::ops::Range;
-use core::sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, Ordering::Relaxed};
 
 /// Blocks have 1 to 2^10 frames (4 MiB).
 const ORDERS: usize = 11;
 const NOT_FREE: u8 = 0xff;
 /// End of a list.
-const NONE: u32 = u32::MAX;
+pub(super) const NONE: u32 = u32::MAX;
 /// Single frames kept in front of the buddies.
 const HOT: usize = 64;
 
-/// What is known of a frame. The links and the order are only used under the allocator's lock.
+/// What is known of a frame. While it is free, the links and the order are only used under the allocator's lock. While it is the heap's,
+/// all but the order are used under the lock of its size class.
 pub(super) struct Frame {
-    /// Handles to the frame, while it is a `Page`.
+    /// Handles to the frame, while it is a `Page`; objects in use, while it is the heap's.
     pub(super) refs: AtomicU32,
-    next: AtomicU32,
-    prev: AtomicU32,
+    pub(super) next: AtomicU32,
+    pub(super) prev: AtomicU32,
     order: AtomicU8,
+    /// Where its first free object is, while it is the heap's.
+    pub(super) free_object: AtomicU16,
 }
 
 struct Buddies {

@@ -1,11 +1,13 @@
 //! The kernel heap: caches of small sizes over a growing list-allocated heap.
 //!
-//! A request of up to 2 KiB is rounded up to a size class and served from that class's list of free objects: a handful
-//! of instructions, and no walk. An empty list takes a frame and cuts it up; such frames stay with their class. Larger
+//! A request of up to 2 KiB is rounded up to a size class and served from a frame of that class with free objects: a handful
+//! of instructions, and no walk. A class without such a frame takes one and cuts it up; a frame whose objects are all free
+//! goes back, so that what a peak has taken is not lost for other uses. Larger
 //! requests go to `linked_list_allocator`, whose heap grows in a window of its own, frame by frame, and never shrinks.
 //!
 //! The lists are locked with interrupts off. A handler must not allocate or free; if one does, it is counted, and
 //! [`super::mem::stats`] shows it.
+use super::frames::{NONE, frame};
 use super::sync::IrqLock;
 use super::{frames, irq, paging};
 use crate::PAGE_SIZE;
@@ -25,13 +27,13 @@ const CLASS_OF: [u8; LARGEST / GRANULE + 1] = class_table();
 const GROWTH: usize = 64 * 1024;
 
 struct KernelHeap {
-    small: [IrqLock<FreeList>; CLASSES.len()],
+    small: [IrqLock<Class>; CLASSES.len()],
     large: IrqLock<Large>,
 }
 
 #[global_allocator]
 static HEAP: KernelHeap = KernelHeap {
-    small: [const { IrqLock::new(FreeList(ptr::null_mut())) }; CLASSES.len()],
+    small: [const { IrqLock::new(Class::new()) }; CLASSES.len()],
     large: IrqLock::new(Large { heap: Heap::empty(), end: paging::HEAP_WINDOW.start }),
 };
 
@@ -89,7 +91,7 @@ unsafe impl GlobalAlloc for KernelHeap {
         }
         match class_of(layout) {
             // SAFETY: the caller gives back an object of this class, which it doesn't use any more.
-            Some(class) => unsafe { self.small[class].lock().push(object) },
+            Some(class) => unsafe { self.small[class].lock().free(object) },
             None => {
                 let Some(object) = NonNull::new(object) else { return };
                 // SAFETY: the object came from `Large::alloc` with this layout.
@@ -116,43 +118,110 @@ unsafe impl GlobalAlloc for KernelHeap {
     }
 }
 
-/// Free objects of one size, linked through their first word.
-struct FreeList(*mut *mut u8);
+/// The frames of one object size that have free objects: a list through the frame table. In a frame the free objects are a list too: the first
+/// word of each is the offset of the next.
+///
+/// # Invariants
+///
+/// * A frame is in the list exactly if it has a free object; `refs` counts its objects in use.
+/// * Free objects belong to the class, and nobody else looks at them.
+struct Class {
+    first: u32,
+}
 
-// SAFETY: the list owns its objects, wherever it is used from.
-unsafe impl Send for FreeList {}
+/// The end of a frame's list of free objects.
+const NOTHING: u16 = u16::MAX;
 
-impl FreeList {
-    fn alloc(&mut self, size: usize) -> *mut u8 {
-        if self.0.is_null() && !self.refill(size) {
-            return ptr::null_mut();
-        }
-        let object = self.0;
-        // SAFETY: the head is a free object, whose first word is the next one.
-        self.0 = unsafe { *object }.cast();
-        object.cast()
+impl Class {
+    const fn new() -> Class {
+        Class { first: NONE }
     }
 
+    fn alloc(&mut self, size: usize) -> *mut u8 {
+        if self.first == NONE && !self.refill(size) {
+            return ptr::null_mut();
+        }
+        let number = self.first;
+        let known = frame(number);
+        let object = address(number, known.free_object.load(Relaxed));
+        // SAFETY: a free object of a frame of the class, whose first word is the offset of the next.
+        let next = unsafe { object.cast::<u16>().read() };
+        known.free_object.store(next, Relaxed);
+        known.refs.store(known.refs.load(Relaxed) + 1, Relaxed);
+        if next == NOTHING {
+            self.unlink(number);
+        }
+        object
+    }
+
+    /// Takes an object back. A frame without objects in use is free again, unless it is the last one with free objects: a program that
+    /// takes and gives one object again and again must not move a frame each time.
+    ///
     /// # Safety
     ///
-    /// `object` is as large as the list's size, aligned to 16, and not used by anyone.
-    unsafe fn push(&mut self, object: *mut u8) {
-        let object = object.cast::<*mut u8>();
-        // SAFETY: the caller's promise.
-        unsafe { *object = self.0.cast() };
-        self.0 = object;
+    /// `object` came from [`Class::alloc`] of this class, and nobody uses it any more.
+    unsafe fn free(&mut self, object: *mut u8) {
+        let phys = object as u64 - paging::PHYSMAP_BASE;
+        let number = frames::number(phys);
+        let known = frame(number);
+        let first = known.free_object.swap((phys % PAGE_SIZE as u64) as u16, Relaxed);
+        // SAFETY: the caller's promise; objects are 16 bytes at least, and aligned.
+        unsafe { object.cast::<u16>().write(first) };
+        let used = known.refs.load(Relaxed) - 1;
+        known.refs.store(used, Relaxed);
+        if first == NOTHING {
+            self.link(number);
+        }
+        let alone = self.first == number && known.next.load(Relaxed) == NONE;
+        if used == 0 && !alone {
+            self.unlink(number);
+            // SAFETY: it came from the allocator, and no object of it is in use or in a list.
+            unsafe { frames::free_one(u64::from(number) * PAGE_SIZE as u64) };
+        }
     }
 
     /// Cuts a frame into objects.
     fn refill(&mut self, size: usize) -> bool {
-        let Some(frame) = frames::alloc_one() else { return false };
-        let base = paging::phys_to_virt(frame);
+        let Some(phys) = frames::alloc_one() else { return false };
+        let number = frames::number(phys);
+        let mut next = NOTHING;
         for index in (0..PAGE_SIZE / size).rev() {
-            // SAFETY: inside the frame, which is the list's now; sizes are multiples of 16.
-            unsafe { self.push(base.add(index * size)) };
+            let offset = (index * size) as u16;
+            // SAFETY: inside the frame, which is the class's now; sizes are multiples of 16.
+            unsafe { address(number, offset).cast::<u16>().write(next) };
+            next = offset;
         }
+        frame(number).free_object.store(next, Relaxed);
+        frame(number).refs.store(0, Relaxed);
+        self.link(number);
         true
     }
+
+    fn link(&mut self, number: u32) {
+        frame(number).prev.store(NONE, Relaxed);
+        frame(number).next.store(self.first, Relaxed);
+        if self.first != NONE {
+            frame(self.first).prev.store(number, Relaxed);
+        }
+        self.first = number;
+    }
+
+    fn unlink(&mut self, number: u32) {
+        let (next, prev) = (frame(number).next.load(Relaxed), frame(number).prev.load(Relaxed));
+        if next != NONE {
+            frame(next).prev.store(prev, Relaxed);
+        }
+        if prev == NONE {
+            self.first = next;
+        } else {
+            frame(prev).next.store(next, Relaxed);
+        }
+    }
+}
+
+/// The address of the object at `offset` of a frame.
+fn address(number: u32, offset: u16) -> *mut u8 {
+    paging::phys_to_virt(u64::from(number) * PAGE_SIZE as u64 + u64::from(offset))
 }
 
 /// The list-allocated heap and the end of its mapped memory.

@@ -109,6 +109,22 @@ ktest! {
         assert_eq!((after.irq_allocs, after.irq_frees), (0, 0), "no handler allocates");
     }
 
+    fn heap_gives_the_frames_of_small_objects_back() {
+        let mut kept: Vec<Option<alloc::boxed::Box<[u8; 90]>>> = Vec::with_capacity(5000);
+        let before = stats().free_frames;
+        kept.extend((0..5000).map(|n| Some(alloc::boxed::Box::new([n as u8; 90]))));
+        let during = stats().free_frames;
+        assert!(during + 100 <= before, "{before} frames before, {during} with all objects");
+        // Every second one first, so that frames are half empty before they are empty.
+        for (n, object) in kept.iter_mut().enumerate().filter(|(n, _)| n % 2 == 0) {
+            assert!(object.take().is_some_and(|object| object.iter().all(|&byte| byte == n as u8)));
+        }
+        assert!(kept.iter().enumerate().all(|(n, object)| object.as_ref().is_none_or(|object| object[89] == n as u8)));
+        kept.clear();
+        let after = stats().free_frames;
+        assert!(after + 4 >= before, "{before} frames before, {after} after");
+    }
+
     fn heap_answers_an_impossible_request() {
         let mut vec: Vec<u8> = Vec::new();
         assert!(vec.try_reserve(1 << 40).is_err());
