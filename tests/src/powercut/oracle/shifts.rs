@@ -14,7 +14,7 @@ use user::range::Range;
 
 /// Blocks of a file whose extents one transaction surely moves: more nodes of the tree than that would be leaves of a few extents each.
 const MOVED_AT_ONCE: u64 = 4096;
-/// Blocks of a range whose extents one transaction surely frees.
+/// Blocks of a range whose extents one transaction frees, as they lie in two leaves of the tree at most.
 const FREED_AT_ONCE: u64 = 32;
 
 /// A collapse or an insertion that has not failed.
