@@ -162,6 +162,7 @@ fn whole_blocks(own: &Ext4Inode, pos: u64, len: u64) -> bool {
 
 /// The checks of A2 in their order (CHK-2 to CHK-5); gives the length that is left. An append's position is chosen here (APP-1).
 /// Errors: `EPERM`, `EFBIG`, `EROFS`, `EIO`.
+#[inline(always)]
 pub(super) fn check_write(own: &Ext4Inode, inode: &Inode, kiocb: &mut Kiocb<'_>, len: usize) -> Result<usize> {
     if kiocb.flags.contains(IoFlags::APPEND) {
         kiocb.pos = inode.size();

@@ -387,6 +387,8 @@ impl<'a> Submission<'a> {
 
     /// S-9: what is marked goes to the device. Does not sleep, unless the device's ring is full. Errors: that of an earlier bio; then
     /// nothing more is sent, and what is marked is released as failed by the finish (SUB-5, ERR-5).
+    // Nearly always there is one bio, and most calls have nothing to do.
+    #[inline(always)]
     fn send(&mut self) -> Result<()> {
         let bio = self.bio.take();
         sched::set_unsubmitted(false);

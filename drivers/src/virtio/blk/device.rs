@@ -116,13 +116,16 @@ impl<T: BlkTransport> VirtioBlk<T> {
         self.durability.store(durability as u8, Ordering::Relaxed);
     }
 
-    /// Puts the bio into the ring or on the answered list, if that is possible now; see the front page, states 1, 2, 5.
-    fn place(&self, bio: &mut Option<SubmittedBio>, verdict: Result<()>) -> bool {
+    /// Puts the bio into the ring or on the answered list, if that is possible now; see the front page, states 1, 2, 5. For a bio with a slot
+    /// `reserved`, 1 and else 0, it always is: if it finds the device broken it ends with `EIO`, as those do that the device had then.
+    fn place(&self, bio: &mut Option<SubmittedBio>, verdict: Result<()>, reserved: usize) -> bool {
         let mut core = self.core.lock();
+        core.reserved -= reserved;
         let refused = match (verdict, core.phase) {
             (Ok(()), Phase::Live) => return core.offer(bio),
             (Err(error), _) => error,
             (Ok(()), Phase::Dead) => Errno::EIO,
+            (Ok(()), _) if reserved > 0 => Errno::EIO,
             (Ok(()), _) => {
                 core.starved = true;
                 return false;
@@ -163,8 +166,8 @@ impl<T: BlkTransport> BlockDevice for VirtioBlk<T> {
     fn submit(&self, bio: SubmittedBio) {
         let verdict = request::admissible(&bio, &self.agreement);
         let mut bio = Some(bio);
-        if !self.place(&mut bio, verdict) {
-            self.room.wait_until(|| self.place(&mut bio, verdict));
+        if !self.place(&mut bio, verdict, 0) {
+            self.room.wait_until(|| self.place(&mut bio, verdict, 0));
         }
     }
 
@@ -172,25 +175,10 @@ impl<T: BlkTransport> BlockDevice for VirtioBlk<T> {
         self.core.lock().reserve()
     }
 
-    /// A bio that finds the device broken ends with `EIO`, as those do that the device had then.
     fn submit_reserved(&self, bio: SubmittedBio) {
         let verdict = request::admissible(&bio, &self.agreement);
-        let mut bio = Some(bio);
-        let mut core = self.core.lock();
-        core.reserved -= 1;
-        let error = match (verdict, core.phase) {
-            (Ok(()), Phase::Live) => None,
-            (refused, _) => refused.err().or(Some(Errno::EIO)),
-        };
-        let placed = match error {
-            None => core.offer(&mut bio),
-            Some(error) => core.answer(&mut bio, error),
-        };
-        drop(core);
+        let placed = self.place(&mut Some(bio), verdict, 1);
         debug_assert!(placed, "there is a slot and a place on the list for what was reserved");
-        if error.is_some() {
-            self.call_task();
-        }
     }
 
     fn unreserve(&self) {

@@ -13,7 +13,6 @@
 //!
 //! Nothing here waits for the log: times are set in memory. Write-throughs are not throttled (LOCK-7).
 use super::Submission;
-use crate::iomap::buffered_write::edges;
 use crate::iomap::{Iomap, IomapOps, RangeGuard};
 use crate::page_cache::FolioGuard;
 use crate::vfs::{Inode, Timespec};
@@ -32,11 +31,12 @@ impl Submission<'_> {
     /// (CHK-6). Errors: `EAGAIN`, `EROFS`; that of an earlier bio.
     pub(super) fn ready_now(&mut self, folio: &FolioGuard<'_>, map: &Iomap, offset: usize, len: usize) -> Result<()> {
         let block = self.block_size();
+        let (start, stop) = (offset / block * block, (offset + len).next_multiple_of(block));
+        let (head, tail) = (start == offset, stop == offset + len);
         let valid = |at: usize| folio.state().uptodate_in(at, block);
-        if !edges(block, offset, len).all(valid) || self.source.resident(len) < len {
+        if !(head || valid(start)) || !(tail || valid(stop - block)) || self.source.resident(len) < len {
             return Err(Errno::EAGAIN);
         }
-        let (start, stop) = (offset / block * block, (offset + len).next_multiple_of(block));
         let sector = map.sector_of(folio.folio().pos() + start as u64).ok_or(Errno::EAGAIN)?;
         if self.bio.as_ref().is_some_and(|bio| !bio.takes(sector, (stop - start) as u64, &self.limits)) {
             self.send()?;
