@@ -106,6 +106,24 @@ pub fn level(gauge: Gauge) -> u64 {
     LEVELS[gauge as usize].load(Ordering::Relaxed)
 }
 
+static MOST_IN_FLIGHT: AtomicU64 = AtomicU64::new(0);
+
+/// A disk has `requests` at once. Any context.
+#[inline]
+pub fn in_flight(requests: u64) {
+    if requests > MOST_IN_FLIGHT.load(Ordering::Relaxed) {
+        MOST_IN_FLIGHT.fetch_max(requests, Ordering::Relaxed);
+    }
+}
+/// The most requests that a disk had at once, since the boot or [`forget_most_in_flight`].
+pub fn most_in_flight() -> u64 {
+    MOST_IN_FLIGHT.load(Ordering::Relaxed)
+}
+/// Begins anew, for a measurement.
+pub fn forget_most_in_flight() {
+    MOST_IN_FLIGHT.store(0, Ordering::Relaxed);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -18,6 +18,8 @@ pub trait IoSource {
     /// be read (0: the first byte cannot, `EFAULT`).
     /// May sleep: no folio locked, nothing unsubmitted.
     fn fault_in(&mut self, len: usize) -> usize;
+    /// How many of the next bytes, at most `len`, can be copied without faulting now. No sleep.
+    fn resident(&self, len: usize) -> usize;
     /// Copies up to `len` bytes to `page` at `offset` without faulting; consumes and returns what was copied.
     fn copy_to_page(&mut self, page: &Page, offset: usize, len: usize) -> usize;
     /// Copies up to `dst.len()` bytes without faulting; consumes and returns what was copied.

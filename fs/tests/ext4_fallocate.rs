@@ -8,6 +8,7 @@ use fs::ext4;
 use fs::io::{SliceSink, SliceSource};
 use fs::vfs::{self, FallocMode, File, FileExtent, SyncKind};
 use std::sync::Arc;
+use user::range::Range;
 
 const WT: u32 = 0x200;
 
@@ -27,8 +28,8 @@ fn size(file: &File) -> u64 {
     file.inode.as_ref().expect("a file of a file system").size()
 }
 
-fn fallocate(file: &Arc<File>, mode: FallocMode, pos: u64, len: u64) -> base::Result<()> {
-    vfs::fallocate(file, mode, pos, len, &KernelCaller)
+fn fallocate(file: &Arc<File>, range: Range, pos: u64, len: u64) -> base::Result<()> {
+    vfs::fallocate(file, FallocMode::from_bits(range.bits())?, pos, len, &KernelCaller)
 }
 
 fn extents(file: &Arc<File>) -> Vec<FileExtent> {
@@ -65,35 +66,15 @@ impl Random {
     }
 }
 
-/// What a mode does to a file that is a vector of bytes, and whether it is allowed at all.
-fn apply(model: &mut Vec<u8>, mode: FallocMode, block: usize, pos: usize, len: usize) -> base::Result<()> {
-    let (size, end) = (model.len(), pos + len);
-    let whole = pos.is_multiple_of(block) && len.is_multiple_of(block);
-    match mode {
-        FallocMode::CollapseRange | FallocMode::InsertRange if !whole => return Err(Errno::EINVAL),
-        FallocMode::CollapseRange if end >= size => return Err(Errno::EINVAL),
-        FallocMode::InsertRange if pos >= size => return Err(Errno::EINVAL),
-        FallocMode::CollapseRange => drop(model.drain(pos..end)),
-        FallocMode::InsertRange => drop(model.splice(pos..pos, vec![0; len])),
-        _ => {
-            model.resize(mode.new_size(size as u64, pos as u64, len as u64) as usize, 0);
-            let zeroed = pos.min(model.len())..end.min(model.len());
-            if !matches!(mode, FallocMode::Allocate { .. }) {
-                model[zeroed].fill(0);
-            }
-        }
-    }
-    Ok(())
-}
-
-fn random_mode(random: &mut Random) -> FallocMode {
-    let keep_size = random.below(2) == 0;
-    match random.below(6) {
-        0 => FallocMode::Allocate { keep_size },
-        1 => FallocMode::PunchHole,
-        2 => FallocMode::ZeroRange { keep_size },
-        3 => FallocMode::InsertRange,
-        _ => FallocMode::CollapseRange,
+fn random_range(random: &mut Random) -> Range {
+    match random.below(12) {
+        0 => Range::Allocate,
+        1 => Range::AllocateKeep,
+        2 | 3 => Range::Punch,
+        4 => Range::Zero,
+        5 => Range::ZeroKeep,
+        6 | 7 => Range::Insert,
+        _ => Range::Collapse,
     }
 }
 
@@ -116,12 +97,16 @@ fn trc6_trc7_trc8_random_changes_agree_with_a_vector_of_bytes() {
                     model[pos as usize..][..len as usize].copy_from_slice(&bytes);
                 }
                 4..=7 => {
-                    let mode = random_mode(&mut random);
+                    let range = random_range(&mut random);
                     if random.below(8) > 0 {
                         (pos, len) = (pos / block * block, len.next_multiple_of(block));
                     }
-                    let expected = apply(&mut model, mode, block as usize, pos as usize, len as usize);
-                    assert_eq!(fallocate(&file, mode, pos, len), expected, "{step}: {mode:?} {pos} {len}");
+                    let allowed = range.is_allowed(model.len() as u64, block, pos, len);
+                    let expected = if allowed { Ok(()) } else { Err(Errno::EINVAL) };
+                    assert_eq!(fallocate(&file, range, pos, len), expected, "{step}: {range:?} {pos} {len}");
+                    if allowed {
+                        range.apply(&mut model, pos, len);
+                    }
                     check_extents(&file, block);
                 }
                 8 if step % 3 == 0 => {
@@ -172,18 +157,18 @@ fn trc8_a_deep_tree_is_shifted() {
     let file = create(&sb, "comb");
     let mut model = comb(&file, BLOCK, 1500);
     let changes = [
-        (FallocMode::CollapseRange, 10, 1),
-        (FallocMode::InsertRange, 1, 300),
-        (FallocMode::CollapseRange, 0, 7),
-        (FallocMode::InsertRange, 2000, 1),
-        (FallocMode::CollapseRange, 500, 2200),
-        (FallocMode::PunchHole, 3, 100),
-        (FallocMode::ZeroRange { keep_size: true }, 200, 5000),
+        (Range::Collapse, 10, 1),
+        (Range::Insert, 1, 300),
+        (Range::Collapse, 0, 7),
+        (Range::Insert, 2000, 1),
+        (Range::Collapse, 500, 2200),
+        (Range::Punch, 3, 100),
+        (Range::ZeroKeep, 200, 5000),
     ];
-    for (mode, pos, len) in changes {
-        apply(&mut model, mode, BLOCK as usize, (pos * BLOCK) as usize, (len * BLOCK) as usize).expect("allowed");
-        fallocate(&file, mode, pos * BLOCK, len * BLOCK).expect("done");
-        assert!(read(&file, 0, 1 << 23) == model, "{mode:?} {pos} {len}");
+    for (range, pos, len) in changes {
+        range.apply(&mut model, pos * BLOCK, len * BLOCK);
+        fallocate(&file, range, pos * BLOCK, len * BLOCK).expect("done");
+        assert!(read(&file, 0, 1 << 23) == model, "{range:?} {pos} {len}");
         check_extents(&file, BLOCK);
     }
     drop(file);
@@ -201,9 +186,9 @@ fn trc8_insert_and_collapse_leave_the_extents_as_they_were() {
     write(&file, 0, &[7; 1 << 20], WT);
     let before = extents(&file);
     for round in 0..50 {
-        fallocate(&file, FallocMode::InsertRange, 4096 * (1 + round), 8192).expect("insert");
+        fallocate(&file, Range::Insert, 4096 * (1 + round), 8192).expect("insert");
         assert_eq!(extents(&file).len(), before.len() + 1);
-        fallocate(&file, FallocMode::CollapseRange, 4096 * (1 + round), 8192).expect("collapse");
+        fallocate(&file, Range::Collapse, 4096 * (1 + round), 8192).expect("collapse");
         assert_eq!(extents(&file), before);
     }
     assert_eq!(ext4::Ext4Inode::of(file.inode.as_ref().expect("a file")).core.read().depth(), 0);
@@ -220,12 +205,12 @@ fn trc8_a_tree_too_large_for_one_transaction() {
     let (sb, _disk) = image.mount();
     let file = create(&sb, "comb");
     let mut model = comb(&file, BLOCK, 22_000);
-    for (mode, pos, len) in [(FallocMode::CollapseRange, 10, 1), (FallocMode::InsertRange, 1, 300)] {
-        apply(&mut model, mode, BLOCK as usize, (pos * BLOCK) as usize, (len * BLOCK) as usize).expect("allowed");
+    for (range, pos, len) in [(Range::Collapse, 10, 1), (Range::Insert, 1, 300)] {
+        range.apply(&mut model, pos * BLOCK, len * BLOCK);
         let before = ext4::Ext4Fs::of(&sb).txn.running();
-        fallocate(&file, mode, pos * BLOCK, len * BLOCK).expect("done");
+        fallocate(&file, range, pos * BLOCK, len * BLOCK).expect("done");
         assert!(ext4::Ext4Fs::of(&sb).txn.running() > before, "one transaction was enough");
-        assert!(read(&file, 0, 1 << 26) == model, "{mode:?} {pos} {len}");
+        assert!(read(&file, 0, 1 << 26) == model, "{range:?} {pos} {len}");
         check_extents(&file, BLOCK);
     }
     drop(file);

@@ -27,8 +27,8 @@ impl Work for Item {
 #[test]
 fn m3_r42_two_first_users_share_one_queue() {
     let mut builder = loom::model::Builder::new();
-    // Up to four threads: two users, and a worker of either queue.
-    builder.preemption_bound = Some(2);
+    // Up to four threads, two users and a worker of either queue: in every order with no bound they take too long.
+    builder.preemption_bound = Some(3);
     builder.check(|| {
         let lazy = Arc::new(LazyQueue::new("w", 1));
         let items = [0, 1].map(|_| Arc::new(Item { link: WorkLink::new(), runs: AtomicU32::new(0) }));

@@ -45,7 +45,7 @@ fn get_one(events: &Completions) -> Option<u64> {
 #[test]
 fn m6_r69_each_event_comes_once() {
     explore(|| {
-        let events = Arc::new(Completions::new(2).unwrap());
+        let events = Arc::new(Completions::new(2, None).unwrap());
         let completers = [1, 2].map(|data| {
             events.reserve().unwrap();
             let events = events.clone();
@@ -66,7 +66,7 @@ fn m6_r69_each_event_comes_once() {
 #[test]
 fn m6_r69_nobody_sleeps_beside_the_events_it_needs() {
     explore(|| {
-        let events = Arc::new(Completions::new(2).unwrap());
+        let events = Arc::new(Completions::new(2, None).unwrap());
         events.reserve().unwrap();
         let greedy = {
             let events = events.clone();
@@ -92,7 +92,7 @@ fn m6_r69_nobody_sleeps_beside_the_events_it_needs() {
 #[test]
 fn m6_r66_destroy_waits_for_the_last_request() {
     explore(|| {
-        let events = Arc::new(Completions::new(1).unwrap());
+        let events = Arc::new(Completions::new(1, None).unwrap());
         events.reserve().unwrap();
         let finished = Arc::new(AtomicBool::new(false));
         let completer = {

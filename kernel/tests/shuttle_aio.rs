@@ -34,7 +34,7 @@ struct Context {
 
 impl Context {
     fn new() -> Arc<Context> {
-        let events = Completions::new(SLOTS).unwrap();
+        let events = Completions::new(SLOTS, None).unwrap();
         Arc::new(Context { events, delivered: SpinLock::new(Vec::new()), failures: AtomicUsize::new(0) })
     }
 

@@ -5,7 +5,7 @@ use crate::powercut::image::{self, Shape};
 use crate::powercut::store::Store;
 use anyhow::{Context, Result, anyhow};
 use base::block::{BlockDevice, RamDisk};
-use base::sync::WaitQueue;
+use base::sync::{SpinLock, WaitQueue};
 use base::workqueue::WorkQueue;
 use base::{Errno, PAGE_SIZE};
 use fs::caller::KernelCaller;
@@ -14,10 +14,10 @@ use fs::io::{PageBuffer, SliceSink, SliceSource};
 use fs::iomap::{FolioLookup, prepare_store};
 use fs::kiocb::{Completion, Kiocb, KiocbComplete, Outcome};
 use fs::page_cache::{CacheLimits, PageCache};
-use fs::vfs::{self, FallocMode, File, OpenFlags, Request, Site, SyncKind, Vfs};
+use fs::vfs::{self, FallocMode, File, Inode, OpenFlags, Request, Site, SyncKind, Vfs};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
-use user::oracle::{self, Look, Program, Range, System, Way, all};
+use std::sync::Arc;
+use user::oracle::{self, Aio, Look, Program, Range, System, Way, all};
 
 /// Plays a program on a fresh file system of blocks of its size; the number of operations. Errors: what was not as the model says, in
 /// words, or what `e2fsck` found.
@@ -131,34 +131,36 @@ fn words(error: Errno) -> String {
     error.to_string()
 }
 
-impl Stage {
-    /// What faults of a shared mapping do, page after page, with the bytes put into the folio in the place of the program's stores.
-    fn store(&self, file: usize, pos: u64, bytes: &[u8]) -> Result<(), String> {
-        let inode = self.cached(file).inode.as_ref().ok_or("no inode")?;
-        if inode.size() < pos + bytes.len() as u64 {
-            self.range(file, Range::Allocate, pos, bytes.len() as u64)?;
-        }
-        let mut done = 0;
-        while done < bytes.len() {
-            let at = pos + done as u64;
-            let offset = (at % PAGE_SIZE as u64) as usize;
-            let piece = &bytes[done..bytes.len().min(done + PAGE_SIZE - offset)];
-            let permit = prepare_store(inode, at / PAGE_SIZE as u64).map_err(words)?.ok_or("past the end")?;
-            match permit.apply(|folio| folio.page().write_from(offset, piece)) {
-                FolioLookup::Valid(()) => done += piece.len(),
-                FolioLookup::Missing => {}
-                FolioLookup::PastEnd => return Err("the file has become shorter".to_owned()),
-            }
-        }
-        fs::iomap::balance_dirty(inode);
-        Ok(())
+/// What faults of a shared mapping do, page after page, with the bytes put into the folio in the place of the program's stores. Errors:
+/// `EINVAL` for what the file has not; those of a fault.
+pub fn store(inode: &Arc<Inode>, pos: u64, bytes: &[u8]) -> base::Result<()> {
+    if inode.size() < pos + bytes.len() as u64 {
+        return Err(Errno::EINVAL);
     }
+    let mut done = 0;
+    while done < bytes.len() {
+        let at = pos + done as u64;
+        let offset = (at % PAGE_SIZE as u64) as usize;
+        let piece = &bytes[done..bytes.len().min(done + PAGE_SIZE - offset)];
+        let permit = prepare_store(inode, at / PAGE_SIZE as u64)?.ok_or(Errno::EINVAL)?;
+        match permit.apply(|folio| folio.page().write_from(offset, piece)) {
+            FolioLookup::Valid(()) => done += piece.len(),
+            FolioLookup::Missing => {}
+            FolioLookup::PastEnd => return Err(Errno::EINVAL),
+        }
+    }
+    fs::iomap::balance_dirty(inode);
+    Ok(())
 }
 
 impl System for Stage {
     fn write(&self, file: usize, pos: u64, bytes: &[u8], way: Way) -> Result<(), String> {
         if way == Way::Mapped {
-            return self.store(file, pos, bytes);
+            if self.size(file)? < pos + bytes.len() as u64 {
+                self.range(file, Range::Allocate, pos, bytes.len() as u64)?;
+            }
+            let inode = self.cached(file).inode.as_ref().ok_or("no inode")?;
+            return store(inode, pos, bytes).map_err(words);
         }
         let written = if way == Way::Direct {
             PageBuffer::from_bytes(bytes)
@@ -176,29 +178,27 @@ impl System for Stage {
         written.map_err(words).and_then(all(bytes.len()))
     }
 
-    fn aio(&self, file: usize, pos: u64, pieces: &[Vec<u8>], durable: bool) -> Result<(), String> {
+    fn aio(&self, file: usize, pos: u64, pieces: &[Vec<u8>], how: Aio) -> Result<Vec<usize>, String> {
         let file = self.cached(file);
-        let events = Arc::new(Events::default());
-        let flags = if durable { Way::ThroughDsync } else { Way::Through }.rwf();
-        let flags = vfs::request_flags(file, flags, Request::Write).map_err(words)?;
+        let flags = vfs::request_flags(file, how.rwf(), Request::AioWrite).map_err(words)?;
+        let events: Vec<_> = pieces.iter().map(|_| Arc::new(Event::default())).collect();
         let mut at = pos;
-        for piece in pieces {
-            let mut kiocb = Kiocb::aio(file, at, flags, &KernelCaller, Completion::new(events.clone()));
+        for (piece, event) in pieces.iter().zip(&events) {
+            let mut kiocb = Kiocb::aio(file, at, flags, &KernelCaller, Completion::new(event.clone()));
             let result = vfs::write(&mut kiocb, &mut SliceSource::new(piece));
             match kiocb.into_result(result) {
                 Ok(Outcome::Queued) => {}
-                Ok(Outcome::Done(n)) => events.complete(Ok(n)),
-                Err(error) => events.complete(Err(error)),
+                Ok(Outcome::Done(n)) => event.complete(Ok(n)),
+                Err(error) => event.complete(Err(error)),
             }
             at += piece.len() as u64;
         }
-        events.posted.wait_until(|| events.count() == pieces.len());
-        let results = events.results.lock().map_err(|_| "a test panicked")?;
-        results
-            .iter()
-            .try_fold(0, |sum, result| result.map(|n| sum + n))
-            .map_err(words)
-            .and_then(all((at - pos) as usize))
+        let count = |event: &Arc<Event>| match event.wait() {
+            Err(Errno::EAGAIN) if how == Aio::Nowait => Ok(0),
+            result => result.map_err(words),
+        };
+        // All of them are waited for, whatever one of them says.
+        events.iter().map(count).collect::<Vec<_>>().into_iter().collect()
     }
 
     fn read(&self, file: usize, pos: u64, len: usize, look: Look) -> Result<Vec<u8>, String> {
@@ -219,15 +219,7 @@ impl System for Stage {
     }
 
     fn range(&self, file: usize, range: Range, pos: u64, len: u64) -> Result<(), String> {
-        let mode = match range {
-            Range::Allocate => FallocMode::Allocate { keep_size: false },
-            Range::AllocateKeep => FallocMode::Allocate { keep_size: true },
-            Range::Punch => FallocMode::PunchHole,
-            Range::Zero => FallocMode::ZeroRange { keep_size: false },
-            Range::ZeroKeep => FallocMode::ZeroRange { keep_size: true },
-            Range::Collapse => FallocMode::CollapseRange,
-            Range::Insert => FallocMode::InsertRange,
-        };
+        let mode = FallocMode::from_bits(range.bits()).map_err(words)?;
         vfs::fallocate(self.cached(file), mode, pos, len, &KernelCaller).map_err(words)
     }
 
@@ -246,24 +238,28 @@ impl System for Stage {
     }
 }
 
-/// The events of writes that are waited for together.
-#[derive(Default)]
-struct Events {
-    results: Mutex<Vec<base::Result<usize>>>,
+/// The event of a write.
+struct Event {
+    result: SpinLock<Option<base::Result<usize>>>,
     posted: WaitQueue,
 }
 
-impl Events {
-    fn count(&self) -> usize {
-        self.results.lock().map_or(0, |results| results.len())
+impl Default for Event {
+    fn default() -> Event {
+        Event { result: SpinLock::new(None), posted: WaitQueue::new() }
     }
 }
 
-impl KiocbComplete for Events {
+impl Event {
+    fn wait(&self) -> base::Result<usize> {
+        self.posted.wait_until(|| self.result.lock().is_some());
+        self.result.lock().unwrap_or(Err(Errno::EIO))
+    }
+}
+
+impl KiocbComplete for Event {
     fn complete(&self, result: base::Result<usize>) {
-        if let Ok(mut results) = self.results.lock() {
-            results.push(result);
-        }
+        *self.result.lock() = Some(result);
         self.posted.wake_all();
     }
 }

@@ -1,4 +1,5 @@
 //! The power cut, a little of it: each test is there for one promise, and the museum shows that it can fail. `make powercut` does more.
+use std::collections::BTreeSet;
 use tests::powercut::campaign::{self, Plan};
 use tests::powercut::case::{By, Case, Played, Violation};
 use tests::powercut::check::{Checker, Look};
@@ -8,7 +9,8 @@ use tests::powercut::op::{How, Op};
 use tests::powercut::oracle::History;
 use tests::powercut::record::{Event, Mark};
 use tests::powercut::states::{Choice, Fate, States};
-use tests::powercut::workloads::Workload;
+use tests::powercut::workloads::{WORKLOADS, Workload};
+use user::range::Range;
 
 /// Looks at about `states` states of a workload.
 fn cut(workload: &str, states: usize) {
@@ -34,6 +36,22 @@ fn cra3_freed_blocks_wait_for_the_commit_that_frees_them() {
     cut("full", 100);
 }
 
+/// The same for what a punch or a collapse frees: another file is written at once to all that is free.
+#[test]
+fn cra3_punched_blocks_wait_for_the_commit_that_punches_them() {
+    cut("holes", 200);
+}
+
+#[test]
+fn cra3_programs_of_the_oracle_survive_every_cut() {
+    cut("program", 400);
+}
+
+#[test]
+fn trc8_a_collapse_is_all_or_nothing() {
+    cut("ranges", 300);
+}
+
 #[test]
 fn revoked_blocks_are_not_written_over_by_recovery() {
     cut("reuse", 100);
@@ -55,7 +73,7 @@ static BEHIND: Workload = Workload {
     shapes: &[Shape::USUAL],
     share: 4,
     fails: false,
-    threaded: false,
+    host_only: false,
     play: |stage, _| {
         stage.create("/f", 0);
         stage.write(0, 0, 4 * 4096, How::Buffered);
@@ -105,6 +123,31 @@ fn orphans_of_a_disk_that_has_failed_are_left_to_sluice() {
     assert_eq!(checker.check(&state, &seen, run.case.shape).expect("Sluice looks at it"), Ok(()));
     let verdict = checker.check_repaired(&state, &seen, run.case.shape).expect("e2fsck looks at it");
     assert!(verdict.as_ref().is_err_and(|why| why.contains("zero dtime")), "{verdict:?}");
+}
+
+#[test]
+fn programs_of_the_oracle_are_played_with_all_that_they_have() {
+    let workload = WORKLOADS.iter().find(|workload| workload.name == "program").expect("there is one");
+    let (mut hows, mut ranges) = (BTreeSet::new(), BTreeSet::new());
+    for number in 0..4 {
+        let run = Case::new(workload, 1, number).play().expect("the workload is played");
+        let end = run.history.seen(run.record.events.len());
+        for (step, op) in run.history.ops().iter().enumerate() {
+            assert!(end.succeeded(step), "step {step} of run {number}, {op:?}: {:?}", end.returned(step));
+            match op {
+                Op::Write { how, .. } => _ = hows.insert(format!("{how:?}")),
+                Op::Range { range, .. } => _ = ranges.insert(format!("{range:?}")),
+                _ => {}
+            }
+        }
+    }
+    // The generator has no write-through with SYNC.
+    assert_eq!((hows.len(), ranges.len()), (How::ALL.len(), Range::ALL.len()), "{hows:?} {ranges:?}");
+}
+
+#[test]
+fn trc8_a_shift_of_several_transactions_is_in_order_after_each() {
+    cut("crumbs", 20);
 }
 
 /// How many writes are there, and how many are not or not as a whole.

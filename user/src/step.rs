@@ -1,4 +1,5 @@
 //! What a workload of the power cut does, and the bytes it writes. `/bin/play` is told its steps in the form that [`Op`] is shown in.
+use crate::range::Range;
 use std::fmt::{self, Display, Formatter};
 use std::str::{FromStr, SplitWhitespace};
 
@@ -22,12 +23,14 @@ pub enum How {
     Aio,
     /// Asynchronous write-through and `RWF_DSYNC`.
     AioDsync,
-    /// Through an `O_DIRECT` file. Whole blocks.
+    /// Through an `O_DIRECT` file. Whole sectors.
     Direct,
+    /// Stored through a shared mapping, into bytes that the file has already; else it fails.
+    Mapped,
 }
 
 impl How {
-    /// All of them.
+    /// Those that make a file longer where they have to: all but the last one.
     pub const ALL: [How; 8] = [
         How::Buffered,
         How::Dsync,
@@ -58,12 +61,13 @@ impl How {
             How::Aio => "aio",
             How::AioDsync => "aio-dsync",
             How::Direct => "direct",
+            How::Mapped => "mapped",
         }
     }
     /// The `RWF_*` bits.
     pub fn rwf(self) -> u32 {
         match self {
-            How::Buffered | How::Direct => 0,
+            How::Buffered | How::Direct | How::Mapped => 0,
             How::Dsync => 0x2,
             How::Through | How::Aio => 0x200,
             How::ThroughDsync | How::AioDsync => 0x202,
@@ -107,11 +111,12 @@ pub enum Op {
         file: FileId,
         size: u64,
     },
-    /// fallocate from the first byte on; with `keep_size` the size stays.
-    Allocate {
+    /// fallocate in any mode.
+    Range {
         file: FileId,
+        range: Range,
+        pos: u64,
         len: u64,
-        keep_size: bool,
     },
     /// fsync, or fdatasync.
     Fsync {
@@ -156,7 +161,7 @@ impl Display for Op {
             Op::Link { file, to } => write!(f, "link {file} {to}"),
             Op::Write { file, pos, len, how } => write!(f, "write {file} {pos} {len} {}", how.word()),
             Op::Truncate { file, size } => write!(f, "truncate {file} {size}"),
-            Op::Allocate { file, len, keep_size } => write!(f, "allocate {file} {len} {keep_size}"),
+            Op::Range { file, range, pos, len } => write!(f, "range {file} {} {pos} {len}", range.word()),
             Op::Fsync { file, data_only } => write!(f, "fsync {file} {data_only}"),
             Op::SyncDir { path } => write!(f, "syncdir {path}"),
             Op::Sync => f.write_str("sync"),
@@ -183,7 +188,9 @@ impl FromStr for Op {
             "link" => Op::Link { file: words.value()?, to: words.text()? },
             "write" => Op::Write { file: words.value()?, pos: words.value()?, len: words.value()?, how: words.how()? },
             "truncate" => Op::Truncate { file: words.value()?, size: words.value()? },
-            "allocate" => Op::Allocate { file: words.value()?, len: words.value()?, keep_size: words.value()? },
+            "range" => {
+                Op::Range { file: words.value()?, range: words.value()?, pos: words.value()?, len: words.value()? }
+            }
             "fsync" => Op::Fsync { file: words.value()?, data_only: words.value()? },
             "syncdir" => Op::SyncDir { path: words.text()? },
             "sync" => Op::Sync,
@@ -211,7 +218,11 @@ impl Words<'_> {
     }
     fn how(&mut self) -> Result<How, String> {
         let text = self.text()?;
-        How::ALL.into_iter().find(|how| how.word() == text).ok_or_else(|| format!("{text} is no way to write"))
+        How::ALL
+            .into_iter()
+            .chain([How::Mapped])
+            .find(|how| how.word() == text)
+            .ok_or_else(|| format!("{text} is no way to write"))
     }
     fn end(&mut self) -> Result<(), String> {
         self.0.next().map_or(Ok(()), |word| Err(format!("{word} is one word too much")))
@@ -248,13 +259,13 @@ mod tests {
             Op::Rename { from: path(), to: "/b".into() },
             Op::Link { file: 7, to: path() },
             Op::Truncate { file: 7, size: 4097 },
-            Op::Allocate { file: 7, len: 8192, keep_size: true },
             Op::Fsync { file: 7, data_only: true },
             Op::SyncDir { path: "/".into() },
             Op::Close { file: 7 },
         ];
         ops.extend([Op::Sync, Op::Unmount, Op::Flush, Op::Commit, Op::Settle]);
-        ops.extend(How::ALL.map(|how| Op::Write { file: 7, pos: 1, len: 2, how }));
+        ops.extend(Range::ALL.map(|range| Op::Range { file: 7, range, pos: 4096, len: 8192 }));
+        ops.extend(How::ALL.into_iter().chain([How::Mapped]).map(|how| Op::Write { file: 7, pos: 1, len: 2, how }));
         for op in ops {
             assert_eq!(op.to_string().parse(), Ok(op));
         }
@@ -262,7 +273,9 @@ mod tests {
 
     #[test]
     fn what_is_no_step_is_refused() {
-        for line in ["", "nothing", "write 1 2 3 somehow", "write 1 2", "sync now", "truncate a 0"] {
+        for line in
+            ["", "nothing", "write 1 2 3 somehow", "write 1 2", "sync now", "truncate a 0", "range 1 shrink 0 1"]
+        {
             assert!(line.parse::<Op>().is_err(), "{line}");
         }
     }

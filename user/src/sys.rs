@@ -49,8 +49,12 @@ errnos! {
     EFAULT
     /// "No such device": the file cannot be mapped so.
     ENODEV
+    /// "Operation now in progress".
+    EINPROGRESS
     /// "Invalid argument".
     EINVAL
+    /// "Inappropriate ioctl for device".
+    ENOTTY
     /// "File too large".
     EFBIG
     /// "No space left on device".

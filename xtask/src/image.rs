@@ -59,6 +59,15 @@ pub fn edit(path: &Path, commands: &[String]) -> Result<()> {
     Ok(())
 }
 
+/// Plays the journal of an image that was not unmounted, and does nothing else to it.
+pub fn recover(path: &Path) -> Result<()> {
+    let out = output(tool("e2fsck").args(["-p", "-E", "journal_only"]).arg(path))?;
+    if !matches!(out.status.code(), Some(0 | 1)) {
+        bail!("e2fsck -E journal_only {}: {}", path.display(), String::from_utf8_lossy(&out.stdout).trim());
+    }
+    Ok(())
+}
+
 /// Checks an image without changing it. `Err` carries what e2fsck found.
 pub fn check(path: &Path) -> Result<()> {
     let out = output(tool("e2fsck").arg("-fn").arg(path))?;

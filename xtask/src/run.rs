@@ -3,11 +3,13 @@
 //! | file | idea |
 //! |---|---|
 //! | `disk` | which disk: a fresh one or somebody's own, and whether the program is on it |
+//! | `scaling` | eight writers of one file beside eight of eight files, on a device with a fixed latency |
 //! | `latency` | the benchmark once more on a device with a fixed latency: who blocks in `io_submit`? |
 //!
 //! The last line is `sluice: OK` or `sluice: FAILED: reason`.
 mod disk;
 mod latency;
+mod scaling;
 
 use crate::build::{self, Flavour};
 use crate::qemu::{Disk, End, Machine, Outcome};
@@ -74,6 +76,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     if options.is_whole_benchmark() {
         ensure!(interrupts::check(&outcome.console.lines)?, "the benchmark said nothing of interrupts");
         latency::run(options, &kernel, &programs, work.path())?;
+        scaling::run(options, &kernel, &programs, work.path())?;
     }
     println!("sluice: OK");
     Ok(ExitCode::SUCCESS)

@@ -174,15 +174,21 @@ impl Bio {
         SubmittedBio(Some(self))
     }
 
-    /// Hands on a copy of a bio that was counted already.
+    /// Hands on a copy of a bio that was counted already, into room that was `reserved` for it or not.
     #[cfg(feature = "lab")]
-    pub(super) fn forward_to(self: Box<Self>, device: &dyn super::BlockDevice) {
-        device.submit(SubmittedBio(Some(self)));
+    pub(super) fn forward_to(self: Box<Self>, device: &dyn super::BlockDevice, reserved: bool) {
+        let copy = SubmittedBio(Some(self));
+        if reserved { device.submit_reserved(copy) } else { device.submit(copy) }
     }
 
     /// Submits to `device`; the completion comes later, exactly once. Task context; sleeps while the device's ring is full.
     pub fn submit_to(self: Box<Self>, device: &dyn super::BlockDevice) {
         device.submit(self.into_submitted());
+    }
+
+    /// As [`Self::submit_to`], into room that the device has set aside for it: does not sleep.
+    pub(super) fn submit_reserved_to(self: Box<Self>, device: &dyn super::BlockDevice) {
+        device.submit_reserved(self.into_submitted());
     }
 }
 

@@ -56,6 +56,20 @@ pub trait BlockDevice: Send + Sync {
     /// (kicking first what is already in it).
     fn submit(&self, bio: SubmittedBio);
 
+    /// Sets room aside for one bio, whose [`submit_reserved`](Self::submit_reserved) will not sleep; false if there is none now. Owes that call or
+    /// [`unreserve`](Self::unreserve): see [`super::Room`]. Any task; no sleep. A device whose `submit` never sleeps has always room.
+    fn reserve(&self) -> bool {
+        true
+    }
+
+    /// Takes the bio into room that was set aside. As [`submit`](Self::submit), but never sleeps.
+    fn submit_reserved(&self, bio: SubmittedBio) {
+        self.submit(bio);
+    }
+
+    /// Gives room back that was set aside and not used. Any task; no sleep.
+    fn unreserve(&self) {}
+
     /// Tells the device about everything submitted since the last kick. Any task; cheap when there is nothing to tell.
     fn kick(&self);
 }

@@ -203,7 +203,7 @@ impl Gate {
     pub fn release(&self, number: usize) {
         match self.0.take_held(number) {
             Held::Request(bio) => {
-                self.0.forward(number, bio, false);
+                self.0.forward(number, bio, false, false);
                 self.0.disk.kick();
             }
             Held::Completion(bio, status) => self.0.complete(number, bio, status),
@@ -215,7 +215,7 @@ impl Gate {
         for number in self.numbers(|held| matches!(held, Held::Request(_))) {
             // Somebody else may have released it meanwhile.
             if let Some(bio) = self.0.take_request(number) {
-                self.0.forward(number, bio, true);
+                self.0.forward(number, bio, true, false);
             }
         }
         self.0.disk.kick();
@@ -251,15 +251,16 @@ impl BlockDevice for Gate {
         self.0.disk.durability()
     }
     fn submit(&self, bio: SubmittedBio) {
-        self.0.free_ended();
-        let request = self.0.note(&bio);
-        match self.0.rule_for(&request) {
-            None => self.0.forward(request.number, bio, false),
-            Some(Action::HoldCompletion) => self.0.forward(request.number, bio, true),
-            Some(Action::Hold) => self.0.hold(request.number, Held::Request(bio)),
-            Some(Action::Fail(status)) => self.0.hold(request.number, Held::Failure(bio, status)),
-        }
-        self.0.changed.wake_all();
+        self.0.take(bio, false);
+    }
+    fn reserve(&self) -> bool {
+        self.0.disk.reserve()
+    }
+    fn submit_reserved(&self, bio: SubmittedBio) {
+        self.0.take(bio, true);
+    }
+    fn unreserve(&self) {
+        self.0.disk.unreserve();
     }
     fn kick(&self) {
         self.0.disk.kick();
@@ -333,8 +334,24 @@ impl Shared {
         }
     }
 
+    /// Notes a request and does with it what the rules say. What is held goes on later, without the room that was `reserved` for it.
+    fn take(self: &Arc<Self>, bio: SubmittedBio, reserved: bool) {
+        self.free_ended();
+        let request = self.note(&bio);
+        let held = match self.rule_for(&request) {
+            None => return self.forward(request.number, bio, false, reserved),
+            Some(Action::HoldCompletion) => return self.forward(request.number, bio, true, reserved),
+            Some(Action::Hold) => Held::Request(bio),
+            Some(Action::Fail(status)) => Held::Failure(bio, status),
+        };
+        if reserved {
+            self.disk.unreserve();
+        }
+        self.hold(request.number, held);
+    }
+
     /// Sends a copy to the disk.
-    fn forward(self: &Arc<Self>, number: usize, bio: SubmittedBio, hold_completion: bool) {
+    fn forward(self: &Arc<Self>, number: usize, bio: SubmittedBio, hold_completion: bool, reserved: bool) {
         let mut copy = Bio::for_wait(bio.op(), bio.sector());
         bio.segments().iter().for_each(|s| copy.push(s.clone()));
         copy.set_len_bytes(bio.len_bytes());
@@ -342,7 +359,8 @@ impl Shared {
         let end = Arc::new(CopyEnd { gate: self.clone(), number, hold_completion, original });
         copy.set_end(end.clone());
         self.copies.lock().push(end);
-        copy.forward_to(&*self.disk);
+        copy.forward_to(&*self.disk, reserved);
+        self.changed.wake_all();
     }
 
     /// Notes the end and tells the submitter.

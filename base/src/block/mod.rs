@@ -17,6 +17,7 @@
 //! | `bio` | the request and its ownership |
 //! | `device` | what a disk offers |
 //! | `plug` | one kick for a batch |
+//! | `room` | room on a device for who must not sleep |
 //! | `wait` | one request, waited for |
 //! | `gate` | HK-2: a disk whose requests a test holds, reorders and fails (feature `lab`) |
 //! | `ram_disk` | a disk in memory with a volatile write cache (feature `testing`) |
@@ -27,6 +28,7 @@ mod gate;
 mod plug;
 #[cfg(feature = "testing")]
 mod ram_disk;
+mod room;
 mod wait;
 
 pub use bio::{Bio, BioEnd, BioOp, SECTOR_SIZE, Sector, Segment, SubmittedBio};
@@ -37,6 +39,7 @@ pub use plug::Plug;
 pub(crate) use plug::{PlugState, kick_plugged};
 #[cfg(feature = "testing")]
 pub use ram_disk::{RamDisk, RamDiskBuilder};
+pub use room::Room;
 pub use wait::{flush_and_wait, submit_and_wait};
 
 /// Ends `bio` as a device's interrupt would.

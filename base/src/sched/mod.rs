@@ -103,7 +103,8 @@ pub fn preempt_point() {
 }
 
 /// Stops debug builds if the current task may not sleep here: in an interrupt, with interrupts masked, under a spin lock,
-/// inside the condition of a wait queue, or with folios that are marked for writeback and not submitted (I10).
+/// inside the condition of a wait queue, with folios that are marked for writeback and not submitted (I10), or while a
+/// [`NoSleep`] lives.
 #[inline]
 #[track_caller]
 pub fn might_sleep() {
@@ -117,6 +118,36 @@ pub fn might_sleep() {
 pub fn set_unsubmitted(unsubmitted: bool) {
     if cfg!(debug_assertions) {
         with_inner(|t| t.unsubmitted.store(unsubmitted, Ordering::Relaxed));
+    }
+}
+
+/// While it lives, the current task must not sleep: debug builds stop at everything that might, whether or not it would have to
+/// this time (NOW-1). So a test that comes through a path proves it for every state of the locks on the way. Not nested.
+#[must_use = "the task may sleep again once this is dropped"]
+pub struct NoSleep {
+    _not_send: core::marker::PhantomData<*const ()>,
+}
+
+impl NoSleep {
+    /// Begins. Task context; nothing in builds without debug assertions.
+    #[inline]
+    pub fn begin() -> NoSleep {
+        NoSleep::set(true);
+        NoSleep { _not_send: core::marker::PhantomData }
+    }
+
+    #[inline]
+    fn set(on: bool) {
+        if cfg!(debug_assertions) {
+            with_inner(|t| t.no_sleep.store(on, Ordering::Relaxed));
+        }
+    }
+}
+
+impl Drop for NoSleep {
+    #[inline]
+    fn drop(&mut self) {
+        NoSleep::set(false);
     }
 }
 

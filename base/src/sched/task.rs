@@ -36,6 +36,7 @@ pub(crate) struct Inner {
 
     // Kept by debug builds for their checks. Only the task itself touches these.
     pub(super) unsubmitted: PlainBool,
+    pub(super) no_sleep: PlainBool,
     pub(crate) in_condition: PlainBool,
     #[cfg_attr(
         not(any(debug_assertions, feature = "lab")),
@@ -66,6 +67,7 @@ impl Inner {
             scope: crate::lab::scope_for_new_task(id),
             run: backend::RunState::new(),
             unsubmitted: PlainBool::new(false),
+            no_sleep: PlainBool::new(false),
             in_condition: PlainBool::new(false),
             spin_depth: AtomicU32::new(0),
             ranks: RankStack::new(),
@@ -175,5 +177,6 @@ pub(super) fn check_sleep() {
         assert!(t.spin_depth.load(Ordering::Relaxed) == 0, "a task must not sleep under a SpinLock");
         assert!(!t.in_condition.load(Ordering::Relaxed), "the condition of a wait queue must not sleep");
         assert!(!t.unsubmitted.load(Ordering::Relaxed), "I10: a task sleeps with folios marked and not submitted");
+        assert!(!t.no_sleep.load(Ordering::Relaxed), "NOW-1: a request that must not wait may sleep here");
     });
 }

@@ -155,10 +155,25 @@ mod tests {
     }
 
     #[test]
+    #[should_panic(expected = "NOW-1")]
+    fn a_task_that_must_not_sleep_takes_no_lock_that_might() {
+        let lock = crate::sync::Mutex::new(crate::sync::Rank::Leaf, ());
+        let _no_sleep = crate::sched::NoSleep::begin();
+        drop(lock.try_lock());
+        drop(lock.lock());
+    }
+
+    #[test]
     #[should_panic(expected = "I10")]
     fn i10_sleeping_with_unsubmitted_folios_is_a_bug() {
         sched::set_unsubmitted(true);
         sched::park();
+    }
+
+    #[test]
+    fn a_task_may_sleep_again_afterwards() {
+        drop(sched::NoSleep::begin());
+        sched::yield_now();
     }
 
     #[test]

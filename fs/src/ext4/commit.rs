@@ -65,6 +65,16 @@ impl Ext4Fs {
         self.empty_log(&mut log).map_err(|error| self.give_up_log(&mut log, "a checkpoint", error))
     }
 
+    /// The last commit: what was changed so far becomes durable, and the file system is shut down (SHD-1). As [`Self::commit`].
+    pub(super) fn commit_and_shut_down(&self) -> Result<()> {
+        let mut log = self.log.lock();
+        let possible = self.check_can_commit();
+        // First: no handle begins after those that the commit waits for.
+        self.shut_down();
+        possible?;
+        self.commit_running(&mut log).map_err(|error| self.give_up_log(&mut log, "a commit", error))
+    }
+
     fn commit_running(&self, log: &mut Log) -> Result<()> {
         self.close(self.txn.running())?;
         while let Some(batch) = self.txn.take_closed() {

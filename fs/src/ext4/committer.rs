@@ -79,7 +79,7 @@ fn run(fs: &Ext4Fs, sb: &Weak<SuperBlock>, interval_ns: u64) {
         } else {
             deadline = base::time::now_ns() + interval_ns;
             let Some(sb) = sb.upgrade() else { return };
-            if fs.is_read_only() { Ok(()) } else { fs.sync_metadata(&sb) }
+            if fs.check_writable().is_err() { Ok(()) } else { fs.sync_metadata(&sb) }
         };
         // Whoever asks for durability hears of an error by himself; this task only does early what has time.
         if let Err(error) = result {

@@ -3,10 +3,11 @@
 //! | request | way |
 //! |---|---|
 //! | O_DIRECT | `iomap::direct_write`, `direct_read` |
+//! | write-through that must not sleep (`NOWAIT`) | [`nowait`], `iomap::writethrough_write` |
 //! | write-through, or any integrity flag (FLAG-8) | `iomap::writethrough_write` |
 //! | else | `iomap::buffered_write`, `buffered_read` |
 use super::limited::Limited;
-use super::{Ext4Inode, fallocate, fiemap, fsync, seek, truncate};
+use super::{Ext4Inode, fallocate, fiemap, fsync, nowait, seek, truncate};
 use crate::caller::Caller;
 use crate::io::{IoSink, IoSource};
 use crate::iomap::{self, InodeLock, IomapOps, WriteRequest};
@@ -27,6 +28,7 @@ impl InodeOps for FileInode {
         &self.0
     }
     fn open(&self, _inode: &Arc<Inode>) -> Result<Arc<dyn FileOps>> {
+        self.0.fs.check_not_shut_down()?;
         Ok(Arc::new(Ext4File))
     }
     fn truncate(&self, inode: &Arc<Inode>, size: u64, caller: &dyn Caller) -> Result<()> {
@@ -39,6 +41,7 @@ impl InodeOps for FileInode {
         truncate::evict(inode)
     }
     fn fsync(&self, inode: &Arc<Inode>, kind: SyncKind) -> Result<()> {
+        self.0.fs.check_not_shut_down()?;
         iomap::write_and_wait(inode, 0..u64::MAX)?;
         fsync::sync_inode(&self.0, inode, kind)
     }
@@ -63,11 +66,12 @@ struct Ext4File;
 
 impl FileOps for Ext4File {
     fn features(&self) -> FileFeatures {
-        FileFeatures::WRITETHROUGH | FileFeatures::DIRECT
+        FileFeatures::WRITETHROUGH | FileFeatures::DIRECT | FileFeatures::NOWAIT_THROUGH | FileFeatures::NOWAIT_READ
     }
 
     fn read(&self, kiocb: &mut Kiocb<'_>, dst: &mut dyn IoSink) -> Result<Outcome> {
         let inode = inode_of(kiocb.file)?;
+        Ext4Inode::of(inode).fs.check_not_shut_down()?;
         if kiocb.flags.contains(IoFlags::DIRECT) {
             return iomap::direct_read(inode, kiocb, dst);
         }
@@ -77,6 +81,10 @@ impl FileOps for Ext4File {
     fn write(&self, kiocb: &mut Kiocb<'_>, src: &mut dyn IoSource) -> Result<Outcome> {
         let inode = inode_of(kiocb.file)?;
         let own = Ext4Inode::of(inode);
+        base::anchor!("S-1", inode.ino);
+        if kiocb.flags.contains(IoFlags::NOWAIT) {
+            return nowait::write(own, inode, kiocb, src);
+        }
         let freeze = FreezeGuard::enter(&inode.sb, FreezeLevel::Write);
         base::anchor!("S-2", inode.ino);
         let lock = lock_for_write(own, inode, kiocb, src);
@@ -154,7 +162,7 @@ fn whole_blocks(own: &Ext4Inode, pos: u64, len: u64) -> bool {
 
 /// The checks of A2 in their order (CHK-2 to CHK-5); gives the length that is left. An append's position is chosen here (APP-1).
 /// Errors: `EPERM`, `EFBIG`, `EROFS`, `EIO`.
-fn check_write(own: &Ext4Inode, inode: &Inode, kiocb: &mut Kiocb<'_>, len: usize) -> Result<usize> {
+pub(super) fn check_write(own: &Ext4Inode, inode: &Inode, kiocb: &mut Kiocb<'_>, len: usize) -> Result<usize> {
     if kiocb.flags.contains(IoFlags::APPEND) {
         kiocb.pos = inode.size();
     }

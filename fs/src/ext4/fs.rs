@@ -117,9 +117,20 @@ impl Ext4Fs {
         }
     }
 
-    /// Nothing reaches the device from now on: a forced shutdown (SHD-1). Any context.
+    /// A forced shutdown (SHD-1): no data and no metadata is sent to the device from now on. What is on its way may reach it, and a
+    /// commit under way may end. Task context.
     pub fn shut_down(&self) {
-        self.state.fetch_or(SHUT_DOWN, Ordering::AcqRel);
+        if self.state.fetch_or(SHUT_DOWN, Ordering::AcqRel) & SHUT_DOWN == 0 {
+            log::warn!("ext4 {}: shut down", self.device.name());
+        }
+        if let Some(sb) = self.super_block() {
+            sb.cut_off();
+        }
+    }
+
+    /// Whether it was shut down by force.
+    pub(super) fn is_shut_down(&self) -> bool {
+        self.state.load(Ordering::Acquire) & SHUT_DOWN != 0
     }
 
     /// A damaged structure was met: logs it once and refuses changes from now on. Gives `EUCLEAN` to hand on. Task context.
@@ -187,6 +198,6 @@ impl Ext4Fs {
 
     /// `EIO` after a forced shutdown.
     pub fn check_not_shut_down(&self) -> Result<()> {
-        if self.state.load(Ordering::Acquire) & SHUT_DOWN != 0 { Err(Errno::EIO) } else { Ok(()) }
+        if self.is_shut_down() { Err(Errno::EIO) } else { Ok(()) }
     }
 }

@@ -23,6 +23,7 @@ pub fn commit_inode(own: &Ext4Inode, inode: &Inode, kind: SyncKind) -> Result<()
 /// fsync of a file whose data has reached the device: its metadata if it waits, else a flush unless one has covered the data
 /// already (DUR-11, R51). Errors: `EIO`, `EROFS`, `ENOMEM`.
 pub fn sync_inode(own: &Ext4Inode, inode: &Inode, kind: SyncKind) -> Result<()> {
+    own.fs.check_not_shut_down()?;
     if own.pending.waits(&own.fs.txn, kind) || (kind == SyncKind::All && own.attr_dirty()) {
         return commit_inode(own, inode, kind);
     }

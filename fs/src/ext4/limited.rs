@@ -26,6 +26,9 @@ impl IoSource for Limited<'_> {
     fn fault_in(&mut self, len: usize) -> usize {
         self.inner.fault_in(len.min(self.left))
     }
+    fn resident(&self, len: usize) -> usize {
+        self.inner.resident(len.min(self.left))
+    }
     fn copy_to_page(&mut self, page: &Page, offset: usize, len: usize) -> usize {
         let copied = self.inner.copy_to_page(page, offset, len.min(self.left));
         self.took(copied)

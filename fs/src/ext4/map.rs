@@ -10,7 +10,7 @@ use super::inode::InodeCore;
 use super::txn::{Credits, Handle};
 use super::{Ext4Inode, fsync};
 use crate::caller::Caller;
-use crate::iomap::{Iomap, IomapKind, IomapOps, SharedFlush, Ticket};
+use crate::iomap::{self, Iomap, IomapKind, IomapOps, SharedFlush, Ticket};
 use crate::vfs::{Inode, SyncKind};
 use base::block::{BlockDevice, SECTOR_SIZE, Sector};
 use base::sync::Arc;
@@ -60,6 +60,14 @@ impl IomapOps for Ext4Inode {
         self.fs.with_space(|| self.map_blocks(inode, &blocks))
     }
 
+    fn map_now(&self, pos: u64, len: u64) -> Result<Iomap> {
+        self.fs.check_writable()?;
+        let blocks = self.blocks_of(pos, len)?;
+        let core = self.core.try_read().ok_or(Errno::EAGAIN)?;
+        let run = self.lookup_in(&Tree::in_memory(self, &core), &blocks)?;
+        if is_ready(&core, &run, &blocks) { Ok(self.answer(&blocks, &run)) } else { Err(Errno::EAGAIN) }
+    }
+
     fn give_up(&self, pos: u64, len: u64) {
         if let Ok(blocks) = self.blocks_of(pos, len) {
             let mut core = self.core.write();
@@ -103,11 +111,25 @@ impl IomapOps for Ext4Inode {
     fn shared_flush(&self) -> &SharedFlush {
         &self.fs.flush
     }
+    fn check_not_shut_down(&self) -> Result<()> {
+        self.fs.check_not_shut_down()
+    }
     fn completion_queue(&self) -> Result<Arc<WorkQueue>> {
         self.fs.queues.completion.get()
     }
     fn sync_queue(&self) -> Result<Arc<WorkQueue>> {
         self.fs.queues.sync.get()
+    }
+    fn queues_now(&self) -> Option<[Arc<WorkQueue>; 2]> {
+        Some([self.fs.queues.completion.made()?, self.fs.queues.sync.made()?])
+    }
+}
+
+/// Whether the start of `blocks` may be written as it is: it is no hole, and if it is unwritten its conversion is provided for.
+fn is_ready(core: &InodeCore, run: &Run, blocks: &Range<u32>) -> bool {
+    match run {
+        Run::Hole { .. } => false,
+        Run::Extent(e) => !e.unwritten || core.unconverted.contains(&(blocks.start..e.end().min(blocks.end))),
     }
 }
 
@@ -117,11 +139,7 @@ impl Ext4Inode {
         let (seen, seq) = {
             let core = self.core.read();
             let run = self.lookup(&core, blocks)?;
-            let ready = match &run {
-                Run::Hole { .. } => false,
-                Run::Extent(e) => !e.unwritten || core.unconverted.contains(&(blocks.start..e.end().min(blocks.end))),
-            };
-            if ready {
+            if is_ready(&core, &run, blocks) {
                 return Ok(self.answer(blocks, &run));
             }
             (run, self.seq())
@@ -163,8 +181,7 @@ impl Ext4Inode {
             let done = left.as_ref().map_or(range.end, |left| left.start);
             core.unconverted.remove(range.start..done);
             let reached = end.min(u64::from(done) << self.fs.geo.block_bits);
-            core.disk_size = core.disk_size.max(reached.min(inode.size()));
-            base::mistake!("SIZE-2", core.disk_size = reached);
+            core.disk_size = iomap::raised_disk_size(core.disk_size, reached, inode.size());
         }
         let used = core.blocks.saturating_sub(before);
         self.settle_reserve(&mut core, used as u32);
@@ -185,10 +202,14 @@ impl Ext4Inode {
 
     /// What stands at the start of `blocks`, checked against the device. Errors: `EIO`, `EUCLEAN`.
     pub(super) fn lookup(&self, core: &InodeCore, blocks: &Range<u32>) -> Result<Run> {
+        self.lookup_in(&Tree::new(self, core), blocks)
+    }
+
+    fn lookup_in(&self, tree: &Tree<'_>, blocks: &Range<u32>) -> Result<Run> {
         if let Some(extent) = self.recent_extent(blocks.start) {
             return Ok(Run::Extent(extent));
         }
-        let run = extents::lookup(&Tree::new(self, core), blocks.start)?;
+        let run = extents::lookup(tree, blocks.start)?;
         if let Run::Extent(e) = &run {
             let sound = self.fs.geo.contains_run(e.pblk, u64::from(e.len));
             if !sound || self.fs.groups.zone.touches(e.pblk, u64::from(e.len)) {

@@ -61,6 +61,10 @@ impl MetaBlock {
     pub fn read(&self) -> ReadGuard<'_, Box<[u8]>> {
         self.data.read()
     }
+    /// The bytes, shared, if nobody changes or reads them in now. No sleep.
+    pub fn try_read(&self) -> Option<ReadGuard<'_, Box<[u8]>>> {
+        self.data.try_read()
+    }
     /// Whether [`Self::set_verified`] was called since the block was read: checksum and structure were found good, so that they
     /// need not be looked at again while the block is cached.
     pub fn is_verified(&self) -> bool {
@@ -151,6 +155,11 @@ impl MetaCache {
             }
         }
         Ok(block)
+    }
+
+    /// The block, if it is cached and was found good. No sleep.
+    pub fn verified(&self, number: u64) -> Option<Arc<MetaBlock>> {
+        self.map.lock().blocks.get(&number).filter(|block| block.has(UPTODATE) && block.has(VERIFIED)).cloned()
     }
 
     /// A block whose old content doesn't matter: newly allocated. Zeroed, verified, not yet dirty. May sleep.

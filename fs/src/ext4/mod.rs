@@ -22,6 +22,7 @@
 //! | `namei`, `rename`, `symlink` | operations on names |
 //! | `map`, `unconverted` | the iomap side of a regular file; what its conversions have in reserve |
 //! | `file`, `limited` | open regular files: read, write |
+//! | `nowait` | writes that must not sleep |
 //! | `fallocate`, `punch`, `shift` | fallocate: checks and allocation; punch hole and zero range; collapse and insert range |
 //! | `seek`, `fiemap` | where data and holes begin; what stands where on the device |
 //! | `truncate` | shrinking, growing, and the end of an inode |
@@ -67,6 +68,7 @@ mod map;
 pub mod meta;
 mod meta_io;
 mod namei;
+mod nowait;
 pub mod orphan;
 mod punch;
 pub mod queues;

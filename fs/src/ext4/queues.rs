@@ -39,10 +39,14 @@ impl LazyQueue {
         Ok(survivor)
     }
 
+    /// The queue, if it was made. No sleep.
+    pub fn made(&self) -> Option<Arc<WorkQueue>> {
+        self.queue.lock().clone()
+    }
+
     /// Sleeps until what was queued has run. Task context.
     pub fn wait_idle(&self) {
-        let queue = self.queue.lock().clone();
-        if let Some(queue) = queue {
+        if let Some(queue) = self.made() {
             queue.wait_idle();
         }
     }

@@ -13,7 +13,7 @@
 //!
 //! | operation | where | the file after the cut |
 //! |---|---|---|
-//! | collapse | while the range is freed, 32 extents a handle | the old size; a part of the range at its end reads as zeros |
+//! | collapse | while the range is freed, 32 extents of two leaves a handle, or 48 of one | the old size; a part of the range at its end reads as zeros |
 //! | collapse | while a tree that is too large is shifted | the old size; the zeros stand further behind, what was between has moved |
 //! | insert | while a tree that is too large is shifted | the new size; the zeros stand further behind than they will, what is behind has moved |
 //!
@@ -37,8 +37,8 @@ use core::ops::Range;
 
 /// What a handle has beyond the nodes it shifts: the inode, and what is asked for the change of one more leaf.
 const SLACK: u32 = 32;
-/// Steps of 16 extents that are freed in one handle with a shift.
-const FREE_STEPS: u32 = 2;
+/// Steps of 16 extents, each of one leaf, that are freed in one handle with a shift: 32 extents that lie in two leaves take three.
+const FREE_STEPS: u32 = 3;
 
 /// Takes the whole blocks of `range` (bytes), which ends before the end of the file, out of it. The inode lock is held exclusively.
 /// Errors: `EIO`: what was cached could not be written, nothing has changed; `ENOSPC`: an extent has to be split and the disk is
@@ -55,6 +55,8 @@ pub(super) fn collapse(inode: &Arc<Inode>, range: Range<u64>, caller: &dyn Calle
     let mut work = Collapse { free: Some(blocks.clone()), from: Some(blocks.end), by: blocks.end - blocks.start, size };
     while work.from.is_some() {
         own.collapse_some(inode, &mut work)?;
+        // Where each handle is a transaction, a cut may come between the freeing of the range and the move of what stands behind.
+        base::mistake!("collapse", own.fs.commit_all()?);
     }
     inode.set_size(size);
     own.join_at(inode, blocks.start);
@@ -143,7 +145,8 @@ impl Ext4Inode {
         if let Some(free) = work.free.clone() {
             let mut tree = TreeMut::new(handle, self, core, Purpose::Meta);
             work.free = extents::remove(&mut tree, free, FREE_STEPS)?;
-            if work.free.is_some() {
+            // The shift is in the same handle.
+            if work.free.is_some() || !base::guard!("collapse", true) {
                 return Ok(());
             }
         }

@@ -391,6 +391,7 @@ impl SuperOps for Ext4Super {
     }
 
     fn sync(&self) -> Result<()> {
+        self.fs.check_not_shut_down()?;
         let Some(sb) = self.fs.super_block() else { return Ok(()) };
         if self.fs.is_read_only() {
             return self.fs.check_nothing_lost().and(self.fs.check_nothing_dirty(&sb));
@@ -409,6 +410,11 @@ impl SuperOps for Ext4Super {
 
     fn unmount(&self) -> Result<()> {
         self.stop_committer();
+        if self.fs.is_shut_down() {
+            self.close_queues();
+            self.forget_dirty();
+            return Ok(());
+        }
         if self.fs.has_errors() {
             return self.give_up();
         }
@@ -431,6 +437,20 @@ impl SuperOps for Ext4Super {
             _ => Ok(()),
         }
     }
+
+    fn can_shut_down(&self) -> bool {
+        true
+    }
+
+    fn shut_down(&self, flush_log: bool) -> Result<()> {
+        if !flush_log || !self.fs.has_journal() || self.fs.is_read_only() {
+            self.fs.shut_down();
+            return Ok(());
+        }
+        // Attributes that are only in memory belong to what has changed.
+        let stored = self.fs.super_block().map_or(Ok(()), |sb| self.fs.write_dirty_inodes(&sb));
+        stored.and(self.fs.commit_and_shut_down())
+    }
 }
 
 impl Ext4Super {
@@ -443,8 +463,7 @@ impl Ext4Super {
     fn end_in_order(&self, sb: &Arc<SuperBlock>) -> Result<()> {
         iomap::sync_data(sb)?;
         self.fs.write_dirty_inodes(sb)?;
-        self.fs.queues.completion.close();
-        self.fs.queues.sync.close();
+        self.close_queues();
         // First all else: the superblock may say that all is in order only when that has reached its place.
         self.fs.commit_all()?;
         self.fs.mark_unmounted()?;
@@ -475,18 +494,27 @@ impl Ext4Super {
     /// The end of a file system with errors. Without a journal, what is changed in memory is written as far as that goes; with one the
     /// disk keeps its last consistent state, to be recovered by the next mount. It is not marked clean.
     fn give_up(&self) -> Result<()> {
-        self.fs.queues.completion.close();
-        self.fs.queues.sync.close();
+        self.close_queues();
         let result = if self.fs.has_journal() { self.fs.give_up_journal() } else { self.fs.commit_all() };
         self.fs.record_error();
         let Some(sb) = self.fs.super_block() else { return result };
         let lost = self.fs.check_nothing_dirty(&sb);
-        // What is still dirty will never be written. The list would keep it in memory, and with it the super block.
+        self.forget_dirty();
+        result.and(lost)
+    }
+
+    fn close_queues(&self) {
+        self.fs.queues.completion.close();
+        self.fs.queues.sync.close();
+    }
+
+    /// What is still dirty will never be written. The list would keep it in memory, and with it the super block.
+    fn forget_dirty(&self) {
+        let Some(sb) = self.fs.super_block() else { return };
         for inode in sb.inodes().dirty() {
             drop(sb.inodes().clear_dirty(&inode));
             iput(inode);
         }
-        result.and(lost)
     }
 
     fn remount_writable(&self) -> Result<()> {

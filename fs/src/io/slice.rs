@@ -30,6 +30,9 @@ impl IoSource for SliceSource<'_> {
     fn fault_in(&mut self, len: usize) -> usize {
         len.min(self.remaining())
     }
+    fn resident(&self, len: usize) -> usize {
+        len.min(self.remaining())
+    }
     fn copy_to_page(&mut self, page: &Page, offset: usize, len: usize) -> usize {
         let run = self.take(len.min(PAGE_SIZE.saturating_sub(offset)));
         page.write_from(offset, run);
@@ -181,6 +184,9 @@ impl IoSource for PageBuffer {
         self.len - self.at
     }
     fn fault_in(&mut self, len: usize) -> usize {
+        len.min(self.len - self.at)
+    }
+    fn resident(&self, len: usize) -> usize {
         len.min(self.len - self.at)
     }
     fn copy_to_page(&mut self, page: &Page, offset: usize, len: usize) -> usize {

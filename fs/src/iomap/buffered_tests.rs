@@ -324,6 +324,9 @@ impl IoSource for Faulting<'_> {
         // Says more than the copy will find: what was faulted in may be gone again.
         len.min(self.readable)
     }
+    fn resident(&self, len: usize) -> usize {
+        len.min(self.resident)
+    }
     fn copy_to_page(&mut self, page: &Page, offset: usize, len: usize) -> usize {
         let n = self.inner.copy_to_page(page, offset, len.min(self.resident));
         self.resident -= n;

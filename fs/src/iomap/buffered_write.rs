@@ -156,15 +156,16 @@ pub fn prepare_folio(
     len: usize,
 ) -> Result<()> {
     let bs = guard.mapping().block_size();
+    edges(bs, offset, len).try_for_each(|block| make_valid(inode, ops, guard, map, block))
+}
+
+/// Where the blocks of `bs` bytes start that `len` bytes from `offset` cover in part: at most two.
+#[inline]
+pub(super) fn edges(bs: usize, offset: usize, len: usize) -> impl Iterator<Item = usize> {
     let (head, tail) = (offset / bs * bs, (offset + len - 1) / bs * bs);
-    let covered = |block: usize| offset <= block && block + bs <= offset + len;
-    if !covered(head) {
-        make_valid(inode, ops, guard, map, head)?;
-    }
-    if tail != head && !covered(tail) {
-        make_valid(inode, ops, guard, map, tail)?;
-    }
-    Ok(())
+    let in_part = move |block: usize| block < offset || block + bs > offset + len;
+    let tail = (tail != head).then_some(tail);
+    core::iter::once(head).chain(tail).filter(move |block| in_part(*block))
 }
 
 fn make_valid(inode: &Inode, ops: &dyn IomapOps, guard: &FolioGuard<'_>, map: &Iomap, block: usize) -> Result<()> {

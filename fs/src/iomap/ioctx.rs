@@ -17,7 +17,7 @@ use super::ctx::{CtxRefs, Done, FirstError, wait_for_stragglers};
 use super::ioend::{Finished, Owed};
 use crate::kiocb::Outcome;
 use alloc::boxed::Box;
-use base::block::{Bio, BioEnd, BlockDevice};
+use base::block::{Bio, BioEnd, BlockDevice, Room};
 use base::stats::Gauge;
 use base::sync::{Arc, IrqLock, SpinLock};
 use base::workqueue::{Work, WorkLink, WorkQueue};
@@ -28,7 +28,12 @@ enum Kind {
     /// The submitter waits.
     Sync(Done),
     /// Two workers finish: the superblock's completion queue, and the queue that waits for log and device (QUE-5).
-    Aio { first: Arc<WorkQueue>, second: Arc<WorkQueue> },
+    Aio {
+        first: Arc<WorkQueue>,
+        second: Arc<WorkQueue>,
+        /// The submitter may finish if the last bio has ended before it leaves (CMP-7).
+        inline: bool,
+    },
 }
 
 /// What is still to be done, and by which queue.
@@ -58,7 +63,12 @@ impl IoCtx {
 
     /// A context that workers finish. The queues exist before any bio is submitted (QUE-1). Allocates.
     pub fn new_aio(first: Arc<WorkQueue>, second: Arc<WorkQueue>) -> Arc<Self> {
-        Self::new(Kind::Aio { first, second })
+        Self::new(Kind::Aio { first, second, inline: true })
+    }
+
+    /// The same for a submitter that must not sleep, as a finish does: workers finish it, whoever drops the last reference (NOW-1).
+    pub fn new_nowait([first, second]: [Arc<WorkQueue>; 2]) -> Arc<Self> {
+        Self::new(Kind::Aio { first, second, inline: false })
     }
 
     fn new(kind: Kind) -> Arc<Self> {
@@ -84,8 +94,15 @@ impl IoCtx {
         bio.submit_to(&**device);
     }
 
+    /// As [`Self::submit`], into room that was set aside: does not sleep.
+    pub fn submit_into(&self, bio: Box<Bio>, room: Room) {
+        self.refs.get();
+        room.submit(bio);
+    }
+
     /// S-10: the submitter hands over what the finish owes and drops its reference. The three fates of that reference:
-    /// * it was the last one: every bio has ended, or none was sent. The finish runs here, inline (CMP-7);
+    /// * it was the last one: every bio has ended, or none was sent. The finish runs here, inline (CMP-7), unless it must not sleep
+    ///   here: then on a worker all the same;
     /// * not the last, synchronous: sleep until the last bio ended, then finish here;
     /// * not the last, asynchronous: a worker finishes; nothing of the context may be touched from here on (CTX-3), and no lock is
     ///   held for it (LOCK-4). It waits for no flush and no commit either (DUR-6).
@@ -100,7 +117,12 @@ impl IoCtx {
                 unlock();
                 Ok(Outcome::Queued)
             }
-            Kind::Aio { first, second } => {
+            Kind::Aio { first, inline: false, .. } => {
+                unlock();
+                first.queue(self.clone());
+                Ok(Outcome::Queued)
+            }
+            Kind::Aio { first, second, .. } => {
                 let finished = self.finish();
                 unlock();
                 if finished.owes_second_stage() {
@@ -199,7 +221,7 @@ impl Work for IoCtx {
 
     /// First on the completion queue (F1 to F4), then, if durability is owed, on the second queue (F5); F6 ends it.
     fn run(self: Arc<Self>) {
-        let Kind::Aio { first, second } = &self.kind else { unreachable!("only asynchronous contexts are queued") };
+        let Kind::Aio { first, second, .. } = &self.kind else { unreachable!("only asynchronous contexts are queued") };
         let stage = self.stage.lock().take();
         let finished = match stage {
             Some(Stage::Finish(owed)) => self.finish_owed(owed),

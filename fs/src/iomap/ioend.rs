@@ -160,9 +160,14 @@ impl Owed {
         }
     }
 
-    /// ERR-1 before the finish: any bio's error wins over a short count, a short count over the reason it is short.
+    /// ERR-1 before the finish: any bio's error wins over a short count, a short count over the reason it is short. A write that the
+    /// shutdown has met on its way has failed, whatever the device says (SHD-1).
     fn outcome(&self, error: Option<Errno>) -> Result<usize> {
-        match (error, self.stopped) {
+        let cut_off = match self.kind {
+            IoKind::DirectRead(_) => None,
+            _ => iomap_of(&self.inode).check_not_shut_down().err(),
+        };
+        match (error.or(cut_off), self.stopped) {
             (Some(error), _) => Err(error),
             (None, Some(reason)) if self.len == 0 => Err(reason),
             (None, _) => Ok(self.len),

@@ -53,9 +53,7 @@ impl RangeLock {
         stats::raise(Gauge::RangeLocks);
         let (ticket, blocked) = {
             let mut list = self.list.lock();
-            let ticket = list.next;
-            list.next += 1;
-            list.entries.push(Entry { ticket, range });
+            let ticket = list.enter(range);
             (ticket, !list.is_first(ticket))
         };
         if base::guard!("R37", blocked) {
@@ -68,6 +66,16 @@ impl RangeLock {
             });
         }
         ticket
+    }
+
+    /// As [`Self::acquire`], if no request that came before overlaps it. Never sleeps.
+    pub fn try_acquire(&self, range: Range<u64>) -> Option<u64> {
+        let mut list = self.list.lock();
+        if list.entries.iter().any(|entry| entry.overlaps(&range)) {
+            return None;
+        }
+        stats::raise(Gauge::RangeLocks);
+        Some(list.enter(range))
     }
 
     /// Unlocks what [`Self::acquire`] has locked. Task context.
@@ -83,13 +91,27 @@ impl RangeLock {
     }
 }
 
+impl Entry {
+    fn overlaps(&self, range: &Range<u64>) -> bool {
+        self.range.start < range.end && range.start < self.range.end
+    }
+}
+
 impl List {
+    /// Adds a request behind all others; its ticket.
+    fn enter(&mut self, range: Range<u64>) -> u64 {
+        let ticket = self.next;
+        self.next += 1;
+        self.entries.push(Entry { ticket, range });
+        ticket
+    }
+
     /// Whether no earlier entry overlaps that of `ticket`.
     fn is_first(&self, ticket: u64) -> bool {
         let Some(at) = self.entries.iter().position(|entry| entry.ticket == ticket) else { return true };
         let (earlier, rest) = self.entries.split_at(at);
         let Some(mine) = rest.first() else { return true };
-        !earlier.iter().any(|entry| entry.range.start < mine.range.end && mine.range.start < entry.range.end)
+        !earlier.iter().any(|entry| entry.overlaps(&mine.range))
     }
 }
 
@@ -104,10 +126,19 @@ impl RangeGuard {
     /// Locks the blocks of `block_size` bytes and the folios that `range` touches: of two writers with different blocks of one folio,
     /// the second would wait with the folio locked for the first, which may have to lock it again (R75). As [`RangeLock::acquire`].
     pub fn new(inode: &Arc<Inode>, range: Range<u64>, block_size: u32) -> Self {
-        let unit = u64::from(block_size).max(PAGE_SIZE as u64);
-        let rounded = range.start / unit * unit..range.end.checked_next_multiple_of(unit).unwrap_or(u64::MAX);
-        RangeGuard { inode: inode.clone(), ticket: inode.ranges.acquire(rounded) }
+        RangeGuard { inode: inode.clone(), ticket: inode.ranges.acquire(rounded(range, block_size)) }
     }
+
+    /// The same if that needs no sleep.
+    pub fn try_new(inode: &Arc<Inode>, range: Range<u64>, block_size: u32) -> Option<Self> {
+        let ticket = inode.ranges.try_acquire(rounded(range, block_size))?;
+        Some(RangeGuard { inode: inode.clone(), ticket })
+    }
+}
+
+fn rounded(range: Range<u64>, block_size: u32) -> Range<u64> {
+    let unit = u64::from(block_size).max(PAGE_SIZE as u64);
+    range.start / unit * unit..range.end.checked_next_multiple_of(unit).unwrap_or(u64::MAX)
 }
 
 impl Drop for RangeGuard {

@@ -2,11 +2,11 @@
 use super::extents::ops_of;
 use super::readahead::{fill_for_read, read_ahead, read_window};
 use crate::io::IoSink;
-use crate::kiocb::Kiocb;
+use crate::kiocb::{IoFlags, Kiocb};
 use crate::page_cache::Folio;
 use crate::vfs::Inode;
 use base::sync::Arc;
-use base::{Errno, PAGE_SIZE, Result};
+use base::{Errno, PAGE_SIZE, Result, sched};
 
 const PS: u64 = PAGE_SIZE as u64;
 
@@ -15,9 +15,11 @@ const PS: u64 = PAGE_SIZE as u64;
 ///
 /// A reader never waits for the device I/O of a write-through (STB-6): its bytes are in the cache, copied folio by folio under the folio
 /// lock of whoever fills it, and the size is looked at before them (BUF-1). Errors, when nothing was read:
-/// `EIO`, `EUCLEAN`, `ENOMEM`, `EFAULT`, `EINTR` (a fatal signal).
+/// `EIO`, `EUCLEAN`, `ENOMEM`, `EFAULT`, `EINTR` (a fatal signal); with `NOWAIT`, which reads what is cached and does not sleep, `EAGAIN`.
 pub fn buffered_read(inode: &Inode, kiocb: &mut Kiocb<'_>, sink: &mut dyn IoSink) -> Result<usize> {
     let start = kiocb.pos;
+    let nowait = kiocb.flags.contains(IoFlags::NOWAIT);
+    let _no_sleep = nowait.then(sched::NoSleep::begin);
     let mut done = 0;
     let stopped = loop {
         let pos = start.saturating_add(done as u64);
@@ -29,8 +31,9 @@ pub fn buffered_read(inode: &Inode, kiocb: &mut Kiocb<'_>, sink: &mut dyn IoSink
         }
         let offset = (pos % PS) as usize;
         let n = wanted.min(PAGE_SIZE - offset).min((size - pos).min(PS) as usize);
-        let folio = match cached(inode, pos / PS, offset, n) {
+        let folio = match cached(inode, pos / PS, offset, n, !nowait) {
             Some(folio) => folio,
+            None if nowait => break Errno::EAGAIN,
             None if kiocb.caller.fatal_signal_pending() => break Errno::EINTR,
             None => match uncached(inode, pos / PS, offset, n, pages(pos, wanted.min((size - pos) as usize))) {
                 Ok(Some(folio)) => folio,
@@ -46,6 +49,9 @@ pub fn buffered_read(inode: &Inode, kiocb: &mut Kiocb<'_>, sink: &mut dyn IoSink
         if kept < copied {
             return Ok(done);
         }
+        if copied < n && nowait {
+            break Errno::EAGAIN;
+        }
         if copied < n && sink.fault_in(n - copied) == 0 {
             break Errno::EFAULT;
         }
@@ -53,14 +59,16 @@ pub fn buffered_read(inode: &Inode, kiocb: &mut Kiocb<'_>, sink: &mut dyn IoSink
     if done > 0 { Ok(done) } else { Err(stopped) }
 }
 
-/// The fast path: the folio, if the bytes are valid.
-fn cached(inode: &Inode, index: u64, offset: usize, len: usize) -> Option<Arc<Folio>> {
+/// The fast path: the folio, if the bytes are valid. At a mark the next window is read ahead, which may sleep, where the caller says that it
+/// `may_read`.
+fn cached(inode: &Inode, index: u64, offset: usize, len: usize, may_read: bool) -> Option<Arc<Folio>> {
     let folio = inode.mapping.get(index)?;
     let state = folio.state();
     if !state.uptodate_in(offset, len) {
         return None;
     }
-    if folio.touch(state)
+    if may_read
+        && folio.touch(state)
         && let Some(ops) = inode.ops().iomap()
     {
         read_ahead(inode, ops, index + 1);
@@ -77,7 +85,7 @@ pub(super) fn uncached(inode: &Inode, index: u64, offset: usize, len: usize, wan
             return Ok(Some(guard.folio().clone()));
         }
     } else if read_window(inode, ops, index, want).is_ok()
-        && let Some(folio) = cached(inode, index, offset, len)
+        && let Some(folio) = cached(inode, index, offset, len, true)
     {
         return Ok(Some(folio));
     }

@@ -1,9 +1,9 @@
 //! The mapping of a file range to the device.
 use super::{SharedFlush, Ticket};
 use crate::vfs::{Inode, SyncKind};
-use base::Result;
 use base::block::{BlockDevice, Sector};
 use base::sync::Arc;
+use base::{Errno, Result};
 
 /// What stands under a file range.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,6 +48,13 @@ impl Iomap {
     }
 }
 
+/// The size on the disk after a finish that has reached `end` (SIZE-2): raised to it, never lowered, and never above the size in memory, which a
+/// truncate may have set meanwhile. The lock that keeps `disk_size` is held.
+pub fn raised_disk_size(disk_size: u64, end: u64, i_size: u64) -> u64 {
+    base::mistake!("SIZE-2", return end);
+    disk_size.max(end.min(i_size))
+}
+
 /// What iomap asks of the file system of a regular file. No folio is locked in any of these calls (LOCK-1).
 pub trait IomapOps: Send + Sync {
     /// The device that holds the data.
@@ -71,6 +78,12 @@ pub trait IomapOps: Send + Sync {
     /// As `map_read`, but a hole becomes UNWRITTEN, with what its conversion will need reserved (S-7, EXT-1, EXT-2).
     /// Errors: `ENOSPC`, `EDQUOT`, `EIO`, `ENOMEM`.
     fn map_write(&self, inode: &Inode, pos: u64, len: u64) -> Result<Iomap>;
+
+    /// As `map_write` for who must not sleep, and gives nothing back (NOW-1): the blocks are there and what their conversion needs is set aside.
+    /// Errors: `EAGAIN` where that is not so or could not be seen without a sleep; `EROFS`, `EIO`.
+    fn map_now(&self, _pos: u64, _len: u64) -> Result<Iomap> {
+        Err(Errno::EAGAIN)
+    }
 
     /// Blocks of `[pos, pos+len)` that `map_write` gave out will not be written: what was reserved for their conversion is given
     /// back (ERR-9), and the sequence number changes. They stay UNWRITTEN. The one call that may come with a folio locked.
@@ -102,9 +115,19 @@ pub trait IomapOps: Send + Sync {
         self.shared_flush().flush(ticket)
     }
 
+    /// Nothing is sent to the device after a forced shutdown, and what was on its way then is no success (SHD-1). Cheap. Errors: `EIO`.
+    fn check_not_shut_down(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Hands finished-I/O work to the superblock's completion queue, made on first use (QUE-1 to QUE-3). Errors: `ENOMEM`.
     fn completion_queue(&self) -> Result<Arc<base::workqueue::WorkQueue>>;
 
     /// The second stage, for work that waits for log and device (QUE-5). Errors: `ENOMEM`.
     fn sync_queue(&self) -> Result<Arc<base::workqueue::WorkQueue>>;
+
+    /// Both queues, if they have been made: to make one may sleep (NOW-1).
+    fn queues_now(&self) -> Option<[Arc<base::workqueue::WorkQueue>; 2]> {
+        None
+    }
 }

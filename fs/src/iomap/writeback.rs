@@ -25,12 +25,13 @@ const WINDOW: u64 = 1 << 20;
 ///
 /// With `integrity` every block that was dirty at the call is written, and folios under writeback are waited for (FS-8);
 /// without, those are skipped (FS-7, BUF-5). Blocks dirtied later are not chased (SYN-2). Errors: of the extents, `ENOSPC`,
-/// `ENOMEM`; device errors come to the error sequence of the inode.
+/// `ENOMEM`, `EIO` after a shutdown; device errors come to the error sequence of the inode.
 pub fn write_range(inode: &Arc<Inode>, range: Range<u64>, integrity: bool) -> Result<()> {
     if inode.mapping.nr_dirty() == 0 {
         return Ok(());
     }
     let ops = ops_of(inode)?;
+    ops.check_not_shut_down()?;
     let range = range.start / PS * PS..range.end.checked_next_multiple_of(PS).unwrap_or(u64::MAX);
     let tag = if integrity { Tag::ToWrite } else { Tag::Dirty };
     if integrity {

@@ -84,6 +84,7 @@ impl Work for WritebackEnd {
         // The bio goes first, and with it the handles to the pages: a folio that has left writeback can be evicted.
         let mut result = bio.map_or(Ok(()), |bio| bio.status());
         if let Some(ops) = self.inode.ops().iomap() {
+            result = result.and(ops.check_not_shut_down());
             // DUR-11: the next fsync owes a flush that was issued after this.
             self.inode.written.note(ops.shared_flush().ticket());
             if result.is_ok() {

@@ -16,6 +16,10 @@
 //! the cache has; writes to different blocks are in flight together and may end in any order, whatever durability one of them asks
 //! for; writes of many folios do not mix, by the inode lock or that on the range. So an append whose device write fails keeps its place,
 //! and the next one stands behind it (APP-3).
+//!
+//! What is different for a request that must not sleep stands in `nowait`.
+mod nowait;
+
 use super::buffered_write::{ALLOCATE_AT_ONCE, discard_unused, give_up, prepare_folio};
 use super::ioctx::IoCtx;
 use super::ioend::{IoKind, Owed, WrittenFolio, WrittenFolios};
@@ -27,7 +31,7 @@ use crate::kiocb::{IoFlags, Kiocb, Outcome};
 use crate::page_cache::FolioGuard;
 use crate::vfs::{Inode, SyncKind};
 use alloc::boxed::Box;
-use base::block::{Bio, BioOp, BlockDevice, Limits, Plug, Segment};
+use base::block::{Bio, BioOp, BlockDevice, Limits, Plug, Room, Segment};
 use base::stats::Counter;
 use base::sync::Arc;
 use base::{Errno, PAGE_SIZE, Result, sched, stats, trace};
@@ -40,6 +44,8 @@ const PS: u64 = PAGE_SIZE as u64;
 ///
 /// Errors before anything is copied leave everything as it was (CHK-8); after that the outcome is a short count or the first
 /// error of the device, by the table of ERR-1.
+///
+/// An asynchronous request with `NOWAIT`, whose lock is shared, does not sleep: `EAGAIN`, or a short count (NOW-1).
 pub fn writethrough_write(
     request: WriteRequest<'_>,
     kiocb: &mut Kiocb<'_>,
@@ -48,7 +54,9 @@ pub fn writethrough_write(
     let WriteRequest { inode, freeze, lock, pos, len } = request;
     let iomap = inode.ops().iomap().ok_or(Errno::EOPNOTSUPP)?;
     // DIO-3: a direct write in flight and this copy would leave the cache and the disk different for ever.
+    let nowait = kiocb.flags.contains(IoFlags::NOWAIT);
     let range = match lock {
+        InodeLock::Shared(_) if nowait => Some(nowait::lock_range(inode, iomap, pos, len)?),
         InodeLock::Shared(_) => Some(RangeGuard::new(inode, pos..pos + len as u64, iomap.block_size())),
         InodeLock::Exclusive(_) => {
             inode.drain.drain_direct();
@@ -60,7 +68,6 @@ pub fn writethrough_write(
     let old_size = inode.size();
     let ctx =
         context(kiocb, iomap).inspect_err(|_| base::mistake!("R43", inode.drain.raise(DrainKind::Writethrough)))?;
-    stats::count(Counter::WtStarted);
     base::anchor!("S-6", inode.ino);
     // A synchronous request too: it lets go of the inode lock before its I/O has ended.
     let raised = if kiocb.is_sync() { base::guard!("R10", true) } else { base::guard!("R01", true) };
@@ -69,11 +76,18 @@ pub fn writethrough_write(
     let plug = Plug::start();
     let mut submission = Submission::new(inode, iomap, ctx, source);
     submission.passing = kiocb.flags.contains(IoFlags::DONTCACHE);
+    submission.nowait = nowait;
     let stopped = submission.run(pos, len, &|| kiocb.caller.fatal_signal_pending()).err();
     let Submission { ctx, folios, copied, mapped, unwritten, metadata_pending, .. } = submission;
     drop(plug);
+    if let Some(error) = stopped.filter(|_| nowait && copied == 0) {
+        // Nothing has happened, so nothing is owed: not even a flush by the next fsync, as a finish would note.
+        trace::record(trace::Kind::WtDone, inode.ino, error.to_ret() as u64);
+        return Err(error);
+    }
+    stats::count(Counter::WtStarted);
     let end = pos + copied as u64;
-    if stopped.is_some() {
+    if stopped.is_some() && !nowait {
         give_up(inode, iomap, end..mapped);
     }
     protect_old_end(inode, old_size);
@@ -99,10 +113,13 @@ pub fn writethrough_write(
 }
 
 /// The context of a request. For an asynchronous one the queues that will finish it are made here, before a byte is copied
-/// (CHK-8, QUE-1). Errors: `ENOMEM`.
+/// (CHK-8, QUE-1); one that must not sleep needs them made already (NOW-1). Errors: `ENOMEM`, `EAGAIN`.
 pub(super) fn context(kiocb: &Kiocb<'_>, iomap: &dyn IomapOps) -> Result<Arc<IoCtx>> {
     if kiocb.is_sync() {
         return Ok(IoCtx::new_sync());
+    }
+    if kiocb.flags.contains(IoFlags::NOWAIT) {
+        return iomap.queues_now().map(IoCtx::new_nowait).ok_or(Errno::EAGAIN);
     }
     Ok(IoCtx::new_aio(iomap.completion_queue()?, iomap.sync_queue()?))
 }
@@ -137,6 +154,10 @@ struct Submission<'a> {
     metadata_pending: bool,
     /// Folios that come into the cache with this write leave it with its end (`RWF_DONTCACHE`, DNC-1).
     passing: bool,
+    /// Nothing may sleep (NOW-1).
+    nowait: bool,
+    /// Room on the device for the bio that is being filled or comes next, if nothing may sleep.
+    room: Option<Room>,
 }
 
 impl<'a> Submission<'a> {
@@ -156,6 +177,8 @@ impl<'a> Submission<'a> {
             unwritten: false,
             metadata_pending: false,
             passing: false,
+            nowait: false,
+            room: None,
         }
     }
 
@@ -173,7 +196,11 @@ impl<'a> Submission<'a> {
             let at = pos + self.copied as u64;
             let start = at / block * block;
             let want = (end.next_multiple_of(block) - start).min(ALLOCATE_AT_ONCE as u64);
-            let map = self.iomap.map_write(self.inode, start, want)?;
+            let map = if self.nowait {
+                self.iomap.map_now(start, want)?
+            } else {
+                self.iomap.map_write(self.inode, start, want)?
+            };
             self.mapped = map.end();
             base::anchor!("S-7", self.inode.ino);
             self.unwritten |= matches!(map.kind, IomapKind::Unwritten(_));
@@ -202,6 +229,7 @@ impl<'a> Submission<'a> {
                     most = PAGE_SIZE;
                 }
                 Step::Remap => return Ok(()),
+                Step::Fault if self.nowait => return Err(Errno::EAGAIN),
                 Step::Fault => {
                     if base::guard!("R26", true) {
                         self.send()?;
@@ -218,20 +246,20 @@ impl<'a> Submission<'a> {
     /// S-8b to S-8m for `len` bytes at `at`, which lie in one folio and one extent.
     fn folio(&mut self, map: &Iomap, at: u64, len: usize) -> Result<Step> {
         let inode = self.inode;
-        let folio = match inode.mapping.try_find_or_create(at / PS)? {
-            Some(folio) => folio,
-            None => {
-                self.send()?;
-                inode.mapping.find_or_create(at / PS)?
-            }
-        };
+        let folio = self.lock_folio(at / PS)?;
         let offset = (at % PS) as usize;
         let own = self.folios.last().filter(|own| Arc::ptr_eq(&own.folio, folio.folio()));
         let passing = self.passing && own.map_or(folio.state().blank(), |own| own.passing);
         self.wait_writeback(&folio, offset)?;
         if base::guard!("R16", self.iomap.extent_seq() != map.seq) {
-            discard_unused(inode, folio);
+            self.leave(folio);
             return Ok(Step::Remap);
+        }
+        if self.nowait
+            && let Err(error) = self.ready_now(&folio, map, offset, len)
+        {
+            self.leave(folio);
+            return Err(error);
         }
         // Filling a partly covered block may read it.
         let sent = if self.whole_blocks(offset, len) { Ok(()) } else { self.send() };
@@ -243,12 +271,35 @@ impl<'a> Submission<'a> {
             }
         };
         if copied == 0 {
-            discard_unused(inode, folio);
+            self.leave(folio);
             return Ok(Step::Fault);
         }
         base::anchor!("S-8", inode.ino);
         self.publish(&folio, map, offset, copied, passing);
         Ok(Step::Copied(copied))
+    }
+
+    /// S-8b.
+    fn lock_folio(&mut self, index: u64) -> Result<FolioGuard<'a>> {
+        let mapping = &self.inode.mapping;
+        if self.nowait {
+            return mapping.find_or_create_now(index).ok().flatten().ok_or(Errno::EAGAIN);
+        }
+        match mapping.try_find_or_create(index)? {
+            Some(folio) => Ok(folio),
+            None => {
+                self.send()?;
+                mapping.find_or_create(index)
+            }
+        }
+    }
+
+    /// Unlocks a folio into which nothing came. One that is of no use to others goes from the cache.
+    fn leave(&self, folio: FolioGuard<'_>) {
+        if self.nowait && folio.state().blank() {
+            return self.inode.mapping.remove(folio);
+        }
+        discard_unused(self.inode, folio);
     }
 
     fn block_size(&self) -> usize {
@@ -267,6 +318,9 @@ impl<'a> Submission<'a> {
         }
         if base::guard!("R75-own", self.folios.last().is_some_and(|own| Arc::ptr_eq(&own.folio, folio.folio()))) {
             return if offset.is_multiple_of(self.block_size()) { Ok(()) } else { Err(Errno::EFAULT) };
+        }
+        if self.nowait {
+            return Err(Errno::EAGAIN);
         }
         self.send()?;
         folio.wait_writeback();
@@ -341,7 +395,10 @@ impl<'a> Submission<'a> {
         }
         if let Some(bio) = bio {
             base::anchor!("S-9", self.inode.ino);
-            self.ctx.submit(bio, self.device);
+            match self.room.take() {
+                Some(room) => self.ctx.submit_into(bio, room),
+                None => self.ctx.submit(bio, self.device),
+            }
             Plug::submitted(self.device);
         }
         Ok(())

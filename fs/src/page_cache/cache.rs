@@ -6,6 +6,9 @@ use base::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use base::sync::{Arc, SpinLock, WaitQueue, Weak};
 use base::{Errno, Page, Result};
 
+/// Folios evicted at once, so that the clock is not taken for every page.
+const BATCH: usize = 16;
+
 /// How much memory the cache may use, in pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CacheLimits {
@@ -108,18 +111,27 @@ impl PageCache {
     /// Memory for one folio: makes room first if the cache is full, and once more if the system is. Never sleeps, so that a
     /// writer with unsubmitted folios may call it (LOCK-6). `None` when nothing can be evicted and no frame is free.
     pub(super) fn alloc_page(&self) -> Option<Page> {
-        /// Folios evicted at once, so that the clock is not taken for every page.
-        const BATCH: usize = 16;
         base::memory::may_allocate().ok()?;
-        if self.clock.lock().len() >= self.limit_pages.load(Ordering::Relaxed) {
-            self.evict(BATCH);
-        }
+        self.keep_to_limit();
         let page = Page::alloc_zeroed();
         if page.is_some() {
             return page;
         }
         self.evict(BATCH);
         Page::alloc_zeroed()
+    }
+
+    /// As [`Self::alloc_page`], but from what is free: the cache keeps to its limit, and nothing is reclaimed beyond that (NOW-1).
+    pub(super) fn alloc_page_now(&self) -> Option<Page> {
+        base::memory::may_allocate().ok()?;
+        self.keep_to_limit();
+        Page::alloc_zeroed()
+    }
+
+    fn keep_to_limit(&self) {
+        if self.clock.lock().len() >= self.limit_pages.load(Ordering::Relaxed) {
+            self.evict(BATCH);
+        }
     }
 
     /// Takes a new folio into the clock. Errors: `ENOMEM`.

@@ -6,7 +6,7 @@ use crate::vfs::Inode;
 use base::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use base::sync::rank::{self, HeldRank, Rank};
 use base::sync::{Arc, RwLock, SpinLock, Weak};
-use base::{Errno, PAGE_SIZE, Result};
+use base::{Errno, PAGE_SIZE, Page, Result};
 use core::ops::Range;
 
 /// The cached folios of one inode, with search tags.
@@ -136,6 +136,17 @@ impl Mapping {
     /// As [`Mapping::find_or_create`], but `None` where it would sleep: a caller with unsubmitted folios submits them first
     /// (LOCK-6). Errors: `ENOMEM`.
     pub fn try_find_or_create(&self, index: u64) -> Result<Option<FolioGuard<'_>>> {
+        self.try_with(index, || self.cache.alloc_page())
+    }
+
+    /// As [`Mapping::try_find_or_create`] for who waits for memory as little as for a lock: nothing is reclaimed for it when no frame is
+    /// free (NOW-1). Errors: `ENOMEM`.
+    pub fn find_or_create_now(&self, index: u64) -> Result<Option<FolioGuard<'_>>> {
+        self.try_with(index, || self.cache.alloc_page_now())
+    }
+
+    #[inline]
+    fn try_with(&self, index: u64, alloc: impl Fn() -> Option<Page>) -> Result<Option<FolioGuard<'_>>> {
         loop {
             match self.get(index) {
                 Some(folio) if folio.try_lock_raw() => {
@@ -145,7 +156,7 @@ impl Mapping {
                 }
                 Some(_) => return Ok(None),
                 None => {
-                    if let Some(guard) = self.create(index)? {
+                    if let Some(guard) = self.insert(index, alloc().ok_or(Errno::ENOMEM)?)? {
                         return Ok(Some(guard));
                     }
                 }
@@ -155,7 +166,10 @@ impl Mapping {
 
     /// A new locked folio at `index`; `None` if there is one already. Errors: `ENOMEM`.
     pub fn create(&self, index: u64) -> Result<Option<FolioGuard<'_>>> {
-        let page = self.cache.alloc_page().ok_or(Errno::ENOMEM)?;
+        self.insert(index, self.cache.alloc_page().ok_or(Errno::ENOMEM)?)
+    }
+
+    fn insert(&self, index: u64, page: Page) -> Result<Option<FolioGuard<'_>>> {
         let folio = Folio::new_locked(page, index, self.this.clone());
         self.cache.adopt(&folio)?;
         let mut tree = self.tree.lock();

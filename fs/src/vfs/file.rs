@@ -3,7 +3,7 @@ use super::{ErrCursor, FallocMode, FileFeatures, Inode, SyncKind, WriteAccess};
 use crate::io::{IoSink, IoSource};
 use crate::kiocb::{Kiocb, Outcome};
 use base::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use base::sync::{Arc, Mutex, Rank};
+use base::sync::{Arc, Mutex, PollQueue, Rank};
 use base::workqueue::WorkLink;
 use base::{Errno, Result};
 
@@ -164,8 +164,10 @@ pub struct Readiness {
     pub readable: bool,
     /// A write would not sleep.
     pub writable: bool,
-    /// The other end is gone.
+    /// The other end is gone, and nobody will write.
     pub hung_up: bool,
+    /// A write would fail: nobody will read.
+    pub failed: bool,
 }
 
 /// What stands behind an open file. The defaults refuse.
@@ -213,7 +215,11 @@ pub trait FileOps: Send + Sync {
     }
     /// What can be done without sleeping now: poll(2). The default suits files that never keep anyone waiting.
     fn readiness(&self, file: &File) -> Readiness {
-        Readiness { readable: true, writable: true, hung_up: false }
+        Readiness { readable: true, writable: true, hung_up: false, failed: false }
+    }
+    /// Who is told when [`Self::readiness`] may have changed: woken after each change. `None` for a file that never changes.
+    fn poll_queue(&self) -> Option<&PollQueue> {
+        None
     }
     /// Whether the file has positions (`lseek`, `pread`); a pipe or a tty has none.
     fn seekable(&self) -> bool {

@@ -39,7 +39,7 @@ pub fn request_flags(file: &File, rwf: u32, request: Request) -> Result<IoFlags>
     }
     let per_call = IoFlags::from_bits_retain(rwf);
     if rwf != 0 {
-        check_combinations(file, per_call)?;
+        check_combinations(file, open, per_call, request)?;
     }
     Ok(sample(file, open, per_call, request))
 }
@@ -67,16 +67,21 @@ fn check_per_call(file: &File, rwf: u32, request: Request) -> Result<()> {
 }
 
 /// The rows after it: what `WRITETHROUGH` does not go with, and optional features that are not built (A24).
-fn check_combinations(file: &File, flags: IoFlags) -> Result<()> {
+fn check_combinations(file: &File, open: OpenFlags, flags: IoFlags, request: Request) -> Result<()> {
     let through = flags.contains(IoFlags::WRITETHROUGH);
-    if through && flags.contains(IoFlags::NOWAIT) {
-        return Err(Errno::EINVAL);
-    }
     if flags.contains(IoFlags::ATOMIC) || (flags.contains(IoFlags::DONTCACHE) && !through) {
         return Err(Errno::EOPNOTSUPP);
     }
-    if flags.contains(IoFlags::NOWAIT) && !file.ops().features().contains(FileFeatures::NOWAIT) {
-        return Err(Errno::EOPNOTSUPP);
+    if flags.contains(IoFlags::NOWAIT) {
+        let needed = match request.is_write() {
+            true if through => FileFeatures::NOWAIT_THROUGH,
+            true => FileFeatures::NOWAIT_WRITE,
+            false => FileFeatures::NOWAIT_READ,
+        };
+        // Direct I/O pins memory and empties the cache: nothing of it is built without sleeps.
+        if !file.ops().features().contains(needed) || open.contains(OpenFlags::DIRECT) {
+            return Err(Errno::EOPNOTSUPP);
+        }
     }
     Ok(())
 }

@@ -16,7 +16,10 @@ fn file(open: OpenFlags, features: FileFeatures) -> Arc<File> {
     File::new(None, open, Arc::new(Ops(features)))
 }
 fn disk(open: OpenFlags) -> Arc<File> {
-    file(open, FileFeatures::WRITETHROUGH | FileFeatures::DIRECT)
+    file(
+        open,
+        FileFeatures::WRITETHROUGH | FileFeatures::DIRECT | FileFeatures::NOWAIT_THROUGH | FileFeatures::NOWAIT_READ,
+    )
 }
 fn write(open: OpenFlags, rwf: u32) -> Result<IoFlags> {
     request_flags(&disk(open), rwf, Request::Write)
@@ -54,7 +57,12 @@ fn write_through_on_a_direct_file_is_accepted() {
 }
 #[test]
 fn write_through_with_nowait() {
-    assert_eq!(write(OpenFlags::RDWR, WT | 0x8), Err(Errno::EINVAL));
+    assert_eq!(write(OpenFlags::RDWR, WT | 0x8), Ok(IoFlags::WRITETHROUGH | IoFlags::NOWAIT));
+    assert_eq!(write(OpenFlags::RDWR, WT | 0xa), Ok(IoFlags::WRITETHROUGH | IoFlags::NOWAIT | IoFlags::DSYNC));
+    assert_eq!(write(OpenFlags::RDWR | OpenFlags::DIRECT, WT | 0x8), Err(Errno::EOPNOTSUPP));
+    assert_eq!(write(OpenFlags::RDWR, WT | 0x48), Err(Errno::EOPNOTSUPP), "ATOMIC");
+    let waits = file(OpenFlags::RDWR, FileFeatures::WRITETHROUGH | FileFeatures::NOWAIT_WRITE);
+    assert_eq!(request_flags(&waits, WT | 0x8, Request::Write), Err(Errno::EOPNOTSUPP));
 }
 #[test]
 fn write_through_with_dontcache() {
@@ -85,6 +93,20 @@ fn write_through_with_append_and_nosignal() {
 #[test]
 fn nowait_without_support() {
     assert_eq!(write(OpenFlags::RDWR, 0x8), Err(Errno::EOPNOTSUPP));
+    assert_eq!(write(OpenFlags::RDWR, 0xa), Err(Errno::EOPNOTSUPP), "DSYNC does not make it a write-through");
+    let direct = disk(OpenFlags::RDWR | OpenFlags::DIRECT);
+    let plain = file(OpenFlags::RDWR, FileFeatures::empty());
+    for file in [direct, plain] {
+        assert_eq!(request_flags(&file, 0x8, Request::Read), Err(Errno::EOPNOTSUPP));
+    }
+}
+#[test]
+fn nowait_with_support() {
+    assert_eq!(request_flags(&disk(OpenFlags::RDWR), 0x8, Request::Read), Ok(IoFlags::NOWAIT));
+    assert_eq!(request_flags(&disk(OpenFlags::RDWR), 0x8, Request::AioRead), Ok(IoFlags::NOWAIT));
+    let pipe = file(OpenFlags::RDWR, FileFeatures::NOWAIT_WRITE);
+    assert_eq!(request_flags(&pipe, 0x8, Request::Write), Ok(IoFlags::NOWAIT));
+    assert_eq!(request_flags(&pipe, 0x8, Request::Read), Err(Errno::EOPNOTSUPP));
 }
 #[test]
 fn noappend_overrides_the_open_flag() {

@@ -73,7 +73,7 @@ pub use release::{Leaving, fput, fput_deferred, iput};
 pub use rw::{MAX_RW_COUNT, Whence, read, read_at, read_current, seek, write, write_at, write_current};
 pub use setattr::{SetTime, chmod, chown, ftruncate, needs_privilege_removal, remove_privileges, truncate, utimens};
 pub use stat::{Stat, stat, statfs};
-pub use super_block::{DurabilityReport, StatFs, SuperBlock, SuperOps};
+pub use super_block::{DurabilityReport, Shutdown, StatFs, SuperBlock, SuperOps};
 pub use sync::{fsync, fsync_range, sync_file_range, syncfs};
 pub use types::{DirEntry, FallocMode, FileExtent, FileFeatures, FileType, SyncKind, Timespec};
 pub use writers::{FreezeGuard, FreezeLevel, WriteAccess};

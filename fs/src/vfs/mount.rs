@@ -102,7 +102,7 @@ impl Vfs {
         let Some(covered) = mount.covered.clone() else { return Err(Errno::EBUSY) };
         drop(root);
         let ended = self.tear_down(&mount);
-        if !mount.root.sb.is_shut_down() {
+        if !mount.root.sb.has_ended() {
             return ended;
         }
         self.mounts.lock().retain(|m| !Arc::ptr_eq(&m.root, &mount.root));
@@ -140,7 +140,8 @@ impl Vfs {
         // Nobody is left to hear of earlier ones from fsync; of data that is lost from here on this call tells.
         let before = sb.wb_err.sample();
         let _ = sb.wb_err.report(&before);
-        let synced = unless_given_up(sb.ops().sync())?;
+        // Who has shut it down by force has given up what is not on the disk (SHD-1).
+        let synced = if sb.is_shut_down() { Ok(()) } else { unless_given_up(sb.ops().sync())? };
         sb.drop_names(&mount.root);
         sb.ops().settle();
         sb.release.settle();
@@ -148,14 +149,17 @@ impl Vfs {
             return Err(Errno::EBUSY);
         }
         let ended = unless_given_up(sb.ops().unmount())?;
-        sb.shut_down();
+        sb.end();
         synced.and(ended).and(sb.wb_err.report(&before))
     }
 
-    /// Makes the file system of `inode` read-only (RO-1) or writable again. Errors: `EBUSY` while somebody may write; those of
-    /// the sync and of the file system.
+    /// Makes the file system of `inode` read-only (RO-1) or writable again. Errors: `EBUSY` while somebody may write; `EROFS` after a
+    /// shutdown; those of the sync and of the file system.
     pub fn remount(&self, inode: &Arc<Inode>, read_only: bool) -> Result<()> {
         let sb = &inode.sb;
+        if sb.is_shut_down() {
+            return Err(Errno::EROFS);
+        }
         if read_only == sb.is_read_only() {
             return Ok(());
         }

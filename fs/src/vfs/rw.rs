@@ -57,7 +57,7 @@ pub fn read_at(file: &Arc<File>, pos: u64, rwf: u32, sink: &mut dyn IoSink, call
 
 /// Writes at an explicit position, synchronously. Errors: as [`read_at`].
 pub fn write_at(file: &Arc<File>, pos: u64, rwf: u32, source: &mut dyn IoSource, caller: &dyn Caller) -> Result<usize> {
-    let flags = request_flags(file, rwf, Request::Write)?;
+    let flags = sync_write_flags(file, rwf, source)?;
     if !file.ops().seekable() {
         return Err(Errno::ESPIPE);
     }
@@ -73,8 +73,16 @@ pub fn read_current(file: &Arc<File>, rwf: u32, sink: &mut dyn IoSink, caller: &
 /// Writes at the file position (or the end, for an append) and moves it, holding its lock (FLAG-6). Errors: of the flags and
 /// of the write.
 pub fn write_current(file: &Arc<File>, rwf: u32, source: &mut dyn IoSource, caller: &dyn Caller) -> Result<usize> {
-    let flags = request_flags(file, rwf, Request::Write)?;
+    let flags = sync_write_flags(file, rwf, source)?;
     at_position(file, flags, caller, |kiocb| write(kiocb, source))
+}
+
+/// The flags of a synchronous write. Its write-through has to wait for its own I/O (WT-1): if it must not, that is known before the position
+/// is even locked (NOW-2). Errors: of the flags; `EAGAIN`.
+fn sync_write_flags(file: &File, rwf: u32, source: &dyn IoSource) -> Result<IoFlags> {
+    let flags = request_flags(file, rwf, Request::Write)?;
+    let waits = flags.contains(IoFlags::NOWAIT | IoFlags::WRITETHROUGH) && source.remaining() > 0;
+    if base::guard!("NOW-2", waits) { Err(Errno::EAGAIN) } else { Ok(flags) }
 }
 
 fn at_position(

@@ -6,10 +6,10 @@ use super::writers::{Freeze, WriterCount};
 use super::{ErrSeq, Inode};
 use crate::page_cache::{CacheLimits, PageCache};
 use alloc::boxed::Box;
-use base::Result;
 use base::block::Durability;
 use base::sync::Arc;
-use base::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use base::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use base::{Errno, Result};
 
 /// Figures for `statfs`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -44,6 +44,17 @@ pub struct DurabilityReport {
     pub commits: u64,
 }
 
+/// What a forced shutdown still brings to the disk (SHD-1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Shutdown {
+    /// Everything: it waits for the writes under way and syncs, as a freeze does.
+    Sync,
+    /// What has changed in metadata, if there is a journal: its transactions are committed. No data is written or waited for.
+    FlushLog,
+    /// Nothing: as if the power were cut.
+    Cut,
+}
+
 /// What a file system implements for itself as a whole.
 pub trait SuperOps: Send + Sync + core::any::Any {
     /// Downcast to the file system's own type.
@@ -72,7 +83,21 @@ pub trait SuperOps: Send + Sync + core::any::Any {
     fn remount(&self, _read_only: bool) -> Result<()> {
         Ok(())
     }
+    /// Whether it can be shut down by force.
+    fn can_shut_down(&self) -> bool {
+        false
+    }
+    /// From the return on no more changes are made and nothing is called durable any more (SHD-1); with `flush_log` what the journal
+    /// has running is committed before. Calls [`SuperBlock::cut_off`]. Task context; may sleep. Errors: those of the commit, and it is
+    /// shut down all the same.
+    fn shut_down(&self, _flush_log: bool) -> Result<()> {
+        Err(Errno::EOPNOTSUPP)
+    }
 }
+
+const LIVE: u32 = 0;
+const CUT_OFF: u32 = 1;
+const ENDED: u32 = 2;
 
 /// A mounted file system, as the VFS sees it.
 pub struct SuperBlock {
@@ -89,8 +114,8 @@ pub struct SuperBlock {
     inodes: InodeCache,
     /// Open files, those without write access included: what unmount asks (UMT-1).
     open_files: AtomicU64,
-    /// Shut down or unmounted: nothing new starts (SHD-1).
-    dead: AtomicBool,
+    /// `LIVE`, `CUT_OFF` by a forced shutdown (SHD-1), or `ENDED` by an unmount. It only grows.
+    life: AtomicU32,
     ops: Box<dyn SuperOps>,
 }
 
@@ -112,7 +137,7 @@ impl SuperBlock {
             names: NameLimit::new(),
             inodes: InodeCache::new(),
             open_files: AtomicU64::new(0),
-            dead: AtomicBool::new(false),
+            life: AtomicU32::new(LIVE),
             ops,
         })
     }
@@ -140,14 +165,40 @@ impl SuperBlock {
     pub fn force_read_only(&self) {
         self.writers.force_close();
     }
-    /// Stops everything new with `EIO` (SHD-1). Any context.
-    pub fn shut_down(&self) {
-        self.dead.store(true, Ordering::Release);
+    /// Shuts the file system down by force (SHD-1): from the return on all that is new ends with `EIO`, and so does what is on its way
+    /// to the device. Unmounting is all that is left to do. Once more does nothing. Task context, no locks.
+    ///
+    /// Errors: `EOPNOTSUPP`. Of [`Shutdown::Sync`] those of a freeze: then nothing was shut down. Of [`Shutdown::FlushLog`] those of the
+    /// commit: then it is shut down without it.
+    pub fn force_shut_down(&self, how: Shutdown) -> Result<()> {
+        if self.is_shut_down() {
+            return Ok(());
+        }
+        if how != Shutdown::Sync {
+            return self.ops.shut_down(how == Shutdown::FlushLog);
+        }
+        self.freeze()?;
+        // Who waits for the thaw finds it shut down.
+        let done = self.ops.shut_down(false);
+        done.and(self.thaw())
+    }
+    /// The file system was shut down: everything new ends with `EIO` (SHD-1). Any context.
+    pub fn cut_off(&self) {
+        self.life.fetch_max(CUT_OFF, Ordering::AcqRel);
         self.writers.force_close();
     }
-    /// Whether the super block was shut down or unmounted.
+    /// The file system was unmounted.
+    pub(super) fn end(&self) {
+        self.life.fetch_max(ENDED, Ordering::AcqRel);
+        self.writers.force_close();
+    }
+    /// Whether the super block was shut down or unmounted: nothing new starts.
     pub fn is_shut_down(&self) -> bool {
-        self.dead.load(Ordering::Acquire)
+        self.life.load(Ordering::Acquire) != LIVE
+    }
+    /// Whether it was unmounted.
+    pub fn has_ended(&self) -> bool {
+        self.life.load(Ordering::Acquire) == ENDED
     }
     /// Blocks new writes and waits until those under way have posted their outcome and their files are closed, then syncs (FRZ-1).
     /// Task context, no locks.

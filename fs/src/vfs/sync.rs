@@ -38,10 +38,13 @@ pub fn sync_file_range(file: &File, range: Range<u64>, what: RangeSync) -> Resul
     done.and(reported)
 }
 
-/// syncfs: the whole super block of `file` (SYN-5). Errors: `EBADF` for a file without one.
+/// syncfs: the whole super block of `file` (SYN-5). Errors: `EBADF` for a file without one, `EIO` after a shutdown.
 pub fn syncfs(file: &File) -> Result<()> {
     let inode = file.inode.as_ref().ok_or(Errno::EBADF)?;
     inode.sb.run_releases();
+    if inode.sb.is_shut_down() {
+        return Err(Errno::EIO);
+    }
     let done = if inode.sb.is_read_only() { Ok(()) } else { inode.sb.ops().sync() };
     let reported = file.report_super_block_error();
     done.and(reported)

@@ -1,4 +1,6 @@
 //! Small types that the whole VFS shares.
+use base::{Errno, Result};
+use linux_raw_sys::general as abi;
 
 /// The type of an inode.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,6 +62,20 @@ pub enum FallocMode {
 }
 
 impl FallocMode {
+    /// Of `FALLOC_FL_*` bits: the modes exclude each other, and each goes with `FALLOC_FL_KEEP_SIZE`, or must, or must not. Errors:
+    /// `EOPNOTSUPP`.
+    pub fn from_bits(bits: u32) -> Result<FallocMode> {
+        let keep_size = bits & abi::FALLOC_FL_KEEP_SIZE != 0;
+        match (bits & !abi::FALLOC_FL_KEEP_SIZE, keep_size) {
+            (abi::FALLOC_FL_ALLOCATE_RANGE, _) => Ok(FallocMode::Allocate { keep_size }),
+            (abi::FALLOC_FL_ZERO_RANGE, _) => Ok(FallocMode::ZeroRange { keep_size }),
+            (abi::FALLOC_FL_PUNCH_HOLE, true) => Ok(FallocMode::PunchHole),
+            (abi::FALLOC_FL_COLLAPSE_RANGE, false) => Ok(FallocMode::CollapseRange),
+            (abi::FALLOC_FL_INSERT_RANGE, false) => Ok(FallocMode::InsertRange),
+            _ => Err(Errno::EOPNOTSUPP),
+        }
+    }
+
     /// The size that a file of `size` bytes has after this mode was applied to `len` bytes at `pos`.
     pub fn new_size(self, size: u64, pos: u64, len: u64) -> u64 {
         match self {
@@ -107,7 +123,11 @@ bitflags::bitflags! {
         const WRITETHROUGH = 1;
         /// O_DIRECT
         const DIRECT = 2;
-        /// `RWF_NOWAIT`
-        const NOWAIT = 4;
+        /// `RWF_NOWAIT` of a write without `RWF_WRITETHROUGH`
+        const NOWAIT_WRITE = 4;
+        /// `RWF_NOWAIT` with `RWF_WRITETHROUGH`
+        const NOWAIT_THROUGH = 8;
+        /// `RWF_NOWAIT` of a read
+        const NOWAIT_READ = 16;
     }
 }

@@ -281,16 +281,16 @@ impl Stage {
         // A request holds its protection until just after its event: freezing waits for that (FRZ-1), or for ever if one leaked.
         self.sb.freeze().and_then(|()| self.sb.thaw()).expect("the file system freezes");
         self.vfs.unmount_all().expect("the file system unmounts");
-        self.check_image(&self.disk.image());
+        check_image(&self.disk.image());
     }
+}
 
-    /// Fails the test unless e2fsck finds the image of a disk in order.
-    pub fn check_image(&self, bytes: &[u8]) {
-        let image = self.folder.path().join("after.img");
-        std::fs::write(&image, bytes).expect("the image is written");
-        let check = e2fsprogs("e2fsck").arg("-fn").arg(&image).output().expect("e2fsck is installed");
-        assert!(check.status.success(), "e2fsck: {}", String::from_utf8_lossy(&check.stdout));
-    }
+/// Fails the test unless e2fsck finds the image of a disk in order.
+pub fn check_image(bytes: &[u8]) {
+    let image = tempfile::NamedTempFile::new().expect("a temporary file");
+    std::fs::write(image.path(), bytes).expect("the image is written");
+    let check = e2fsprogs("e2fsck").arg("-fn").arg(image.path()).output().expect("e2fsck is installed");
+    assert!(check.status.success(), "e2fsck: {}", String::from_utf8_lossy(&check.stdout));
 }
 
 /// A file system after a power cut.
@@ -302,17 +302,26 @@ pub struct After {
 impl After {
     /// The content of a file.
     pub fn read(&self, name: &str) -> Vec<u8> {
-        let root = self.vfs.root();
-        let site = Site { cwd: &root, caller: &KernelCaller };
-        let file = self.vfs.open(site, name.as_bytes(), OpenFlags::empty(), 0).expect("the file is there");
-        read(&file, 0, 1 << 20)
+        read(&self.open(name).expect("the file is there"), 0, 1 << 20)
     }
     /// When the content of a file was last changed.
     pub fn mtime(&self, name: &str) -> Timespec {
+        inode(&self.open(name).expect("the file is there")).attr().mtime
+    }
+    /// The permissions of a file.
+    pub fn mode(&self, name: &str) -> u16 {
+        inode(&self.open(name).expect("the file is there")).attr().mode & 0o7777
+    }
+    /// A file or directory, if it is there.
+    pub fn open(&self, name: &str) -> Option<Arc<File>> {
         let root = self.vfs.root();
         let site = Site { cwd: &root, caller: &KernelCaller };
-        let file = self.vfs.open(site, name.as_bytes(), OpenFlags::empty(), 0).expect("the file is there");
-        inode(&file).attr().mtime
+        self.vfs.open(site, name.as_bytes(), OpenFlags::empty(), 0).ok()
+    }
+    /// Unmounts it in order; the image is in order then.
+    pub fn end(self) {
+        self.vfs.unmount_all().expect("the file system unmounts");
+        check_image(&self.disk.image());
     }
     /// Whether the superblock tells of an error: bit 1 of `s_state`.
     pub fn has_error_state(&self) -> bool {

@@ -16,6 +16,7 @@
 //! | `mmap` | A17, A18: stores through mappings, ranges synced |
 //! | `durability` | A13, A18: what survives a cut, who flushes; order of outcomes |
 //! | `life` | A19: freeze, remount, shutdown |
+//! | `now` | A24: write-throughs that must not sleep |
 //! | `source` | user space: sources that end, fault and tell; callers; mappings |
 #![cfg(not(any(loom, shuttle)))]
 mod cache;
@@ -28,6 +29,7 @@ mod errors;
 mod life;
 mod locks;
 mod mmap;
+mod now;
 mod ranges;
 mod sizes;
 mod source;

@@ -302,7 +302,7 @@ fn trc6_trc8_what_cannot_be_written_is_not_dropped() {
 }
 
 /// The file `f` on a disk that has lost its power: after recovery, and e2fsck finds nothing.
-fn recovered(stage: &Stage, image: Vec<u8>) -> Vec<u8> {
+fn recovered(image: Vec<u8>) -> Vec<u8> {
     let disk = RamDisk::builder(image.len() as u64 / 512).contents(image).build().expect("a RAM disk");
     let sb = ext4::mount(disk.clone(), 2, MountOptions::default()).expect("the file system recovers");
     let root = ext4::iget(&sb, ext4::ROOT_INO).expect("a root directory");
@@ -314,7 +314,7 @@ fn recovered(stage: &Stage, image: Vec<u8>) -> Vec<u8> {
     vfs::fput(file);
     drop(root);
     vfs.unmount_all().expect("it unmounts");
-    stage.check_image(&disk.image());
+    check_image(&disk.image());
     content
 }
 
@@ -331,7 +331,7 @@ fn cut_at(stage: Stage, file: Arc<File>, n: u64, mode: FallocMode, range: Range<
     });
     stage.until(|| changing.has_exited() || !stage.gate.held().is_empty());
     let is_cut = !stage.gate.held().is_empty();
-    let contents = is_cut.then(|| [stage.disk.durable_image(), stage.disk.image()].map(|i| recovered(&stage, i)));
+    let contents = is_cut.then(|| [stage.disk.durable_image(), stage.disk.image()].map(|i| recovered(i)));
     stage.gate.open();
     changing.join();
     stage.end([file]);

@@ -40,6 +40,9 @@ impl IoSource for Pieces<'_> {
         self.resident = len.min(self.readable.saturating_sub(self.at));
         self.resident
     }
+    fn resident(&self, len: usize) -> usize {
+        len.min(self.resident)
+    }
     fn copy_to_page(&mut self, page: &Page, offset: usize, len: usize) -> usize {
         let copied = self.inner.copy_to_page(page, offset, len.min(self.resident));
         self.resident -= copied;

@@ -5,7 +5,7 @@ use base::Errno;
 use base::block::{BioOp, Filter};
 use fs::io::SliceSource;
 use fs::iomap::IomapKind;
-use fs::vfs;
+use fs::vfs::{self, OpenFlags};
 
 /// SUB-1, EOF-1, R15: until the bytes are marked for the device nobody sees them through the size; from then on they are under writeback.
 #[test]
@@ -213,5 +213,28 @@ fn r26_unsubmitted_wb_deadlock() {
     assert_eq!(aio_from(&file, 0, &mut source, WT).wait(), Ok(bytes.len()));
     drop(source);
     drop(mapping);
+    stage.end([file]);
+}
+
+/// FLAG-4, S-1: a write whose flags are validated holds nothing yet: the file system freezes and thaws, a truncate comes and goes, and the
+/// flags of the description change. It goes on with the flags that it has sampled, on the file as it is then.
+#[test]
+fn flag4_nothing_is_held_once_the_flags_are_validated() {
+    let stage = Stage::new(4096);
+    let file = stage.open("f", OpenFlags::CREAT | OpenFlags::APPEND);
+    assert_eq!(write(&file, 0, &[1; 2 * BLOCK]), Ok(2 * BLOCK));
+    let validated = stop("S-1", &file);
+    let appending = stage.spawn("append", {
+        let file = file.clone();
+        move || assert_eq!(sync_wt(&file, 0, &[2; BLOCK]), Ok(BLOCK))
+    });
+    validated.wait_reached();
+    assert_eq!(stage.sb.freeze_holders(), 0);
+    stage.sb.freeze().and_then(|()| stage.sb.thaw()).expect("the file system freezes");
+    truncate(&file, BLOCK as u64).expect("truncate");
+    file.set_flags(OpenFlags::empty());
+    validated.release();
+    appending.join();
+    assert_eq!(read(&file, 0, 4 * BLOCK), [[1; BLOCK], [2; BLOCK]].concat());
     stage.end([file]);
 }

@@ -3,7 +3,7 @@ use super::frames::{self, frame, number};
 use super::paging::phys_to_virt;
 use super::{heap, uaccess};
 use crate::PAGE_SIZE;
-use core::sync::atomic::{Ordering, fence};
+use core::sync::atomic::{AtomicU32, Ordering, fence};
 
 pub use crate::dma::DmaBuffer;
 
@@ -62,6 +62,22 @@ impl Page {
         assert!(offset <= PAGE_SIZE && len <= PAGE_SIZE - offset);
         // SAFETY: in bounds by the assertion.
         unsafe { core::ptr::write_bytes(self.bytes().add(offset), 0, len) }
+    }
+    /// Loads the aligned word at `offset` in one access; what its writer stored before it is visible after. Panics past the end of the
+    /// frame or if it is not aligned.
+    pub fn load_u32(&self, offset: usize) -> u32 {
+        self.word(offset).load(Ordering::Acquire)
+    }
+    /// Stores the aligned word at `offset` in one access; what was stored before is visible to whoever sees it. Panics as
+    /// [`Page::load_u32`].
+    pub fn store_u32(&self, offset: usize, value: u32) {
+        self.word(offset).store(value, Ordering::Release);
+    }
+    fn word(&self, offset: usize) -> &AtomicU32 {
+        assert!(offset.is_multiple_of(4) && offset < PAGE_SIZE);
+        // SAFETY: in bounds and aligned by the assertion, because a frame is; the frame lives as long as the handle. Other accesses are
+        // those of this type, by raw pointers, and of user code: none is through a reference to the bytes.
+        unsafe { AtomicU32::from_ptr(self.bytes().add(offset).cast()) }
     }
     /// Copies between two frames (or within one; the ranges may overlap). Panics past the end of a frame.
     pub fn copy_from(&self, offset: usize, src: &Page, src_offset: usize, len: usize) {

@@ -5,6 +5,7 @@
 //! A waiter enters itself with the number of events it needs under the lock under which it has just found too few. Whoever adds
 //! events takes the same lock afterwards and unparks every waiter whose number is reached. An unpark before the park leaves a
 //! token. Events are taken under the lock, so each goes to one waiter; one that finds too few left sleeps again.
+use super::mapped::MappedRing;
 use super::ring::{Event, Ring};
 use crate::process::{Deadline, Thread, sleep_interruptible};
 use base::sched::{self, Task};
@@ -14,6 +15,8 @@ use smallvec::SmallVec;
 
 struct State {
     ring: Ring,
+    /// What the program sees of the ring.
+    mapped: Option<MappedRing>,
     waiters: SmallVec<[(usize, Task); 2]>,
 }
 
@@ -41,15 +44,20 @@ pub enum Waited {
 pub type Ready<'a> = dyn FnMut() -> Option<Waited> + 'a;
 
 impl Completions {
-    /// Room for `capacity` requests and events. Errors: `ENOMEM`.
-    pub fn new(capacity: usize) -> Result<Completions> {
-        let state = State { ring: Ring::new(capacity)?, waiters: SmallVec::new() };
+    /// Room for `capacity` requests and events. `mapped` is what the program sees of it, if anything. Errors: `ENOMEM`.
+    pub fn new(capacity: usize, mapped: Option<MappedRing>) -> Result<Completions> {
+        let state = State { ring: Ring::new(capacity)?, mapped, waiters: SmallVec::new() };
         Ok(Completions { state: SpinLock::new(state), quiet: WaitQueue::new() })
     }
 
     /// Takes a slot. Errors: `EAGAIN`, `EINVAL`.
     pub fn reserve(&self) -> Result<()> {
-        self.state.lock().ring.reserve()
+        let mut state = self.state.lock();
+        match state.ring.reserve() {
+            // Perhaps the program has taken events itself.
+            Err(Errno::EAGAIN) if state.look_at_head() > 0 => state.ring.reserve(),
+            reserved => reserved,
+        }
     }
     /// Gives back a slot whose request failed its validation.
     pub fn unreserve(&self) {
@@ -61,6 +69,9 @@ impl Completions {
     pub fn post(&self, event: Event) {
         let mut state = self.state.lock();
         state.ring.post(event);
+        if let Some(mapped) = &mut state.mapped {
+            mapped.push(&event);
+        }
         state.wake();
     }
     /// Tells a destroyer that a request has let go of everything.
@@ -87,6 +98,7 @@ impl Completions {
 
     fn enough_or_enter(&self, need: usize, me: &Task) -> Option<Waited> {
         let mut state = self.state.lock();
+        state.look_at_head();
         if state.ring.ready() >= need {
             return Some(Waited::Enough);
         }
@@ -103,7 +115,11 @@ impl Completions {
     pub fn reap(&self, most: usize, deliver: impl FnOnce(&[Event]) -> Result<()>) -> Result<usize> {
         let mut events = [Event::default(); 16];
         let room = events.get_mut(..most.min(16)).ok_or(Errno::EINVAL)?;
-        let n = self.state.lock().ring.take(room);
+        let n = {
+            let mut state = self.state.lock();
+            state.look_at_head();
+            state.ring.take(room)
+        };
         let taken = events.get(..n).unwrap_or_default();
         if n == 0 {
             return Ok(0);
@@ -112,7 +128,10 @@ impl Completions {
         let delivered = deliver(taken);
         let mut state = self.state.lock();
         match delivered {
-            Ok(()) => state.ring.confirm(n),
+            Ok(()) => {
+                state.ring.confirm(n);
+                state.mapped.iter_mut().for_each(|mapped| mapped.advance(n));
+            }
             Err(_) => {
                 state.ring.put_back(taken);
                 state.wake();
@@ -143,6 +162,18 @@ impl Completions {
 }
 
 impl State {
+    /// Lets go of events that the program has taken itself, and says how many they were. While a call copies events out it waits: which
+    /// of them are taken twice is the program's own affair.
+    fn look_at_head(&mut self) -> usize {
+        let (ring, Some(mapped)) = (&mut self.ring, &mut self.mapped) else { return 0 };
+        if ring.reaping() > 0 {
+            return 0;
+        }
+        let taken = mapped.taken(ring.ready());
+        ring.forget(taken);
+        taken
+    }
+
     /// Unparks the waiters whose number is reached, all of them if the context is dead.
     fn wake(&mut self) {
         // Wherever they stand in the list: the first may need more than there is.

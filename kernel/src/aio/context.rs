@@ -1,14 +1,15 @@
 //! A context, and the table of a process.
 use super::completions::{Completions, Waited};
+use super::mapped::MappedRing;
+use super::poll::Polls;
 use super::request::{FreeList, Request};
 use super::ring::Event;
 use crate::mm::{AddressSpace, Backing, MapRequest, PAGE, Placement};
 use crate::process::{Deadline, Thread};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use base::memory::alloc_page_zeroed;
 use base::sync::{Arc, SpinLock};
-use base::{Errno, Result};
+use base::{Errno, Page, Result};
 use core::sync::atomic::{AtomicU64, Ordering};
 use hal::user::Prot;
 use zerocopy::IntoBytes;
@@ -25,13 +26,16 @@ static GIVEN: AtomicU64 = AtomicU64::new(0);
 /// end before its requests do (PRC-3).
 pub struct AioContext {
     id: u64,
+    /// Bytes of the mapping at `id`.
+    len: u64,
     capacity: u64,
     pub(super) completions: Arc<Completions>,
+    pub(super) polls: Arc<Polls>,
     free: Arc<FreeList>,
 }
 
 impl AioContext {
-    /// A context for `count` requests, whose page is mapped into `mm`. Errors: `EINVAL`, `EAGAIN` (system limit), `ENOMEM`.
+    /// A context for `count` requests, whose ring is mapped into `mm`. Errors: `EINVAL`, `EAGAIN` (system limit), `ENOMEM`.
     fn new(mm: &AddressSpace, count: u32) -> Result<Arc<AioContext>> {
         if count == 0 || count > ABSURD {
             return Err(Errno::EINVAL);
@@ -43,17 +47,26 @@ impl AioContext {
         }
         // From here on the room is given back by `drop`.
         let lease = Lease(capacity);
-        let completions = Arc::new(Completions::new(count as usize)?);
+        let ring = MappedRing::new(count as usize)?;
+        let pages = ring.pages().clone();
+        let completions = Arc::new(Completions::new(count as usize, Some(ring))?);
         let free: Arc<FreeList> = Arc::new(SpinLock::new(Vec::new()));
-        let id = map_page(mm, count)?;
+        let len = pages.len() as u64 * PAGE;
+        let id = map_ring(mm, pages)?;
         core::mem::forget(lease);
-        Ok(Arc::new(AioContext { id, capacity, completions, free }))
+        Ok(Arc::new(AioContext { id, len, capacity, completions, polls: Polls::new(), free }))
     }
 
     /// A slot's request, made on first use. The slot itself was reserved.
     pub(super) fn request(&self) -> Arc<Request> {
         let reused = self.free.lock().pop();
         reused.unwrap_or_else(|| Request::new(self.completions.clone(), self.free.clone()))
+    }
+
+    /// io_cancel of the iocb at `obj` (AIO-10): a POLL ends, and its event comes; nothing else can be cancelled. Errors: `EINPROGRESS`: it is
+    /// being cancelled; `EINVAL`. Task context.
+    pub fn cancel(&self, obj: u64) -> Errno {
+        if self.polls.cancel(obj) { Errno::EINPROGRESS } else { Errno::EINVAL }
     }
 
     /// io_getevents (AIO-7, AIO-8): at least `min`, at most `most` events to `events`. Errors: `EINVAL`, `EFAULT`, `EINTR`.
@@ -118,18 +131,14 @@ impl Drop for Lease {
     }
 }
 
-/// Maps the page whose address is the context's id. Errors: `ENOMEM`.
-fn map_page(mm: &AddressSpace, count: u32) -> Result<u64> {
-    // id, size, head, tail; then a magic number of 0: the events are not here.
-    let header = [0u32, count, 0, 0, 0, 0, 0, 32];
-    let page = alloc_page_zeroed()?;
-    page.write_from(0, header.as_bytes());
+/// Maps the ring, whose address is the context's id. Errors: `ENOMEM`.
+fn map_ring(mm: &AddressSpace, pages: Arc<[Page]>) -> Result<u64> {
     mm.map(MapRequest {
         placement: Placement::Hint(0),
-        len: PAGE,
+        len: pages.len() as u64 * PAGE,
         prot: Prot { read: true, write: true, exec: false },
         shared: true,
-        backing: Backing::Pages { pages: [page].into(), first: 0 },
+        backing: Backing::Pages { pages, first: 0 },
     })
 }
 
@@ -154,7 +163,7 @@ impl AioTable {
             }
             alloc::collections::btree_map::Entry::Occupied(_) => context,
         };
-        mm.unmap(id, PAGE)?;
+        mm.unmap(id, taken.len)?;
         drop(taken);
         Err(Errno::EAGAIN)
     }
@@ -168,14 +177,16 @@ impl AioTable {
     /// Errors: `EINVAL`.
     pub fn destroy(&self, mm: &AddressSpace, id: u64) -> Result<()> {
         let context = self.0.lock().remove(&id).ok_or(Errno::EINVAL)?;
+        context.polls.cancel_all();
         context.completions.destroy()?;
-        mm.unmap(id, PAGE)
+        mm.unmap(id, context.len)
     }
 
     /// Ends every context, at the end of the process (PRC-2). Task context; sleeps.
     pub fn destroy_all(&self) {
         let contexts = core::mem::take(&mut *self.0.lock());
         for context in contexts.into_values() {
+            context.polls.cancel_all();
             // `EINVAL` says that another thread is destroying it and waits itself; here the wait is what matters.
             if context.completions.destroy().is_err() {
                 log::debug!("aio context {:#x} ends twice", context.id);

@@ -38,6 +38,7 @@ pub enum Opcode {
     Read { vectored: bool },
     Write { vectored: bool },
     Sync { data_only: bool },
+    Poll { asked: u16 },
     Noop,
 }
 
@@ -64,6 +65,8 @@ impl Iocb {
             2 | 3 if self.buf != 0 || self.offset != 0 || self.nbytes != 0 || self.rw_flags != 0 => Err(Errno::EINVAL),
             2 => Ok(Opcode::Sync { data_only: false }),
             3 => Ok(Opcode::Sync { data_only: true }),
+            5 if self.offset != 0 || self.nbytes != 0 || self.rw_flags != 0 => Err(Errno::EINVAL),
+            5 => u16::try_from(self.buf).map(|asked| Opcode::Poll { asked }).map_err(|_| Errno::EINVAL),
             NOOP => Ok(Opcode::Noop),
             _ => Err(Errno::EINVAL),
         }
@@ -118,6 +121,9 @@ mod tests {
         for iocb in bad {
             assert_eq!(iocb.opcode(), Err(Errno::EINVAL), "{iocb:?}");
         }
+        let poll = Iocb { opcode: 5, buf: 0xffff, ..Iocb::default() };
+        assert_eq!(poll.opcode(), Ok(Opcode::Poll { asked: 0xffff }));
+        assert_eq!(Iocb { buf: 0x10000, ..poll }.opcode(), Err(Errno::EINVAL));
         assert_eq!(Iocb { flags: 2, priority: 2 << 13 | 7, ..good }.opcode(), good.opcode());
         assert_eq!(Iocb { flags: 1, eventfd: 9, ..good }.eventfd(), Some(9));
     }

@@ -3,10 +3,12 @@
 //! | file | contents |
 //! |---|---|
 //! | `ring` | slots and events of a context: the accounting, nothing else (pure) |
+//! | `mapped` | the ring as the program sees it |
 //! | `completions` | the ring under its lock, who waits on it, the end of a context |
 //! | `request` | a slot: what a request in flight carries, and its completion |
 //! | `iocb` | the ABI's iocb and its validation (AIO-3) |
 //! | `context` | a context, and the table of a process |
+//! | `poll` | requests that wait for a file to have something to tell |
 //! | `submit` | from an iocb to a request in flight |
 //!
 //! # Life of a slot
@@ -28,11 +30,13 @@
 //!
 //! # What user space sees
 //!
-//! A context's id is the address of a page that is mapped into the process, as in Linux. Its header carries no magic number, so
-//! that libraries do not look for events there; nothing is ever read from it (AIO-15).
+//! A context's id is the address of its ring, which is mapped into the process, as in Linux: a library can take events there without a
+//! call. The kernel accounts for slots and events in memory of its own; `mapped` says how little of the ring it believes (AIO-15).
 mod completions;
 mod context;
 mod iocb;
+mod mapped;
+mod poll;
 mod request;
 mod ring;
 mod submit;
@@ -40,6 +44,7 @@ mod submit;
 pub use completions::{Completions, Ready, Waited};
 pub use context::{AioContext, AioTable};
 pub use iocb::Iocb;
+pub use mapped::MappedRing;
 pub use ring::{Event, Ring};
 
 #[cfg(test)]

@@ -83,6 +83,15 @@ impl Ring {
         events.iter().rev().for_each(|&event| self.ready.push_front(event));
     }
 
+    /// The first `n` events were taken by the program itself: their slots are free.
+    pub fn forget(&mut self, n: usize) {
+        self.ready.drain(..n.min(self.ready.len()));
+    }
+    /// Events that are being copied out.
+    pub fn reaping(&self) -> usize {
+        self.reaping
+    }
+
     /// Events that can be taken.
     pub fn ready(&self) -> usize {
         self.ready.len()

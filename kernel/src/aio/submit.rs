@@ -26,7 +26,7 @@ impl AioContext {
         let request = self.request();
         request.start(iocb.data, addr, eventfd);
         let stored = addr.checked_add(KEY_OFFSET).ok_or(Errno::EFAULT).and_then(|key| mm.write(key, &0u32));
-        match stored.and_then(|()| start_opcode(thread, &request, file, &iocb)) {
+        match stored.and_then(|()| self.start_opcode(thread, &request, file, &iocb, addr)) {
             Ok(Some(result)) => request.finish(result),
             Ok(None) => {}
             Err(e) => {
@@ -38,13 +38,25 @@ impl AioContext {
     }
 }
 
-/// Does what the iocb asks for, or leaves it in flight. Errors: validation failed (FLAG-3).
-fn start_opcode(thread: &Thread, request: &Arc<Request>, file: Option<Arc<File>>, iocb: &Iocb) -> Result<Submitted> {
-    match (iocb.opcode()?, file) {
-        (Opcode::Read { vectored }, Some(file)) => read(thread, request, &file, iocb, vectored),
-        (Opcode::Write { vectored }, Some(file)) => write(thread, request, &file, iocb, vectored),
-        (Opcode::Sync { data_only }, Some(file)) => Ok(sync(thread, request, file, data_only)),
-        (_, None) | (Opcode::Noop, _) => Ok(Some(Ok(0))),
+impl AioContext {
+    /// Does what the iocb at `addr` asks for, or leaves it in flight. Errors: validation failed (FLAG-3).
+    fn start_opcode(
+        &self,
+        thread: &Thread,
+        request: &Arc<Request>,
+        file: Option<Arc<File>>,
+        iocb: &Iocb,
+        addr: u64,
+    ) -> Result<Submitted> {
+        match (iocb.opcode()?, file) {
+            (Opcode::Read { vectored }, Some(file)) => read(thread, request, &file, iocb, vectored),
+            (Opcode::Write { vectored }, Some(file)) => write(thread, request, &file, iocb, vectored),
+            (Opcode::Sync { data_only }, Some(file)) => Ok(sync(thread, request, file, data_only)),
+            (Opcode::Poll { asked }, Some(file)) => {
+                Ok(self.polls.start(request, addr, file, asked)?.map(|told| Ok(told.into())))
+            }
+            (_, None) | (Opcode::Noop, _) => Ok(Some(Ok(0))),
+        }
     }
 }
 

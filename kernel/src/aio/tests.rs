@@ -191,11 +191,38 @@ fn aio_1_and_12_setup_and_destroy() {
     assert_eq!(f.thread.mm.aio.create(mm, u32::MAX), Err(Errno::EINVAL));
     assert_eq!(f.thread.mm.aio.create(mm, 100_000), Err(Errno::EAGAIN));
     let (id, _context) = f.context(8);
-    assert_eq!(mm.read::<[u32; 2]>(id), Ok([0, 8]), "the id is the address of a page of the program");
+    assert_eq!(mm.read::<[u32; 2]>(id), Ok([0, 127]), "the id is the address of a ring of the program");
     assert_eq!(f.thread.mm.aio.destroy(mm, id), Ok(()));
     assert_eq!(f.thread.mm.aio.destroy(mm, id), Err(Errno::EINVAL));
     assert!(f.thread.mm.aio.get(id).is_err());
     assert_eq!(mm.read::<u32>(id), Err(Errno::EFAULT));
+}
+
+/// The program moves the head, as libaio does: the events are gone for the kernel, and their slots are free.
+#[test]
+fn aio_15_events_taken_in_user_space_free_their_slots() {
+    let f = Fixture::new();
+    let (id, context) = f.context(2);
+    let mm = &f.thread.mm;
+    let words = || mm.read::<[u32; 8]>(id).unwrap();
+    for round in 0..200 {
+        for n in 0..2 {
+            f.submit(&context, f.write(round * 2 + n)).unwrap();
+            f.gate.end(None);
+        }
+        assert_eq!(f.submit(&context, f.write(9)), Err(Errno::EAGAIN));
+        let [_, slots, head, tail, ..] = words();
+        assert_eq!((head + 2) % slots, tail);
+        let event: Event = mm.read(id + 32 + u64::from(head) * 32).unwrap();
+        assert_eq!(event.data, round * 2);
+        mm.write(id + 8, &((head + 1) % slots)).unwrap();
+        // One is left for the kernel to hand out, and one slot is free.
+        f.submit(&context, f.write(7)).unwrap();
+        f.gate.end(None);
+        let left: Vec<u64> = f.poll(&context, 4).iter().map(|event| event.data).collect();
+        assert_eq!(left, [round * 2 + 1, 7]);
+        assert_eq!(words()[2], words()[3], "the kernel has moved the head");
+    }
 }
 
 #[test]

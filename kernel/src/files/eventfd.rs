@@ -1,5 +1,5 @@
 //! A counter to wait on.
-use base::sync::{Arc, SpinLock, WaitQueue};
+use base::sync::{Arc, PollQueue, SpinLock};
 use base::{Errno, Result};
 use fs::io::{IoSink, IoSource};
 use fs::kiocb::{Kiocb, Outcome};
@@ -12,7 +12,7 @@ const MAX: u64 = u64::MAX - 1;
 pub struct EventFd {
     count: SpinLock<u64>,
     semaphore: bool,
-    changed: WaitQueue,
+    changed: PollQueue,
 }
 
 impl EventFd {
@@ -20,7 +20,7 @@ impl EventFd {
     pub fn open(initial: u32, semaphore: bool, nonblocking: bool) -> Arc<File> {
         let mut flags = OpenFlags::RDWR;
         flags.set(OpenFlags::NONBLOCK, nonblocking);
-        let ops = EventFd { count: SpinLock::new(u64::from(initial)), semaphore, changed: WaitQueue::new() };
+        let ops = EventFd { count: SpinLock::new(u64::from(initial)), semaphore, changed: PollQueue::new() };
         File::new(None, flags, Arc::new(ops))
     }
 
@@ -100,7 +100,10 @@ impl FileOps for EventFd {
     }
     fn readiness(&self, _file: &File) -> Readiness {
         let count = *self.count.lock();
-        Readiness { readable: count > 0, writable: count < MAX, hung_up: false }
+        Readiness { readable: count > 0, writable: count < MAX, hung_up: false, failed: false }
+    }
+    fn poll_queue(&self) -> Option<&PollQueue> {
+        Some(&self.changed)
     }
     fn seekable(&self) -> bool {
         false

@@ -6,11 +6,13 @@
 //! | `kernel_io` | memory of the kernel as room for a read |
 //! | `eventfd` | a counter to wait on |
 //! | `pipe` | bytes from one descriptor to another |
+//! | `poll` | what files have to tell |
 //! | `tty` | terminals |
 mod eventfd;
 mod fd_table;
 mod kernel_io;
 mod pipe;
+pub mod poll;
 mod tty;
 
 pub use eventfd::EventFd;

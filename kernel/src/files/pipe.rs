@@ -1,11 +1,11 @@
 //! Pipes: bytes from writers to readers through a buffer of the kernel.
 use alloc::collections::VecDeque;
 use base::sync::atomic::{AtomicUsize, Ordering};
-use base::sync::{Arc, SpinLock, WaitQueue};
+use base::sync::{Arc, PollQueue, SpinLock};
 use base::{Errno, Result};
 use fs::io::{IoSink, IoSource};
 use fs::kiocb::{IoFlags, Kiocb, Outcome};
-use fs::vfs::{File, FileOps, OpenFlags, Readiness};
+use fs::vfs::{File, FileFeatures, FileOps, OpenFlags, Readiness};
 
 /// Bytes that a pipe holds.
 const CAPACITY: usize = 64 * 1024;
@@ -18,7 +18,7 @@ struct Shared {
     /// Open ends; each is one open file.
     readers: AtomicUsize,
     writers: AtomicUsize,
-    changed: WaitQueue,
+    changed: PollQueue,
 }
 
 /// One end of a pipe.
@@ -34,7 +34,7 @@ impl Pipe {
             bytes: SpinLock::new(VecDeque::new()),
             readers: AtomicUsize::new(1),
             writers: AtomicUsize::new(1),
-            changed: WaitQueue::new(),
+            changed: PollQueue::new(),
         });
         let end = |write_end| Arc::new(Pipe { shared: shared.clone(), write_end });
         (File::new(None, flags, end(false)), File::new(None, flags | OpenFlags::WRONLY, end(true)))
@@ -80,6 +80,10 @@ impl Shared {
 impl FileOps for Pipe {
     fn as_any(&self) -> Option<&dyn core::any::Any> {
         Some(self)
+    }
+
+    fn features(&self) -> FileFeatures {
+        FileFeatures::NOWAIT_READ | FileFeatures::NOWAIT_WRITE
     }
 
     /// Waits for the first byte, then takes what is there. 0: no writer is left.
@@ -138,14 +142,16 @@ impl FileOps for Pipe {
 
     fn readiness(&self, _file: &File) -> Readiness {
         let shared = &*self.shared;
-        let empty = shared.bytes.lock().is_empty();
-        match self.write_end {
-            true => Readiness { readable: false, writable: shared.room() >= ATOMIC, hung_up: !shared.has_readers() },
-            false => {
-                let hung_up = !shared.has_writers();
-                Readiness { readable: !empty || hung_up, writable: false, hung_up }
-            }
+        let none = Readiness { readable: false, writable: false, hung_up: false, failed: false };
+        if self.write_end {
+            return Readiness { writable: shared.room() >= ATOMIC, failed: !shared.has_readers(), ..none };
         }
+        let readable = !shared.bytes.lock().is_empty();
+        Readiness { readable, hung_up: !shared.has_writers(), ..none }
+    }
+
+    fn poll_queue(&self) -> Option<&PollQueue> {
+        Some(&self.shared.changed)
     }
 
     fn seekable(&self) -> bool {
@@ -230,6 +236,21 @@ mod tests {
         assert_eq!(write(&writer, &[2; 10]), Err(Errno::EAGAIN), "nine bytes of room are not enough for ten");
         drop(reader);
         assert_eq!(write(&writer, &[2; 10]), Err(Errno::EPIPE));
+    }
+
+    /// FLAG-5: as with O_NONBLOCK, for one call.
+    #[test]
+    fn nowait_for_one_call() {
+        const NOWAIT: u32 = 0x8;
+        let (reader, writer) = Pipe::open(OpenFlags::empty());
+        let put = |bytes: &[u8]| write_current(&writer, NOWAIT, &mut SliceSource::new(bytes), &KernelCaller);
+        let take = |bytes: &mut [u8]| read_current(&reader, NOWAIT, &mut SliceSink::new(bytes), &KernelCaller);
+        let mut bytes = [0; 9];
+        assert_eq!(take(&mut bytes), Err(Errno::EAGAIN));
+        assert_eq!(put(&[1; CAPACITY]), Ok(CAPACITY));
+        assert_eq!(put(&[2; 10]), Err(Errno::EAGAIN));
+        assert_eq!(take(&mut bytes), Ok(9));
+        assert_eq!(bytes, [1; 9]);
     }
 
     #[test]

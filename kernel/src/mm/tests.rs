@@ -268,6 +268,9 @@ impl IoSource for Vanishing<'_> {
     fn fault_in(&mut self, len: usize) -> usize {
         self.inner.fault_in(len)
     }
+    fn resident(&self, len: usize) -> usize {
+        self.inner.resident(len)
+    }
     fn copy_to_page(&mut self, page: &Page, offset: usize, len: usize) -> usize {
         self.copies += 1;
         if self.copies == 2 {

@@ -57,7 +57,10 @@ impl IoSource for UserSource<'_> {
         self.cursor.remaining()
     }
     fn fault_in(&mut self, len: usize) -> usize {
-        self.cursor.for_each(len, |addr, n| fault_in_for_read(self.mm, addr, n))
+        self.cursor.for_each(len, |addr, n| probe(addr, n, |at| self.mm.fault(at, Access::Read).is_ok()))
+    }
+    fn resident(&self, len: usize) -> usize {
+        self.cursor.for_each(len, |addr, n| probe(addr, n, |_| false))
     }
     fn copy_to_page(&mut self, page: &Page, offset: usize, len: usize) -> usize {
         let mut at = offset;
@@ -130,13 +133,14 @@ fn consume(cursor: &mut IoVecCursor, len: usize, copy: impl FnMut(u64, usize) ->
     done
 }
 
-/// Makes `len` bytes from `addr` readable: a byte of each page is probed first, since the page is nearly always there.
-fn fault_in_for_read(mm: &AddressSpace, addr: u64, len: usize) -> usize {
+/// How many of `len` bytes from `addr` are readable. A byte of each page is probed; where it is missing, which is rare, `fault_in` may bring
+/// the page and says whether it did.
+fn probe(addr: u64, len: usize, fault_in: impl Fn(u64) -> bool) -> usize {
     let end = addr + len as u64;
     let mut at = addr;
     while at < end {
-        let mut probe = [0];
-        if hal::user::copy_from_user(&mut probe, at) == 0 && mm.fault(at, Access::Read).is_err() {
+        let mut byte = [0];
+        if hal::user::copy_from_user(&mut byte, at) == 0 && !fault_in(at) {
             break;
         }
         at = page_floor(at) + PAGE;

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `sluice/counters` | event counters, a name and a number a line; heap and interrupt figures among them |
 //! | `sluice/gauges` | what exists now and must be gone when the system is quiet (CTX-9) |
+//! | `sluice/in-flight` | the most requests that a disk had at once; a 0 written to it begins anew |
 //! | `sluice/trace` | the trace ring, oldest first; a number written to it becomes a mark |
 //! | `sluice/lab` | commands of an experiment, and what is held or stopped now (feature `lab`) |
 //! | `sluice/durability` | what the device of each mount promises (DUR-3), and flushes and commits so far |
@@ -39,6 +40,7 @@ pub fn register(vfs: &Arc<Vfs>, cache: &Arc<PageCache>) -> Result<ProcFs, ()> {
     let filled = proc
         .file("sluice/counters", Box::new(counters))
         .and_then(|()| proc.file("sluice/gauges", Box::new(gauges)))
+        .and_then(|()| proc.writable_file("sluice/in-flight", Box::new(in_flight), Box::new(begin_anew)))
         .and_then(|()| proc.writable_file("sluice/trace", Box::new(show_trace), Box::new(mark)))
         .and_then(|()| {
             let cache = cache.clone();
@@ -89,6 +91,18 @@ fn counters(text: &mut String) {
 
 fn gauges(text: &mut String) {
     stats::GAUGES.iter().for_each(|(gauge, name)| line(text, name, stats::level(*gauge)));
+}
+
+fn in_flight(text: &mut String) {
+    line(text, "most_in_flight", stats::most_in_flight());
+}
+
+fn begin_anew(bytes: &[u8]) -> base::Result<()> {
+    if bytes.trim_ascii() != b"0" {
+        return Err(Errno::EINVAL);
+    }
+    stats::forget_most_in_flight();
+    Ok(())
 }
 
 /// One event a line: number, nanoseconds, thread, name of the thread, event, two words.

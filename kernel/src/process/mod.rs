@@ -76,6 +76,8 @@ pub use system::System;
 pub use thread::{AltStack, Thread};
 
 #[cfg(test)]
+mod fork_tests;
+#[cfg(test)]
 mod job_tests;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -86,7 +86,7 @@ pub struct Process {
     /// The thread that replaces the program, and for which all others end; 0: none does.
     replacing: AtomicU32,
     /// It is done with the memory that it may share with the one who forked it.
-    memory_released: AtomicBool,
+    pub(super) memory_released: AtomicBool,
     /// A thread has ended or has to end, the process goes on after a stop, the memory is released, or the process has ended.
     pub(super) changed: WaitQueue,
     /// A child has changed its state.

@@ -1,7 +1,7 @@
 //! io_setup and its family.
+use super::masked::with_mask;
 use super::time::read_timeout;
 use super::{SyscallContext, UserAddr};
-use crate::process::SigSet;
 use base::block::Plug;
 use base::{Errno, Result};
 
@@ -91,28 +91,12 @@ pub fn io_pgetevents(
         return io_getevents(context, id, min, most, events, timeout);
     }
     let [set, size] = context.mm().read::<[u64; 2]>(mask)?;
-    if set == 0 {
-        return io_getevents(context, id, min, most, events, timeout);
-    }
-    if size != 8 {
-        return Err(Errno::EINVAL);
-    }
-    let set = context.mm().read::<SigSet>(set)?;
-    let saved = context.thread.blocked();
-    context.thread.set_blocked(set);
-    let result = io_getevents(context, id, min, most, events, timeout);
-    if result == Err(Errno::EINTR) {
-        // The signal is delivered under the call's mask; the handler's return restores the old one.
-        context.thread.restore_after_signal(saved);
-    } else {
-        context.thread.set_blocked(saved);
-    }
-    result
+    with_mask(context, set, size, |context| io_getevents(context, id, min, most, events, timeout))
 }
 
-/// `io_cancel` (AIO-10): nothing can be cancelled. Errors: `EFAULT`, `EINVAL`.
+/// `io_cancel` (AIO-10). Errors: `EINPROGRESS`: it is being cancelled, and its event comes; `EINVAL`: it cannot be, or is not there; `EFAULT`.
 pub fn io_cancel(context: &mut SyscallContext<'_>, id: u64, iocb: UserAddr, _result: UserAddr) -> Result<u64> {
-    context.mm().read::<u32>(iocb.wrapping_add(8))?;
-    context.thread.mm.aio.get(id)?;
-    Err(Errno::EINVAL)
+    let key = context.mm().read::<u32>(iocb.wrapping_add(8))?;
+    let aio = context.thread.mm.aio.get(id)?;
+    Err(if key == 0 { aio.cancel(iocb) } else { Errno::EINVAL })
 }

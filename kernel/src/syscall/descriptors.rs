@@ -4,8 +4,13 @@ use crate::files::Tty;
 use base::sync::Arc;
 use base::{Errno, Result};
 use core::mem::{offset_of, size_of};
-use fs::vfs::{File, FileFeatures, OpenFlags, fput};
+use fs::vfs::{File, FileFeatures, FileType, OpenFlags, Shutdown, fput};
 use linux_raw_sys::{general as abi, ioctl as io};
+
+/// Values that `EXT4_IOC_SHUTDOWN` reads: `EXT4_GOING_FLAGS_DEFAULT`, `_LOGFLUSH` and `_NOLOGFLUSH`.
+const GOING_DOWN_SYNC: u32 = 0;
+const GOING_DOWN_FLUSH_LOG: u32 = 1;
+const GOING_DOWN_CUT: u32 = 2;
 
 /// `dup`. Errors: `EBADF`, `EMFILE`.
 pub fn dup(context: &mut SyscallContext<'_>, fd: u32) -> Result<u64> {
@@ -105,6 +110,9 @@ fn record_lock(context: &SyscallContext<'_>, fd: u32, command: u32, lock: UserAd
 /// `ioctl`: what holds for every file, then what the file itself knows. Errors: as ioctl(2); `ENOTTY` for an unknown command.
 pub fn ioctl(context: &mut SyscallContext<'_>, fd: u32, command: u32, arg: u64) -> Result<u64> {
     let file = context.file(fd)?;
+    if file.flags().contains(OpenFlags::PATH) {
+        return Err(Errno::EBADF);
+    }
     match command {
         io::FIOCLEX => context.process().files.set_close_on_exec(fd, true).map(|()| 0),
         io::FIONCLEX => context.process().files.set_close_on_exec(fd, false).map(|()| 0),
@@ -115,6 +123,7 @@ pub fn ioctl(context: &mut SyscallContext<'_>, fd: u32, command: u32, arg: u64) 
             Ok(0)
         }
         io::FIFREEZE | io::FITHAW => freeze(context, &file, command == io::FIFREEZE),
+        io::EXT4_IOC_SHUTDOWN => shut_down(context, &file, arg),
         io::FS_IOC_FIEMAP => super::fiemap::fiemap(context, &file, arg),
         _ => match Tty::of(&file) {
             Some(tty) => super::terminal::ioctl(context, tty, command, arg),
@@ -130,4 +139,23 @@ fn freeze(context: &SyscallContext<'_>, file: &File, on: bool) -> Result<u64> {
     }
     let sb = &file.inode.as_ref().ok_or(Errno::ENOTTY)?.sb;
     if on { sb.freeze() } else { sb.thaw() }.map(|()| 0)
+}
+
+/// `EXT4_IOC_SHUTDOWN` (SHD-1), on any file or directory of the file system. Errors: `ENOTTY` where there is none that can be shut down,
+/// `EPERM`, `EFAULT`, `EINVAL` for an unknown way; those of [`fs::vfs::SuperBlock::force_shut_down`].
+fn shut_down(context: &SyscallContext<'_>, file: &File, arg: UserAddr) -> Result<u64> {
+    let inode = file.inode.as_ref().ok_or(Errno::ENOTTY)?;
+    if !matches!(inode.kind, FileType::Regular | FileType::Directory) || !inode.sb.ops().can_shut_down() {
+        return Err(Errno::ENOTTY);
+    }
+    if context.caller().uid() != 0 {
+        return Err(Errno::EPERM);
+    }
+    let how = match context.mm().read::<u32>(arg)? {
+        GOING_DOWN_SYNC => Shutdown::Sync,
+        GOING_DOWN_FLUSH_LOG => Shutdown::FlushLog,
+        GOING_DOWN_CUT => Shutdown::Cut,
+        _ => return Err(Errno::EINVAL),
+    };
+    inode.sb.force_shut_down(how).map(|()| 0)
 }

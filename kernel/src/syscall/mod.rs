@@ -38,6 +38,7 @@ mod futex;
 mod getdents;
 mod identity;
 mod limits;
+mod masked;
 mod memory;
 mod misc;
 mod mounts;

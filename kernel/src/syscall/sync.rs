@@ -50,20 +50,7 @@ pub fn fallocate(context: &mut SyscallContext<'_>, fd: u32, mode: u32, offset: i
     if len == 0 {
         return Err(Errno::EINVAL);
     }
-    vfs::fallocate(&file, falloc_mode(mode)?, offset, len, context.caller()).map(|()| 0)
-}
-
-/// The modes exclude each other, and each goes with `FALLOC_FL_KEEP_SIZE`, or must, or must not. Errors: `EOPNOTSUPP`.
-fn falloc_mode(bits: u32) -> Result<FallocMode> {
-    let keep_size = bits & abi::FALLOC_FL_KEEP_SIZE != 0;
-    match (bits & !abi::FALLOC_FL_KEEP_SIZE, keep_size) {
-        (abi::FALLOC_FL_ALLOCATE_RANGE, _) => Ok(FallocMode::Allocate { keep_size }),
-        (abi::FALLOC_FL_ZERO_RANGE, _) => Ok(FallocMode::ZeroRange { keep_size }),
-        (abi::FALLOC_FL_PUNCH_HOLE, true) => Ok(FallocMode::PunchHole),
-        (abi::FALLOC_FL_COLLAPSE_RANGE, false) => Ok(FallocMode::CollapseRange),
-        (abi::FALLOC_FL_INSERT_RANGE, false) => Ok(FallocMode::InsertRange),
-        _ => Err(Errno::EOPNOTSUPP),
-    }
+    vfs::fallocate(&file, FallocMode::from_bits(mode)?, offset, len, context.caller()).map(|()| 0)
 }
 
 /// `fadvise64`. `POSIX_FADV_DONTNEED` takes clean pages that lie wholly in the range out of the cache (BUF-7); a length of 0 reaches to

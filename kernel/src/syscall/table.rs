@@ -55,7 +55,7 @@ calls! {
     4 stat => stat::newfstatat [path, out] with (CWD, path, out, 0u32) "Complete.";
     5 fstat => stat::fstat [fd, out] "Complete.";
     6 lstat => stat::newfstatat [path, out] with (CWD, path, out, abi::AT_SYMLINK_NOFOLLOW) "Complete.";
-    7 poll => poll::poll [fds, count, timeout] "`POLLIN`, `POLLOUT`, `POLLHUP`. A wait looks again every 5 ms.";
+    7 poll => poll::poll [fds, count, timeout] "`POLLIN`, `POLLOUT`, `POLLHUP`, `POLLERR`; sleeps until a file has changed.";
     8 lseek => seek::lseek [fd, offset, whence] "Complete, `SEEK_DATA` and `SEEK_HOLE` included.";
     9 mmap => memory::mmap [addr, len, prot, flags, fd, offset] "Private and shared anonymous memory; files, private and shared, those for stores only if they are open for writing. A shared file without a page cache: `ENODEV`. No huge pages.";
     10 mprotect => memory::mprotect [addr, len, prot] "Read, write, execute in any combination.";
@@ -64,13 +64,14 @@ calls! {
     13 rt_sigaction => signals::rt_sigaction [signal, action, old, size] "Handlers with `SA_SIGINFO`, `SA_ONSTACK`, `SA_NODEFER`, `SA_RESETHAND`, `SA_RESTART`.";
     14 rt_sigprocmask => signals::rt_sigprocmask [how, set, old, size] "Complete.";
     15 rt_sigreturn => signals::rt_sigreturn [] "Complete; FPU state of the frame included.";
-    16 ioctl => descriptors::ioctl [fd, command, arg] "`FIONBIO`, `FIOCLEX`, `FIONCLEX`, `FIFREEZE`, `FITHAW`, `FS_IOC_FIEMAP`. Terminals: settings (`TCGETS`, `TCSETS`, with `W` and `F`, and their second versions), window size, `TIOCGPGRP`, `TIOCSPGRP`, `TIOCGSID`, `TIOCSCTTY`, `TIOCNOTTY`, `FIONREAD`, `TIOCOUTQ`, `TCFLSH`, `TCSBRK`, `TCSBRKP`; `TCXONC` has nothing to stop. Others: `ENOTTY`.";
+    16 ioctl => descriptors::ioctl [fd, command, arg] "`FIONBIO`, `FIOCLEX`, `FIONCLEX`, `FIFREEZE`, `FITHAW`, `FS_IOC_FIEMAP`, `EXT4_IOC_SHUTDOWN`. Terminals: settings (`TCGETS`, `TCSETS`, with `W` and `F`, and their second versions), window size, `TIOCGPGRP`, `TIOCSPGRP`, `TIOCGSID`, `TIOCSCTTY`, `TIOCNOTTY`, `FIONREAD`, `TIOCOUTQ`, `TCFLSH`, `TCSBRK`, `TCSBRKP`; `TCXONC` has nothing to stop. Others: `ENOTTY`.";
     17 pread64 => read_write::read [fd, buffer, len, offset] with (fd, Buffers::One(buffer.into(), len.into()), Position::At(offset.into()), 0u32) "Complete.";
     18 pwrite64 => read_write::write [fd, buffer, len, offset] with (fd, Buffers::One(buffer.into(), len.into()), Position::At(offset.into()), 0u32) "Complete.";
     19 readv => read_write::read [fd, iov, count] with (fd, Buffers::Vector(iov.into(), count.into()), Position::Current, 0u32) "Complete.";
     20 writev => read_write::write [fd, iov, count] with (fd, Buffers::Vector(iov.into(), count.into()), Position::Current, 0u32) "Complete.";
     21 access => access::faccessat2 [path, mode] with (CWD, path, mode, 0u32) "Complete.";
     22 pipe => pipes::pipe2 [out] with (out, 0u32) "As pipe2.";
+    23 select => poll::select [count, read, write, except, timeout] "Complete; the third set is always empty afterwards.";
     24 sched_yield => misc::sched_yield [] "Complete.";
     25 mremap => memory::mremap [] "`ENOSYS`: callers allocate and copy.";
     26 msync => memory::msync [addr, len, flags] "`MS_SYNC`: fsync of the range. `MS_ASYNC` starts writeback. `MS_INVALIDATE` has nothing to do: all mappings show the page cache.";
@@ -150,8 +151,8 @@ calls! {
     206 io_setup => aio::io_setup [count, context] "Complete.";
     207 io_destroy => aio::io_destroy [context] "Complete.";
     208 io_getevents => aio::io_getevents [context, min, max, events, timeout] "Complete.";
-    209 io_submit => aio::io_submit [context, count, iocbs] "PREAD, PWRITE, PREADV, PWRITEV, FSYNC, FDSYNC, NOOP. POLL: `EINVAL`.";
-    210 io_cancel => aio::io_cancel [context, iocb, result] "`EINVAL`: nothing can be cancelled.";
+    209 io_submit => aio::io_submit [context, count, iocbs] "PREAD, PWRITE, PREADV, PWRITEV, FSYNC, FDSYNC, POLL, NOOP. `RWF_NOWAIT` with `RWF_WRITETHROUGH`: an event with `EAGAIN` or a short count where it would sleep.";
+    210 io_cancel => aio::io_cancel [context, iocb, result] "Polls: `EINPROGRESS`, and their event comes. Others: `EINVAL`.";
     217 getdents64 => getdents::getdents64 [fd, out, len] "Complete.";
     218 set_tid_address => process::set_tid_address [addr] "Complete.";
     221 fadvise64 => sync::fadvise64 [fd, offset, len, advice] "`POSIX_FADV_DONTNEED` drops clean pages; other advice is checked and has no effect.";
@@ -173,7 +174,8 @@ calls! {
     267 readlinkat => names::readlinkat [dirfd, path, out, len] "Complete.";
     268 fchmodat => attrs::fchmodat [dirfd, path, mode] "Complete.";
     269 faccessat => access::faccessat2 [dirfd, path, mode] with (dirfd, path, mode, 0u32) "Complete.";
-    271 ppoll => poll::ppoll [fds, count, timeout, mask] "As poll; with a signal mask: `ENOSYS`.";
+    270 pselect6 => poll::pselect6 [count, read, write, except, timeout, mask] "As select, with a signal mask.";
+    271 ppoll => poll::ppoll [fds, count, timeout, mask, mask_len] "As poll, with a signal mask; stores the time that is left.";
     273 set_robust_list => misc::set_robust_list [head, len] "Stored; not walked at a thread's end.";
     277 sync_file_range => sync::sync_file_range [fd, offset, len, flags] "Writes and waits for the range as the flags say; makes nothing durable.";
     280 utimensat => attrs::utimensat [dirfd, path, times, flags] "Complete.";
@@ -191,8 +193,8 @@ calls! {
     322 execveat => exec::execveat [dirfd, path, argv, envp, flags] "As execve.";
     324 membarrier => misc::not_there [] "`ENOSYS`.";
     326 copy_file_range => misc::not_there [] "`ENOSYS`: callers read and write.";
-    327 preadv2 => read_write::read [fd, iov, count, offset, high, flags] with (fd, Buffers::Vector(iov.into(), count.into()), Position::AtOrCurrent(offset.into()), flags) "`RWF_HIPRI` has no effect; `RWF_NOWAIT` where the file has it. `RWF_WRITETHROUGH`: `EOPNOTSUPP`.";
-    328 pwritev2 => read_write::write [fd, iov, count, offset, high, flags] with (fd, Buffers::Vector(iov.into(), count.into()), Position::AtOrCurrent(offset.into()), flags) "`RWF_WRITETHROUGH`, `DSYNC`, `SYNC`, `APPEND`, `NOAPPEND`, `HIPRI`, `NOSIGNAL`, and `DONTCACHE` with `WRITETHROUGH`; `ATOMIC`: `EOPNOTSUPP`.";
+    327 preadv2 => read_write::read [fd, iov, count, offset, high, flags] with (fd, Buffers::Vector(iov.into(), count.into()), Position::AtOrCurrent(offset.into()), flags) "`RWF_HIPRI` has no effect; `RWF_NOWAIT` on pipes and, through the cache, on files of ext4. `RWF_WRITETHROUGH`: `EOPNOTSUPP`.";
+    328 pwritev2 => read_write::write [fd, iov, count, offset, high, flags] with (fd, Buffers::Vector(iov.into(), count.into()), Position::AtOrCurrent(offset.into()), flags) "`RWF_WRITETHROUGH`, `DSYNC`, `SYNC`, `APPEND`, `NOAPPEND`, `HIPRI`, `NOSIGNAL`, and `DONTCACHE` with `WRITETHROUGH`; `NOWAIT` with it: `EAGAIN`, alone: pipes only; `ATOMIC`: `EOPNOTSUPP`.";
     332 statx => stat::statx [dirfd, path, flags, mask, out] "Basic fields, birth time, three attributes.";
     333 io_pgetevents => aio::io_pgetevents [context, min, max, events, timeout, sig] "Complete.";
     334 rseq => misc::not_there [] "`ENOSYS`: callers do without.";

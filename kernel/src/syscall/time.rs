@@ -1,6 +1,6 @@
 //! Clocks and sleeping.
 use super::{SyscallContext, UserAddr};
-use crate::process::sleep_interruptible;
+use crate::process::{Deadline, sleep_interruptible};
 use base::{Errno, Result, time};
 use linux_raw_sys::general as abi;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -35,6 +35,31 @@ pub fn read_timeout(context: &SyscallContext<'_>, addr: UserAddr) -> Result<Opti
         return Ok(None);
     }
     context.mm().read::<TimeSpec>(addr)?.to_ns().map(Some)
+}
+
+/// As [`read_timeout`] of a `struct timeval`: its parts may be of any size, and are not negative. Errors: `EFAULT`, `EINVAL`.
+pub fn read_timeval(context: &SyscallContext<'_>, addr: UserAddr) -> Result<Option<u64>> {
+    if addr == 0 {
+        return Ok(None);
+    }
+    let [sec, micros] = context.mm().read::<[i64; 2]>(addr)?.map(|part| u64::try_from(part).map_err(|_| Errno::EINVAL));
+    Ok(Some(sec?.saturating_mul(NS_PER_S).saturating_add(micros?.saturating_mul(1000))))
+}
+
+/// What is left until a deadline, as a call stores it over its time-out. The outcome stands already: a place that cannot be written to is
+/// left.
+pub fn write_rest(context: &SyscallContext<'_>, addr: UserAddr, deadline: Deadline) {
+    if let Some(end) = deadline {
+        let _ = context.mm().write(addr, &TimeSpec::from_ns(end.saturating_sub(time::now_ns())));
+    }
+}
+
+/// As [`write_rest`], as a `struct timeval`.
+pub fn write_rest_timeval(context: &SyscallContext<'_>, addr: UserAddr, deadline: Deadline) {
+    if let Some(end) = deadline {
+        let rest = TimeSpec::from_ns(end.saturating_sub(time::now_ns()));
+        let _ = context.mm().write(addr, &[rest.sec, rest.nsec / 1000]);
+    }
 }
 
 /// What a clock shows, in nanoseconds. Errors: `EINVAL`.

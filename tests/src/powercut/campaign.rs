@@ -12,17 +12,21 @@ use std::thread::ScopedJoinHandle;
 /// States of a case for each unit of its workload's share. A guest plays slowly, so that less is made of each of its runs: more runs.
 const fn states_per_share(by: By) -> usize {
     match by {
-        By::Host => 12,
-        By::Guest => 6,
+        By::Host => 10,
+        By::Guest => 5,
     }
 }
-/// Pairs are small: that many are played while other workloads are played once. With 10,000 states of the host all pairs have their turn.
-const fn pairs_per_round(by: By) -> usize {
-    match by {
-        By::Host => 60,
-        By::Guest => 4,
+/// How often a workload is played while others are played once. Pairs are small: with 10,000 states of the host all have their turn.
+fn runs_per_round(workload: &Workload, by: By) -> usize {
+    match (workload.name, by) {
+        ("pairs", By::Host) => 192,
+        ("pairs", By::Guest) => 4,
+        ("program", _) => 3,
+        _ => 1,
     }
 }
+/// Of that many runs that follow each other one at least is no pair, as long as there are others: what is cut short has seen most of them.
+const LARGE_AMONG: usize = 4;
 /// The machine that plays for all of a campaign lives no longer.
 const MACHINE_LIMIT_S: u64 = 4 * 3600;
 
@@ -165,7 +169,7 @@ struct Cases {
 impl Cases {
     fn new(plan: &Plan) -> Result<Cases> {
         let wanted = |w: &&Workload| plan.only.as_ref().is_none_or(|only| only == w.name);
-        let can = |w: &&Workload| plan.by == By::Host || !w.threaded;
+        let can = |w: &&Workload| plan.by == By::Host || !w.host_only;
         let workloads: Vec<&'static Workload> = WORKLOADS.iter().filter(wanted).filter(can).collect();
         ensure!(!workloads.is_empty(), "there is no such workload: {}", plan.only.as_deref().unwrap_or_default());
         Ok(Cases { workloads, by: plan.by, seed: plan.seed, run: plan.run })
@@ -179,12 +183,11 @@ impl Cases {
         }
         let mut round: Vec<(&'static Workload, usize)> = Vec::new();
         for workload in &self.workloads {
-            let times = if workload.name == "pairs" { pairs_per_round(self.by) } else { 1 };
-            round.extend((0..times).map(|i| (*workload, i)));
+            round.extend((0..runs_per_round(workload, self.by)).map(|i| (*workload, i)));
         }
-        // The large ones are spread over the pairs.
+        // The large ones are spread over the pairs, which are the last.
         let large = round.iter().filter(|(w, _)| w.name != "pairs").count();
-        let every = (round.len() / large.max(1)).max(1);
+        let every = (round.len() / large.max(1)).clamp(1, LARGE_AMONG);
         let (slot, turn) = (n % round.len(), n / round.len());
         let (workload, i) = if slot % every == 0 && slot / every < large {
             round[slot / every]
@@ -207,11 +210,12 @@ mod tests {
         for by in [By::Host, By::Guest] {
             let plan = Plan { states: 1, by, seed: 1, only: None, run: None };
             let cases = Cases::new(&plan).unwrap();
-            let all = WORKLOADS.iter().filter(|w| by == By::Host || !w.threaded).count() - 1 + pairs_per_round(by);
+            let all: usize = cases.workloads.iter().map(|w| runs_per_round(w, by)).sum();
             let seen: BTreeSet<_> =
                 (0..2 * all).map(|n| cases.get(n).map(|c| (c.workload.name, c.number)).unwrap()).collect();
             assert_eq!(seen.len(), 2 * all);
-            assert!(seen.contains(&("pairs", 2 * pairs_per_round(by) as u64 - 1)) && seen.contains(&("mix", 1)));
+            let pairs = cases.workloads.iter().find(|w| w.name == "pairs").unwrap();
+            assert!(seen.contains(&("pairs", 2 * runs_per_round(pairs, by) as u64 - 1)) && seen.contains(&("mix", 1)));
         }
     }
 }

@@ -101,7 +101,7 @@ enum Answer {
 impl Guest {
     /// Plays a case; `prepared` may do more to the disk before it is mounted.
     pub fn play(&mut self, case: Case, prepared: &mut dyn FnMut(&mut Served)) -> Result<Played> {
-        ensure!(!case.workload.threaded, "{}: a program plays one step after the other", case.workload.name);
+        ensure!(!case.workload.host_only, "{}: the host alone can play that", case.workload.name);
         let case = Case { by: By::Guest, ..case };
         let base = image::fresh(case.shape)?;
         let (manner, mut rng) = case.manner();

@@ -26,6 +26,8 @@ impl Shape {
     pub const SMALL_BLOCKS: Shape = Shape { block_size: 1024, mib: 16, journal: true };
     /// Without a journal.
     pub const PLAIN: Shape = Shape { block_size: 4096, mib: 16, journal: false };
+    /// Room for a file of so many extents that they are not moved in one transaction.
+    pub const ROOMY: Shape = Shape { block_size: 1024, mib: 24, journal: true };
     /// Hardly any free space.
     pub const TIGHT: Shape = Shape { block_size: 1024, mib: 4, journal: true };
 }

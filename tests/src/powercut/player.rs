@@ -3,6 +3,7 @@
 use super::disk::CutDisk;
 use super::op::{FileId, How, Op, bytes_at};
 use super::record::Mark;
+use crate::oracle::store;
 use base::block::BlockDevice;
 use base::sync::WaitQueue;
 use base::workqueue::WorkQueue;
@@ -106,15 +107,19 @@ impl Player {
                 mounted.vfs.link(&inode, site, to.as_bytes())?;
             }
             Op::Write { file, pos, len, how: How::Direct } => return self.direct(step, *file, *pos, *len),
+            Op::Write { file, pos, len, how: How::Mapped } => {
+                let inode = self.file(*file)?.inode.clone().ok_or(Errno::EBADF)?;
+                return store(&inode, *pos, &bytes_at(step, *pos, *len)).map(|()| *len as usize);
+            }
             Op::Write { file, pos, len, how } => {
                 let bytes = bytes_at(step, *pos, *len);
                 let file = self.file(*file)?;
                 return vfs::write_at(&file, *pos, how.rwf(), &mut SliceSource::new(&bytes), &KernelCaller);
             }
             Op::Truncate { file, size } => vfs::ftruncate(&*self.file(*file)?, *size, &KernelCaller)?,
-            Op::Allocate { file, len, keep_size } => {
-                let mode = FallocMode::Allocate { keep_size: *keep_size };
-                vfs::fallocate(&*self.file(*file)?, mode, 0, *len, &KernelCaller)?;
+            Op::Range { file, range, pos, len } => {
+                let mode = FallocMode::from_bits(range.bits())?;
+                vfs::fallocate(&*self.file(*file)?, mode, *pos, *len, &KernelCaller)?;
             }
             Op::Fsync { file, data_only } => {
                 let kind = if *data_only { SyncKind::Data } else { SyncKind::All };

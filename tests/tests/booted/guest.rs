@@ -13,6 +13,7 @@ use tests::powercut::op::{How, Op};
 use tests::powercut::record::{Event, Mark};
 use tests::powercut::states::States;
 use tests::powercut::workloads::{Stage, Workload};
+use user::range::Range;
 use user::rng::Rng;
 
 /// Every step there is, and every way to write, with asynchronous writes in flight while others are played.
@@ -21,7 +22,7 @@ static EVERYTHING: Workload = Workload {
     shapes: &[Shape::USUAL, Shape::SMALL_BLOCKS],
     share: 4,
     fails: false,
-    threaded: false,
+    host_only: false,
     play: everything,
 };
 
@@ -33,7 +34,7 @@ fn everything(stage: &Stage<'_>, rng: &mut Rng) {
     play(Op::Write { file: 0, pos: 0, len: 8 * block, how: How::Buffered });
     stage.ready();
     stage.create("/d/b", 1);
-    play(Op::Allocate { file: 1, len: 6 * block, keep_size: true });
+    play(Op::Range { file: 1, range: Range::AllocateKeep, pos: 0, len: 6 * block });
     for round in 0..4 {
         // Eight in flight, and everything else meanwhile.
         for n in 0..8 {
@@ -45,7 +46,12 @@ fn everything(stage: &Stage<'_>, rng: &mut Rng) {
         }
         play(Op::Fsync { file: round % 2, data_only: round < 2 });
         play(Op::Truncate { file: 0, size: (3 + rng.below(4)) as u64 * block + 7 });
-        play(Op::Allocate { file: 0, len: 5 * block, keep_size: round % 2 == 0 });
+        play(Op::Write { file: 0, pos: block / 2, len: 2 * block, how: How::Mapped });
+        for range in Range::ALL {
+            // Two blocks of more than three, in some modes by and by of four.
+            let (pos, len) = if range.shifts() { (block, block) } else { (block + 100, 2 * block) };
+            play(Op::Range { file: 0, range, pos, len });
+        }
     }
     play(Op::Link { file: 0, to: "/d/link".into() });
     play(Op::Rename { from: "/d/link".into(), to: "/c".into() });

@@ -4,7 +4,7 @@ use tests::TestDisk;
 use xtask::build::{self, Flavour};
 use xtask::console::nowhere;
 use xtask::image::{self, Spec};
-use xtask::qemu::{Machine, Outcome};
+use xtask::qemu::{End, Machine, Outcome};
 
 /// The disk has files with the flags that only the tools of the host set.
 fn disk(block_size: u32, size_mib: u64) -> Result<TestDisk> {
@@ -54,7 +54,7 @@ fn rules_about_requests_in_flight_hold_in_the_kernel_with_the_lab() -> Result<()
     for block_size in [4096, 1024] {
         let disk = disk(block_size, 64)?;
         let machine = Machine::with_program(&kernel, "/bin/rulecheck --only lab").disk(&disk.path).limit(120);
-        judge(&machine.run(&mut nowhere)?, &disk, 10)?;
+        judge(&machine.run(&mut nowhere)?, &disk, 11)?;
     }
     Ok(())
 }
@@ -68,6 +68,30 @@ fn prc_2_what_a_process_leaves_in_flight_arrives() -> Result<()> {
         assert_eq!(disk.run(init, 60)?.console.init_status(), Some(status));
         image::check(&disk.path)?;
         ensure!(image::read_file(&disk.path, "/data/left")? == expected, "{init}: the file is not what was written");
+    }
+    Ok(())
+}
+
+/// SHD-1: in each way to shut down, with write-throughs on their way: the kernel unmounts and powers off in order, and the journal leads to
+/// a disk that is in order, with what was acknowledged as durable.
+#[test]
+fn shd_1_a_disk_that_was_shut_down_is_recovered() -> Result<()> {
+    const PAGE: usize = 4096;
+    let kernel = build::kernel(Flavour::Lab)?;
+    for way in 0..3 {
+        let disk = disk(4096, 64)?;
+        let machine = Machine::with_program(&kernel, &format!("/bin/rulecheck shut-down {way}"));
+        let outcome = machine.disk(&disk.path).limit(60).run(&mut nowhere)?;
+        let text = outcome.console.lines.join("\n");
+        ensure!(outcome.console.init_status() == Some(0) && outcome.end == End::Clean, "way {way}: {text}");
+        image::recover(&disk.path)?;
+        image::check(&disk.path).context(text)?;
+        let kept = image::read_file(&disk.path, "/data/kept")?;
+        ensure!(kept[..PAGE] == [b'k'; PAGE], "way {way}: what was durable is not there");
+        ensure!(kept.len() == if way == 0 { 5 * PAGE } else { 4 * PAGE }, "way {way}: {} bytes", kept.len());
+        let has = |name| image::has_file(&disk.path, name);
+        ensure!(way == 2 || has("/data/new")?, "way {way}: the folder is not there");
+        ensure!(!has("/data/late")?, "way {way}: what came later is there");
     }
     Ok(())
 }

@@ -21,6 +21,18 @@ pub fn read() -> Option<Snapshot> {
     Some(parse(&text))
 }
 
+const IN_FLIGHT: &str = "/proc/sluice/in-flight";
+
+/// From now on the most requests that the disk has at once are noted anew. Does nothing on a kernel that does not note them.
+pub fn watch_in_flight() {
+    let _ = std::fs::write(IN_FLIGHT, "0");
+}
+
+/// The most requests that the disk had at once since then; `None` on a kernel that does not note them.
+pub fn most_in_flight() -> Option<u64> {
+    std::fs::read_to_string(IN_FLIGHT).ok()?.strip_prefix("most_in_flight ")?.trim().parse().ok()
+}
+
 /// Allocations and frees in interrupt context since the boot; `None` on a kernel without the figures. Both must be 0.
 pub fn in_interrupts() -> Option<(u64, u64)> {
     in_interrupts_of(&std::fs::read_to_string("/proc/sluice/counters").ok()?)

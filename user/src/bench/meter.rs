@@ -48,6 +48,8 @@ pub struct Figures {
     pub p99_us: Option<f64>,
     /// Share of the time inside `io_submit`, for asynchronous rows.
     pub submit_share: Option<f64>,
+    /// The most requests that the disk had at once.
+    pub most_in_flight: Option<u64>,
     /// Kernel counters an operation.
     pub counters: Option<[f64; counters::COLUMNS.len()]>,
 }
@@ -65,6 +67,7 @@ pub struct Meter {
     asynchronous: bool,
     before: Option<Snapshot>,
     after: Option<Snapshot>,
+    most_in_flight: Option<u64>,
 }
 
 impl Meter {
@@ -82,6 +85,7 @@ impl Meter {
             asynchronous: false,
             before: None,
             after: None,
+            most_in_flight: None,
         }
     }
 
@@ -92,6 +96,7 @@ impl Meter {
 
     /// Starts the measured section.
     pub fn start(&mut self) {
+        counters::watch_in_flight();
         self.before = counters::read();
         self.started = sys::tsc();
         sys::count_start();
@@ -102,6 +107,7 @@ impl Meter {
         sys::count_stop();
         self.ticks = sys::tsc() - self.started;
         self.after = counters::read();
+        self.most_in_flight = counters::most_in_flight();
     }
 
     /// Whether a section that has done `done` operations goes on; `limit` is the row's own end.
@@ -176,6 +182,7 @@ impl Meter {
             p50_us: us(0.50),
             p99_us: us(0.99),
             submit_share: self.asynchronous.then(|| self.submit_ticks as f64 / self.ticks.max(1) as f64),
+            most_in_flight: self.most_in_flight,
             counters: self.before.zip(self.after).map(per_op),
         };
         Ok(RowResult { name, figures: Some(figures) })

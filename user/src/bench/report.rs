@@ -5,7 +5,8 @@ use std::fmt::Write;
 
 /// The table of all rows.
 pub fn table(results: &[RowResult]) -> String {
-    let mut out = format!("{:30}{:>8}{:>10}{:>9}{:>9}{:>8}", "row", "ops", "ops/s", "p50 us", "p99 us", "submit");
+    let mut out =
+        format!("{:30}{:>8}{:>10}{:>9}{:>9}{:>8}{:>7}", "row", "ops", "ops/s", "p50 us", "p99 us", "submit", "depth");
     let with_counters = results.iter().any(|r| r.figures.as_ref().is_some_and(|f| f.counters.is_some()));
     if with_counters {
         for (_, heading) in COLUMNS {
@@ -23,7 +24,7 @@ pub fn table(results: &[RowResult]) -> String {
     }
     if with_counters {
         out.push_str(
-            "Counters are an operation. The submit column is the share of the time inside io_submit on this device;\n",
+            "Depth is the most requests that the disk had at once. Counters are an operation. The submit column is the share of the time inside io_submit on this device;\n",
         );
         out.push_str("on a fast device every kernel seems to block there.\n");
     }
@@ -35,12 +36,13 @@ fn line(out: &mut String, f: &Figures) {
     let share = f.submit_share.map_or("-".into(), |s| format!("{:.0} %", s * 100.0));
     let _ = write!(
         out,
-        "{:>8}{:>10.0}{:>9}{:>9}{:>8}",
+        "{:>8}{:>10.0}{:>9}{:>9}{:>8}{:>7}",
         f.ops,
         f.ops as f64 / f.seconds.max(1e-9),
         micros(f.p50_us),
         micros(f.p99_us),
-        share
+        share,
+        f.most_in_flight.map_or("-".into(), |most| most.to_string())
     );
     for value in f.counters.iter().flatten() {
         let _ = write!(out, "{value:>8.2}");
@@ -68,6 +70,9 @@ fn json_row(result: &RowResult) -> String {
         if let Some(value) = value {
             let _ = write!(out, ", \"{name}\": {value:.3}");
         }
+    }
+    if let Some(most) = f.most_in_flight {
+        let _ = write!(out, ", \"most_in_flight\": {most}");
     }
     for ((name, _), value) in COLUMNS.iter().zip(f.counters.iter().flatten()) {
         let _ = write!(out, ", \"{name}_per_op\": {value:.3}");

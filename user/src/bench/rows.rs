@@ -1,6 +1,7 @@
 //! The rows: each one way to write, read or call.
 use crate::meter::{Meter, Stop, failed};
-use crate::setup::{FILE_PAGES, Place, Rng, page};
+use crate::setup::{EIGHTH_PAGES, FILE_PAGES, Place, Rng, page};
+use std::ffi::{CStr, CString};
 use user::sys::{self, AioQueue, Fd, O_CREAT, O_DIRECT, O_DSYNC, O_RDWR, O_TRUNC, PAGE, RWF_DSYNC, RWF_WRITETHROUGH};
 
 /// One row.
@@ -34,6 +35,7 @@ pub fn all() -> Vec<Row> {
     rows.extend(aio_rows());
     rows.extend(growing_files());
     rows.extend(two_threads());
+    rows.extend(eight_threads());
     rows
 }
 
@@ -196,7 +198,8 @@ fn two_threads() -> Vec<Row> {
         row(name, 4_000, what, move |p: &Place, m: &mut Meter| {
             p.need_b().map_err(Stop::Failed)?;
             with_file(p, open_flags, |fd| accepted(fd, rwf))?;
-            threads(p, m, open_flags, same, rwf)
+            let paths = [p.path("a"), p.path(if same { "a" } else { "b" })];
+            threads(m, &paths, FILE_PAGES, open_flags, rwf)
         })
     };
     vec![
@@ -208,6 +211,26 @@ fn two_threads() -> Vec<Row> {
         pair("mt2_direct_sep", "O_DIRECT, two threads, two files", O_DIRECT, false, 0),
         pair("mt2_buf_same", "buffered, two threads, one file", 0, true, 0),
         pair("mt2_buf_sep", "buffered, two threads, two files", 0, false, 0),
+    ]
+}
+
+/// Eight threads on one file and on eight: whether one file is as good as many (PERF-1).
+fn eight_threads() -> Vec<Row> {
+    let eight = |name, what, same: bool| {
+        row(name, 4_000, what, move |p: &Place, m: &mut Meter| {
+            with_file(p, 0, |fd| accepted(fd, WT))?;
+            if same {
+                return threads(m, &vec![p.path("a"); 8], FILE_PAGES, 0, WT);
+            }
+            let paths = p.make_eight().map_err(Stop::Failed)?;
+            let result = threads(m, &paths, EIGHTH_PAGES, 0, WT);
+            paths.iter().try_for_each(|path| sys::unlink(path)).map_err(failed)?;
+            result
+        })
+    };
+    vec![
+        eight("mt8_wt_same", "write-through, eight threads, one file", true),
+        eight("mt8_wt_sep", "write-through, eight threads, eight files", false),
     ]
 }
 
@@ -285,8 +308,8 @@ fn aio(
     Ok(())
 }
 
-fn threads(p: &Place, m: &mut Meter, open_flags: u32, same: bool, rwf: u32) -> RunResult {
-    let paths = [p.path("a"), p.path(if same { "a" } else { "b" })];
+/// A thread for each path, which writes at random among the first `pages` of its file.
+fn threads(m: &mut Meter, paths: &[CString], pages: u64, open_flags: u32, rwf: u32) -> RunResult {
     m.start();
     let counts: Vec<Result<u64, Stop>> = {
         let m = &*m;
@@ -294,7 +317,9 @@ fn threads(p: &Place, m: &mut Meter, open_flags: u32, same: bool, rwf: u32) -> R
             let handles: Vec<_> = paths
                 .iter()
                 .enumerate()
-                .map(|(i, path)| scope.spawn(move || writer(m, path, i as u64, open_flags, rwf)))
+                .map(|(i, path)| {
+                    scope.spawn(move || writer(m, path, i as u64, paths.len() as u64, pages, open_flags, rwf))
+                })
                 .collect();
             handles.into_iter().map(|h| h.join().unwrap_or(Err(Stop::Failed("a thread panicked".into())))).collect()
         })
@@ -308,13 +333,21 @@ fn threads(p: &Place, m: &mut Meter, open_flags: u32, same: bool, rwf: u32) -> R
     Ok(())
 }
 
-fn writer(m: &Meter, path: &std::ffi::CStr, number: u64, open_flags: u32, rwf: u32) -> Result<u64, Stop> {
+fn writer(
+    m: &Meter,
+    path: &CStr,
+    number: u64,
+    threads: u64,
+    pages: u64,
+    open_flags: u32,
+    rwf: u32,
+) -> Result<u64, Stop> {
     let fd = sys::open(path, O_RDWR | open_flags).map_err(failed)?;
     let (buffer, mut rng) = (page(4), Rng::new(number));
     let mut done = 0;
-    // Both threads together do a fixed number.
-    while m.goes_on(done * 2, u64::MAX) {
-        whole(sys::pwritev2(fd, &buffer.0, rng.page(FILE_PAGES), rwf)).map_err(failed)?;
+    // All threads together do a fixed number.
+    while m.goes_on(done * threads, u64::MAX) {
+        whole(sys::pwritev2(fd, &buffer.0, rng.page(pages), rwf)).map_err(failed)?;
         done += 1;
     }
     sys::close(fd).map_err(failed)?;

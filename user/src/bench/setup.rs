@@ -10,6 +10,9 @@ use user::sys::{self, PAGE, PageBuffer};
 /// Pages of a file that rows write at random: 32 MiB, all allocated, written and cached.
 pub const FILE_PAGES: u64 = 8192;
 
+/// Pages of one of eight files: all together are as large as one that rows write at random.
+pub const EIGHTH_PAGES: u64 = FILE_PAGES / 8;
+
 /// Where the files are.
 pub struct Place {
     dir: PathBuf,
@@ -21,7 +24,7 @@ impl Place {
     /// Makes file `a`. Errors: what could not be made.
     pub fn new(dir: &Path) -> Result<Place, String> {
         let place = Place { dir: dir.to_owned(), has_b: Cell::new(false) };
-        place.fill("a")?;
+        place.fill("a", FILE_PAGES)?;
         Ok(place)
     }
 
@@ -33,18 +36,25 @@ impl Place {
     /// Makes file `b` like `a`, once.
     pub fn need_b(&self) -> Result<(), String> {
         if !self.has_b.replace(true) {
-            self.fill("b")?;
+            self.fill("b", FILE_PAGES)?;
         }
         Ok(())
     }
 
-    fn fill(&self, name: &str) -> Result<(), String> {
+    /// Makes eight files of [`EIGHTH_PAGES`]; the row that wants them removes them.
+    pub fn make_eight(&self) -> Result<Vec<CString>, String> {
+        let names: Vec<String> = (0..8).map(|i| format!("d{i}")).collect();
+        names.iter().try_for_each(|name| self.fill(name, EIGHTH_PAGES))?;
+        Ok(names.iter().map(|name| self.path(name)).collect())
+    }
+
+    fn fill(&self, name: &str, pages: u64) -> Result<(), String> {
         let told = |what: &str, e: sys::Errno| {
             format!("{}: {what}: {}", self.dir.join(name).display(), std::io::Error::from_raw_os_error(e.0))
         };
         let fd = sys::open(&self.path(name), sys::O_RDWR | sys::O_CREAT | sys::O_TRUNC).map_err(|e| told("open", e))?;
         let buffer = vec![0x5a; 64 * PAGE];
-        for at in (0..FILE_PAGES * PAGE as u64).step_by(buffer.len()) {
+        for at in (0..pages * PAGE as u64).step_by(buffer.len()) {
             let n = sys::pwrite(fd, &buffer, at).map_err(|e| told("write", e))?;
             if n != buffer.len() {
                 return Err(format!("{}: a write ended after {n} bytes", self.dir.join(name).display()));

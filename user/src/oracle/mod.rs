@@ -20,7 +20,8 @@ mod program;
 mod shrink;
 mod text;
 
+pub use crate::range::Range;
 pub use model::bytes_of;
 pub use play::{System, all, play};
-pub use program::{Look, Op, Program, Range, Round, Shape, Step, Way};
+pub use program::{Aio, Look, Op, Program, Round, Shape, Step, Way};
 pub use shrink::shrink;

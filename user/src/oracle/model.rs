@@ -1,5 +1,5 @@
 //! What files hold.
-use super::program::{Op, Range, Step};
+use super::program::{Op, Step};
 
 /// The bytes that step `id` writes to `[pos, pos + len)`: different for each step and place, so that a byte tells where it came from.
 pub fn bytes_of(id: u64, pos: u64, len: u64) -> Vec<u8> {
@@ -33,7 +33,7 @@ impl Model {
             Op::Aio { pos, len, count, .. } => put(file, pos, &bytes_of(step.id, pos, len * count)),
             Op::Append { len, .. } => put(file, size, &bytes_of(step.id, size, len)),
             Op::Truncate { size } => file.resize(size as usize, 0),
-            Op::Range { range, pos, len } => change(file, range, pos as usize, len as usize),
+            Op::Range { range, pos, len } => range.apply(file, pos, len),
             Op::Read { .. } | Op::Fsync { .. } | Op::Drop => {}
         }
     }
@@ -51,22 +51,4 @@ pub fn put(file: &mut Vec<u8>, pos: u64, bytes: &[u8]) {
     let end = pos as usize + bytes.len();
     file.resize(file.len().max(end), 0);
     file[pos as usize..end].copy_from_slice(bytes);
-}
-
-fn change(file: &mut Vec<u8>, range: Range, pos: usize, len: usize) {
-    let grown = file.len().max(pos + len);
-    match range {
-        Range::Allocate => file.resize(grown, 0),
-        Range::AllocateKeep => {}
-        Range::Zero => {
-            file.resize(grown, 0);
-            file[pos..pos + len].fill(0);
-        }
-        Range::Punch | Range::ZeroKeep => {
-            let (start, end) = (file.len().min(pos), file.len().min(pos + len));
-            file[start..end].fill(0);
-        }
-        Range::Collapse => drop(file.drain(pos..pos + len)),
-        Range::Insert => drop(file.splice(pos..pos, std::iter::repeat_n(0, len))),
-    }
 }

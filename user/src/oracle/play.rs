@@ -1,6 +1,7 @@
 //! Doing a program, and comparing each read with the model.
 use super::model::{Model, bytes_of, put};
-use super::program::{Look, Op, Program, Range, Round, Shape, Step, Way};
+use super::program::{Aio, Look, Op, Program, Round, Shape, Step, Way};
+use crate::range::Range;
 use std::fmt::Display;
 
 /// A mounted file system with the files of a program open. Threads share it. Errors are in words: none is expected, but where an operation
@@ -10,8 +11,9 @@ pub trait System: Sync {
     fn write(&self, file: usize, pos: u64, bytes: &[u8], way: Way) -> Result<(), String>;
     /// Writes at the end, which is at `size`.
     fn append(&self, file: usize, size: u64, bytes: &[u8], way: Way) -> Result<(), String>;
-    /// Starts a write-through for each piece, one behind the other from `pos` on, and waits for all events.
-    fn aio(&self, file: usize, pos: u64, pieces: &[Vec<u8>], durable: bool) -> Result<(), String>;
+    /// Starts a write-through for each piece, one behind the other from `pos` on, and waits for all events: how much of each was written,
+    /// where `EAGAIN` is nothing.
+    fn aio(&self, file: usize, pos: u64, pieces: &[Vec<u8>], how: Aio) -> Result<Vec<usize>, String>;
     /// Reads up to `len` bytes.
     fn read(&self, file: usize, pos: u64, len: usize, look: Look) -> Result<Vec<u8>, String>;
     /// Sets the size.
@@ -83,9 +85,9 @@ fn act(step: &Step, size: u64, system: &dyn System) -> Result<(), String> {
     let (id, file) = (step.id, step.file);
     match step.op {
         Op::Write { pos, len, way } => system.write(file, pos, &bytes_of(id, pos, len), way),
-        Op::Aio { pos, len, count, durable } => {
+        Op::Aio { pos, len, count, how } => {
             let pieces: Vec<_> = (0..count).map(|n| bytes_of(id, pos + n * len, len)).collect();
-            system.aio(file, pos, &pieces, durable)
+            aio(file, pos, &pieces, how, system)
         }
         Op::Append { len, way } => system.append(file, size, &bytes_of(id, size, len), way),
         Op::Truncate { size } => system.truncate(file, size),
@@ -95,6 +97,27 @@ fn act(step: &Step, size: u64, system: &dyn System) -> Result<(), String> {
         Op::Read { .. } => Ok(()),
     }
     .map_err(|why| told(step, why))
+}
+
+/// Asynchronous writes. Those that must not sleep have written what they say, and nothing else has changed; what is left follows.
+fn aio(file: usize, pos: u64, pieces: &[Vec<u8>], how: Aio, system: &dyn System) -> Result<(), String> {
+    let total = pieces.iter().map(Vec::len).sum();
+    let mut known = system.read(file, pos, total, Look::Buffered)?;
+    let counts = system.aio(file, pos, pieces, how)?;
+    if how != Aio::Nowait {
+        return all(total)(counts.iter().sum());
+    }
+    // Others may make the file longer: zeros then. These never do.
+    known.resize(total, 0);
+    let starts = pieces.iter().scan(0, |at, piece| Some(std::mem::replace(at, *at + piece.len())));
+    let parts: Vec<_> = starts.zip(pieces).zip(counts).map(|((at, piece), n)| (at, piece, n)).collect();
+    for &(at, piece, n) in &parts {
+        known[at..at + n].copy_from_slice(piece.get(..n).ok_or("more bytes than there are")?);
+    }
+    let found = system.read(file, pos, total, Look::Buffered)?;
+    compare(&found, &known[..found.len()], pos).map_err(|why| format!("after {parts:?}: {why}"))?;
+    let mut rest = parts.iter().filter(|(_, piece, n)| *n < piece.len());
+    rest.try_for_each(|(at, piece, n)| system.write(file, pos + (at + n) as u64, &piece[*n..], Way::Through))
 }
 
 /// A round of threads; the model gets each thread's lane.

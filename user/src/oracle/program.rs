@@ -1,4 +1,5 @@
 //! Programs from a seed.
+use crate::range::Range;
 use crate::rng::Rng;
 
 /// The longest file that a program makes.
@@ -33,6 +34,28 @@ impl Way {
     }
 }
 
+/// What asynchronous write-throughs ask for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub enum Aio {
+    Plain,
+    Durable,
+    /// Not to sleep: each does all, a part or nothing, and what is left is done afterwards by one that may.
+    Nowait,
+}
+
+impl Aio {
+    /// The `RWF_*` bits.
+    pub fn rwf(self) -> u32 {
+        const NOWAIT: u32 = 8;
+        match self {
+            Aio::Plain => Way::Through.rwf(),
+            Aio::Durable => Way::ThroughDsync.rwf(),
+            Aio::Nowait => Way::Through.rwf() | NOWAIT,
+        }
+    }
+}
+
 /// How bytes are read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[allow(missing_docs)]
@@ -40,19 +63,6 @@ pub enum Look {
     Buffered,
     Direct,
     Mapped,
-}
-
-/// What fallocate is asked to do.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[allow(missing_docs)]
-pub enum Range {
-    Allocate,
-    AllocateKeep,
-    Punch,
-    Zero,
-    ZeroKeep,
-    Collapse,
-    Insert,
 }
 
 /// One operation on file `file`; positions and lengths in bytes.
@@ -69,7 +79,7 @@ pub enum Op {
         pos: u64,
         len: u64,
         count: u64,
-        durable: bool,
+        how: Aio,
     },
     /// Behind the end. Only in a round of one thread, as all below but fsync and drop.
     Append {
@@ -217,7 +227,8 @@ impl Maker {
 
     fn aio(&mut self, pos: u64, len: u64) -> Op {
         let count = (1 + self.rng.next() % 8).min(len);
-        Op::Aio { pos, len: len / count, count, durable: self.rng.chance(30) }
+        let how = *self.rng.pick(&[Aio::Plain, Aio::Durable, Aio::Nowait]);
+        Op::Aio { pos, len: len / count, count, how }
     }
 
     fn read(&mut self, pos: u64, len: u64) -> Op {
@@ -257,16 +268,7 @@ impl Maker {
     fn range(&mut self, size: u64, pos: u64, len: u64) -> Op {
         let block = self.shape.block;
         let (first, blocks) = (pos / block * block, len.div_ceil(block) * block);
-        let all = [
-            Range::Allocate,
-            Range::AllocateKeep,
-            Range::Punch,
-            Range::Zero,
-            Range::ZeroKeep,
-            Range::Collapse,
-            Range::Insert,
-        ];
-        match *self.rng.pick(&all) {
+        match *self.rng.pick(&Range::ALL) {
             // What is asked of them: whole blocks, and not to the end of the file or from there on.
             Range::Collapse if first + blocks < size => Op::Range { range: Range::Collapse, pos: first, len: blocks },
             Range::Insert if first < size && size + blocks < MOST_BYTES => {
@@ -299,9 +301,7 @@ impl Op {
         match *self {
             Op::Append { len, .. } => size + len,
             Op::Truncate { size } => size,
-            Op::Range { range: Range::Allocate | Range::Zero, pos, len } => size.max(pos + len),
-            Op::Range { range: Range::Collapse, len, .. } => size - len,
-            Op::Range { range: Range::Insert, len, .. } => size + len,
+            Op::Range { range, pos, len } => range.size_after(size, pos, len),
             _ => self.end().map_or(size, |end| size.max(end)),
         }
     }

@@ -6,7 +6,7 @@
 //! 0 1 f0 write 100 200 through        thread, id, file, operation
 //! 1 2 f1 aio 5003 512 4 durable
 //! ```
-use super::program::{Look, Op, Program, Range, Shape, Step, Way};
+use super::program::{Aio, Look, Op, Program, Shape, Step, Way};
 use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
 
@@ -18,16 +18,8 @@ const WAYS: [(Way, &str); 6] = [
     (Way::Direct, "direct"),
     (Way::Mapped, "mapped"),
 ];
+const AIOS: [(Aio, &str); 3] = [(Aio::Plain, "plain"), (Aio::Durable, "durable"), (Aio::Nowait, "nowait")];
 const LOOKS: [(Look, &str); 3] = [(Look::Buffered, "buffered"), (Look::Direct, "direct"), (Look::Mapped, "mapped")];
-const RANGES: [(Range, &str); 7] = [
-    (Range::Allocate, "allocate"),
-    (Range::AllocateKeep, "allocate-keep"),
-    (Range::Punch, "punch"),
-    (Range::Zero, "zero"),
-    (Range::ZeroKeep, "zero-keep"),
-    (Range::Collapse, "collapse"),
-    (Range::Insert, "insert"),
-];
 
 fn word<T: PartialEq>(words: &[(T, &'static str)], value: &T) -> &'static str {
     words.iter().find(|(known, _)| known == value).map_or("?", |(_, word)| word)
@@ -56,13 +48,11 @@ impl Display for Op {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Op::Write { pos, len, way } => write!(f, "write {pos} {len} {}", word(&WAYS, way)),
-            Op::Aio { pos, len, count, durable } => {
-                write!(f, "aio {pos} {len} {count} {}", if *durable { "durable" } else { "plain" })
-            }
+            Op::Aio { pos, len, count, how } => write!(f, "aio {pos} {len} {count} {}", word(&AIOS, how)),
             Op::Append { len, way } => write!(f, "append {len} {}", word(&WAYS, way)),
             Op::Read { pos, len, look } => write!(f, "read {pos} {len} {}", word(&LOOKS, look)),
             Op::Truncate { size } => write!(f, "truncate {size}"),
-            Op::Range { range, pos, len } => write!(f, "range {pos} {len} {}", word(&RANGES, range)),
+            Op::Range { range, pos, len } => write!(f, "range {pos} {len} {}", range.word()),
             Op::Fsync { data_only } => f.write_str(if *data_only { "fdatasync" } else { "fsync" }),
             Op::Drop => f.write_str("drop"),
         }
@@ -78,11 +68,11 @@ impl FromStr for Op {
         let last = *words.last().ok_or("an operation is missing")?;
         Ok(match words[0] {
             "write" => Op::Write { pos: number(1)?, len: number(2)?, way: value(&WAYS, last)? },
-            "aio" => Op::Aio { pos: number(1)?, len: number(2)?, count: number(3)?, durable: last == "durable" },
+            "aio" => Op::Aio { pos: number(1)?, len: number(2)?, count: number(3)?, how: value(&AIOS, last)? },
             "append" => Op::Append { len: number(1)?, way: value(&WAYS, last)? },
             "read" => Op::Read { pos: number(1)?, len: number(2)?, look: value(&LOOKS, last)? },
             "truncate" => Op::Truncate { size: number(1)? },
-            "range" => Op::Range { pos: number(1)?, len: number(2)?, range: value(&RANGES, last)? },
+            "range" => Op::Range { pos: number(1)?, len: number(2)?, range: last.parse()? },
             "fsync" | "fdatasync" => Op::Fsync { data_only: words[0] == "fdatasync" },
             "drop" => Op::Drop,
             other => return Err(format!("{other} is no operation")),

@@ -8,7 +8,7 @@ use std::fs::{self, File};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use user::step::{FileId, How, Op, bytes_at};
-use user::sys::{self, AioWrites, Errno, Result};
+use user::sys::{self, AioWrites, Errno, FileMap, MapKind, Result};
 
 /// Where the disk is mounted.
 const AT: &str = "/mnt";
@@ -88,8 +88,8 @@ impl Stage {
             Op::Link { file, to } => sys::link(self.open(*file)?.file.as_raw_fd(), &c_string(&at(to))?)?,
             Op::Write { file, pos, len, how } => return self.write(number, *file, *pos, *len, *how),
             Op::Truncate { file, size } => self.open(*file)?.file.set_len(*size).map_err(errno)?,
-            Op::Allocate { file, len, keep_size } => {
-                sys::fallocate(self.open(*file)?.file.as_raw_fd(), *keep_size, *len)?;
+            Op::Range { file, range, pos, len } => {
+                sys::fallocate_range(self.open(*file)?.file.as_raw_fd(), range.bits(), *pos, *len)?;
             }
             Op::Fsync { file, data_only: true } => self.open(*file)?.file.sync_data().map_err(errno)?,
             Op::Fsync { file, data_only: false } => self.open(*file)?.file.sync_all().map_err(errno)?,
@@ -117,6 +117,7 @@ impl Stage {
                 self.aio.submit(fd, pos, bytes, how.rwf(), number as u64).map(|()| Outcome::Accepted)
             }
             How::Direct => sys::pwrite(open.direct.as_raw_fd(), aligned(&bytes).as_slice(), pos).map(Outcome::Done),
+            How::Mapped => store(&open.file, pos, &bytes).map(|()| Outcome::Done(bytes.len())),
             _ => sys::pwritev2(open.file.as_raw_fd(), &bytes, pos, how.rwf()).map(Outcome::Done),
         }
     }
@@ -124,6 +125,17 @@ impl Stage {
     fn open(&self, file: FileId) -> Result<&Open> {
         self.files.get(&file).ok_or(sys::EBADF)
     }
+}
+
+/// Stores through a mapping that lives no longer. Past the end of the file a store would be a bus error: `EINVAL`.
+fn store(file: &File, pos: u64, bytes: &[u8]) -> Result<()> {
+    let end = pos + bytes.len() as u64;
+    if sys::fstat(file.as_raw_fd())? < end {
+        return Err(sys::EINVAL);
+    }
+    let mut map = FileMap::new(file.as_raw_fd(), end as usize, MapKind { write: true, shared: true })?;
+    bytes.iter().enumerate().for_each(|(at, byte)| map.set(pos as usize + at, *byte));
+    Ok(())
 }
 
 /// Unmounts the disk, of which nothing is open.

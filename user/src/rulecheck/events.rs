@@ -1,11 +1,12 @@
 //! A20, second half: events, waiting, cancelling, ending.
-use crate::aio::{Aio, EVENT, Iocb, cancel, destroy, getevents};
-use crate::kit::{Check, Outcome, Scratch, WT, call, fd, own, same, wild};
+use crate::aio::{Aio, EVENT, Iocb, POLL, cancel, destroy, getevents};
+use crate::kit::{Check, Outcome, Scratch, WT, call, fd, own, pipe, same, wild};
 use linux_raw_sys::general as abi;
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
 use std::time::Instant;
-use user::sys::{EAGAIN, EBADF, EFAULT, EINTR, EINVAL, Fd, Memory, PAGE, raw};
+use user::sys::{EAGAIN, EBADF, EFAULT, EINPROGRESS, EINTR, EINVAL, Fd, Memory, PAGE, raw};
 
 pub const CHECKS: &[Check] = &[
     ("AIO-5 an event has data, address, result and 0", fields),
@@ -17,10 +18,13 @@ pub const CHECKS: &[Check] = &[
     ("AIO-7 a signal is EINTR only if nothing was collected", signal),
     ("AIO-8 R69 every event goes to exactly one of several waiters", waiters),
     ("AIO-10 io_cancel", cancels),
+    ("AIO-3 AIO-10 POLL ends once, when there is something to tell or it is cancelled", polls),
+    ("AIO-12 PRC-2 io_destroy and the end of the process end POLLs", polls_end),
     ("AIO-11 the eventfd is signalled once an event, after it", eventfd),
     ("AIO-11 a bad eventfd", bad_eventfd),
     ("AIO-12 io_destroy twice", twice),
     ("AIO-12 R66 of two at once one succeeds, and waiters wake", destroy_races),
+    ("AIO-15 a program takes events without a call", reaps_itself),
     ("AIO-15 stores to the mapped ring do no harm", hostile_ring),
 ];
 
@@ -116,6 +120,7 @@ fn signal() -> Outcome {
     let thread = raw(abi::__NR_gettid, [0; 6]).map_err(call("gettid"))?;
     let process = raw(abi::__NR_getpid, [0; 6]).map_err(call("getpid"))?;
     let send = || raw(abi::__NR_tgkill, [process, thread, number, 0, 0, 0]).map(drop).map_err(call("tgkill"));
+    let handled = user::sys::signals_counted();
     user::sys::count_signal(number as i32);
     let memory = Memory::new(PAGE);
     // The pointer to the mask with its size, an empty mask, and one with the signal.
@@ -126,12 +131,12 @@ fn signal() -> Outcome {
     block(abi::SIG_BLOCK).map_err(call("rt_sigprocmask"))?;
     send()?;
     same("nothing collected", wait(1), Err(EINTR))?;
-    same("handled", user::sys::signals_counted(), 1)?;
+    same("handled", user::sys::signals_counted(), handled + 1)?;
     send()?;
     same("io_submit", aio.submit(&[Iocb::noop()]), Ok(1))?;
     same("one collected", wait(2), Ok(1))?;
     block(abi::SIG_UNBLOCK).map_err(call("rt_sigprocmask"))?;
-    same("handled", user::sys::signals_counted(), 2)?;
+    same("handled", user::sys::signals_counted(), handled + 2)?;
     aio.expect_none()
 }
 
@@ -189,6 +194,58 @@ fn cancels() -> Outcome {
         same("no key", cancel(aio.id, bad, result), Err(EFAULT)).map_err(|e| format!("{bad:#x}: {e}"))?;
     }
     aio.expect_none()
+}
+
+fn poll_of(file: &impl AsRawFd, asked: u32) -> Iocb {
+    Iocb { opcode: POLL, fd: file.as_raw_fd() as u32, buffer: asked.into(), ..Iocb::default() }
+}
+
+fn polls() -> Outcome {
+    let (aio, event) = (Aio::new(4)?, new_eventfd()?);
+    let (reader, writer) = pipe()?;
+    let in_flight = |iocb| {
+        same("io_submit", aio.submit(&[iocb]), Ok(1))?;
+        aio.expect_none()
+    };
+    let reap = |res: u32| same("event", aio.reap(1)?[0].res, i64::from(res));
+    in_flight(poll_of(&reader, abi::POLLIN))?;
+    (&writer).write_all(b"xx").map_err(crate::kit::text)?;
+    reap(abi::POLLIN)?;
+    (&writer).write_all(b"x").map_err(crate::kit::text)?;
+    aio.expect_none()?;
+    // What is there already is told before io_submit returns; a hang-up is told unasked.
+    same("io_submit", aio.submit(&[poll_of(&event, abi::POLLIN | abi::POLLOUT)]), Ok(1))?;
+    same(
+        "at once",
+        aio.events(0, 4, Some(0)).map(|events| events.iter().map(|e| e.res).sum::<i64>()),
+        Ok(abi::POLLOUT.into()),
+    )?;
+    (&reader).read_exact(&mut [0; 3]).map_err(crate::kit::text)?;
+    in_flight(poll_of(&reader, 0))?;
+    drop(writer);
+    reap(abi::POLLHUP)?;
+    let file = Scratch::new("polled", b"x")?;
+    same("a file on a disk", aio.run(poll_of(&file.file, abi::POLLIN))?, abi::POLLIN.into())?;
+    same("that never tells", aio.submit(&[poll_of(&file.file, abi::POLLPRI)]), Err(EINVAL))?;
+    for bad in [Iocb { buffer: 0x10000, ..poll_of(&event, 0) }, Iocb { pos: 1, ..poll_of(&event, 0) }] {
+        same("other fields", aio.submit(&[bad]), Err(EINVAL))?;
+    }
+    in_flight(poll_of(&event, abi::POLLIN))?;
+    let stop = || cancel(aio.id, aio.iocbs.addr(0), aio.events.addr(0));
+    same("io_cancel", stop(), Err(EINPROGRESS))?;
+    reap(0)?;
+    same("once more", stop(), Err(EINVAL))?;
+    aio.expect_none()
+}
+
+fn polls_end() -> Outcome {
+    let (aio, event) = (Aio::new(2)?, new_eventfd()?);
+    let both = [poll_of(&event, abi::POLLIN), poll_of(&event, abi::POLLIN)];
+    same("io_submit", aio.submit(&both), Ok(2))?;
+    same("io_destroy", destroy(aio.id), Ok(0))?;
+    // Another goes with the process, which would never end else.
+    let left = std::mem::ManuallyDrop::new(Aio::new(1)?);
+    same("io_submit", left.submit(&both[..1]), Ok(1))
 }
 
 fn new_eventfd() -> Result<File, String> {
@@ -268,19 +325,47 @@ fn destroy_races() -> Outcome {
 }
 
 /// The id is the address of the mapped ring: everything that can be stored there is stored.
-fn hostile_ring() -> Outcome {
-    let (file, aio, memory) = (Scratch::new("ring", &[])?, Aio::new(4)?, Memory::new(PAGE));
+/// What libaio does where it finds the ring's magic number: it takes the events between head and tail and moves the head.
+fn reaps_itself() -> Outcome {
+    let (file, aio, memory) = (Scratch::new("reaps", &[])?, Aio::new(4)?, Memory::new(PAGE));
     let ring = user::sys::Memory::of_kernel(aio.id, PAGE);
-    for byte in [0xff, 0x00, 0x7f, 0x01] {
-        let write = Iocb::write(&file.file, memory, 100, 0, WT);
+    let half = |at: usize, upper: bool| (ring.word(at) >> (u32::from(upper) * 32)) as u32;
+    same("magic, features, length", (half(16, false), half(16, true), half(24, true)), (0xa10a_10a1, 1, 32))?;
+    let slots = half(0, true);
+    for round in 0..3 * u64::from(slots) {
+        let write = Iocb::write(&file.file, memory, 100, 0, WT).with_data(round);
         same("io_submit", aio.submit(&[write]), Ok(1))?;
-        ring.set(0, &[byte; PAGE]);
-        same("event", aio.reap(1)?[0].res, 100)?;
-        ring.set(0, &[byte; PAGE]);
-        same("four", aio.submit(&[write; 4]), Ok(4))?;
-        same("no slot", aio.submit(&[write]), Err(EAGAIN))?;
-        same("events", aio.reap(4)?.len(), 4)?;
+        while half(8, false) == half(8, true) {
+            std::hint::spin_loop();
+        }
+        let head = half(8, false);
+        let event = 32 + head as usize * EVENT;
+        same("event", (ring.word(event), ring.word(event + 16)), (round, 100))?;
+        ring.set(8, &((head + 1) % slots).to_ne_bytes());
         aio.expect_none()?;
     }
     Ok(())
+}
+
+/// Whatever stands there: the events may be lost to the program, and nothing else is.
+fn hostile_ring() -> Outcome {
+    let (file, memory) = (Scratch::new("ring", &[])?, Memory::new(PAGE));
+    for byte in [0xff, 0x00, 0x7f, 0x01] {
+        let aio = Aio::new(4)?;
+        let ring = user::sys::Memory::of_kernel(aio.id, PAGE);
+        let write = Iocb::write(&file.file, memory, 100, 0, WT);
+        for _ in 0..10 {
+            ring.set(0, &[byte; PAGE]);
+            match aio.submit(&[write; 4]) {
+                Ok(1..=4) | Err(EAGAIN) => {}
+                other => return Err(format!("io_submit: {other:?}")),
+            }
+            ring.set(0, &[byte; PAGE]);
+            let events = aio.events(0, 4, Some(0)).map_err(call("io_getevents"))?;
+            same("whole events", events.iter().all(|event| event.res == 100 && event.obj != 0), true)?;
+        }
+    }
+    let aio = Aio::new(4)?;
+    same("io_submit", aio.submit(&[Iocb::noop(); 4]), Ok(4))?;
+    same("events", aio.reap(4)?.len(), 4)
 }

@@ -1,9 +1,10 @@
 //! A1: the table of flag combinations, every subset of the known bits, against the errors computed from its rows.
 use crate::aio::{Aio, Iocb, PREAD};
 use crate::kit::{Check, Dump, FOLDER, Outcome, Scratch, WT, fd, pattern, pipe, same, vector};
+use crate::now::NOWAIT;
 use linux_raw_sys::general as abi;
 use std::fs::{File, OpenOptions};
-use user::sys::{self, EBADF, EINVAL, EOPNOTSUPP, EPERM, Errno, Memory, O_DIRECT, O_DSYNC, PAGE, raw};
+use user::sys::{self, EAGAIN, EBADF, EINVAL, EOPNOTSUPP, EPERM, Errno, Memory, O_DIRECT, O_DSYNC, PAGE, raw};
 
 pub const CHECKS: &[Check] = &[
     ("FLAG-1 the flag is 0x200, in both places", the_flag),
@@ -24,7 +25,6 @@ pub const CHECKS: &[Check] = &[
 
 /// All `RWF_*` bits there are.
 const KNOWN: u32 = 0x3ff;
-const NOWAIT: u32 = 0x8;
 const APPEND: u32 = 0x10;
 const NOAPPEND: u32 = 0x20;
 const ATOMIC: u32 = 0x40;
@@ -39,14 +39,38 @@ struct Kind {
     may_read: bool,
     /// It has no positions: synchronous calls use -1, and reads are left out, which would wait.
     stream: bool,
+    /// `NOWAIT` is there for these.
+    nowait: Nowait,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Nowait {
+    reads: bool,
+    through: bool,
+    other_writes: bool,
 }
 
 /// A regular file of the disk, open for both.
-const FILE: Kind = Kind { through: true, append_only: false, may_write: true, may_read: true, stream: false };
+const FILE: Kind = Kind {
+    through: true,
+    append_only: false,
+    may_write: true,
+    may_read: true,
+    stream: false,
+    nowait: Nowait { reads: true, through: true, other_writes: false },
+};
+/// Something else that is open for both.
+const OTHER: Kind =
+    Kind { through: false, nowait: Nowait { reads: false, through: false, other_writes: false }, ..FILE };
 
 /// The rows of FLAG-5 in their order; `None`: accepted.
 fn expected(kind: Kind, flags: u32, write: bool) -> Option<Errno> {
     let has = |bits: u32| flags & bits == bits;
+    let nowait = match (write, has(WT)) {
+        (false, _) => kind.nowait.reads,
+        (true, true) => kind.nowait.through,
+        (true, false) => kind.nowait.other_writes,
+    };
     let rows = [
         (flags & !KNOWN != 0, EOPNOTSUPP),
         (has(APPEND | NOAPPEND), EINVAL),
@@ -54,9 +78,8 @@ fn expected(kind: Kind, flags: u32, write: bool) -> Option<Errno> {
         (has(WT) && !write, EOPNOTSUPP),
         (has(WT) && !kind.through, EOPNOTSUPP),
         (if write { !kind.may_write } else { !kind.may_read }, EBADF),
-        (has(WT | NOWAIT), EINVAL),
         (has(WT | ATOMIC), EOPNOTSUPP),
-        (has(NOWAIT), EOPNOTSUPP),
+        (has(NOWAIT) && !nowait, EOPNOTSUPP),
         // Without write-through: not built.
         (has(ATOMIC) || (has(DONTCACHE) && !has(WT)), EOPNOTSUPP),
     ];
@@ -108,8 +131,7 @@ impl<'a> Table<'a> {
     }
     fn one(&self, flags: u32, write: bool, expected: Option<Errno>) -> Outcome {
         let Some(errno) = expected else {
-            same("call", self.call(self.buffer, flags, write), Ok(self.len))?;
-            return same("event", self.aio.run(self.iocb(self.buffer, flags, write))?, self.len as i64);
+            return self.accepted(flags, write);
         };
         sys::sync();
         let before = self.dump()?;
@@ -117,6 +139,21 @@ impl<'a> Table<'a> {
         same("io_submit", self.aio.submit(&[self.iocb(self.refused, flags, write)]), Err(errno))?;
         before.expect_same(&self.dump()?)?;
         self.aio.expect_none()
+    }
+    /// With `NOWAIT` a write-through is asynchronous or nothing (NOW-2), and an append would have to sleep (NOW-1).
+    fn accepted(&self, flags: u32, write: bool) -> Outcome {
+        let through_nowait = write && flags & (WT | NOWAIT) == WT | NOWAIT;
+        let appends = write && (flags & APPEND != 0 || self.kind.append_only);
+        let event = if through_nowait && appends { -i64::from(EAGAIN.0) } else { self.len as i64 };
+        if through_nowait {
+            sys::sync();
+            let before = self.dump()?;
+            same("call", self.call(self.refused, flags, write), Err(EAGAIN))?;
+            before.expect_same(&self.dump()?)?;
+        } else {
+            same("call", self.call(self.buffer, flags, write), Ok(self.len))?;
+        }
+        same("event", self.aio.run(self.iocb(self.buffer, flags, write))?, event)
     }
     fn call(&self, buffer: Memory, flags: u32, write: bool) -> sys::Result<u64> {
         let number = if write { abi::__NR_pwritev2 } else { abi::__NR_preadv2 };
@@ -147,7 +184,8 @@ fn with_flags(name: &str, flags: u32) -> Outcome {
     // A direct write empties the cache, and a comparison through it would fill it: there the content is compared at the end.
     scratch.cached()?;
     let file = scratch.open(flags)?;
-    let table = Table::new(&file, FILE, &bytes)?;
+    let nowait = if flags & O_DIRECT == 0 { FILE.nowait } else { OTHER.nowait };
+    let table = Table::new(&file, Kind { nowait, ..FILE }, &bytes)?;
     if flags & O_DIRECT == 0 {
         table.with_reader(&scratch.file).all()?
     } else {
@@ -188,17 +226,18 @@ fn write_only() -> Outcome {
 fn on_proc() -> Outcome {
     let path = "/proc/sluice/trace";
     let file = OpenOptions::new().read(true).write(true).open(path).map_err(crate::kit::text)?;
-    Table::new(&file, Kind { through: false, ..FILE }, b"1\n")?.all()
+    Table::new(&file, OTHER, b"1\n")?.all()
 }
 
 fn on_a_device() -> Outcome {
     let file = OpenOptions::new().read(true).write(true).open("/dev/zero").map_err(crate::kit::text)?;
-    Table::new(&file, Kind { through: false, ..FILE }, &[1; 64])?.all()
+    Table::new(&file, OTHER, &[1; 64])?.all()
 }
 
 fn on_a_pipe() -> Outcome {
     let (_reader, writer) = pipe()?;
-    Table::new(&writer, Kind { through: false, may_read: false, stream: true, ..FILE }, b"x")?.all()
+    let nowait = Nowait { other_writes: true, ..OTHER.nowait };
+    Table::new(&writer, Kind { may_read: false, stream: true, nowait, ..OTHER }, b"x")?.all()
 }
 
 /// The disk has such a file only if the test has made one.
@@ -231,7 +270,7 @@ fn count_before() -> Outcome {
     let (aio, memory) = (Aio::new(8)?, Memory::new(PAGE));
     memory.set(0, &[5; 100]);
     let good = |i: u64| Iocb::write(&file.file, memory, 100, i * 100, WT).with_data(i);
-    let bad = Iocb { rw_flags: WT | NOWAIT, ..good(9) };
+    let bad = Iocb { rw_flags: APPEND | NOAPPEND, ..good(9) };
     same("bad first", aio.submit(&[bad, good(0)]), Err(EINVAL))?;
     aio.expect_none()?;
     same("bad third", aio.submit(&[good(0), good(1), bad, good(2)]), Ok(2))?;

@@ -1,6 +1,7 @@
 //! What needs a request held in flight: only in a kernel with the lab, whose gate a program opens and closes.
 use crate::aio::{Aio, Iocb, cancel, destroy};
 use crate::kit::{Check, Dump, Outcome, Scratch, WT, quiet, same, same_bytes, write};
+use crate::now::NOWAIT;
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
@@ -17,7 +18,9 @@ pub const CHECKS: &[Check] = &[
     ("SIZE-6 the size is there before the device has answered", size_before),
     ("BUF-1 STB-6 readers do not wait", readers),
     ("BUF-4 R74 a buffered write beside does not wait", beside),
+    ("NOW-1 a page on its way to the device is EAGAIN, or ends the count", nowait),
     ("R73 no lock is held across device time", no_lock),
+    ("PERF-1 LOCK-9 eight writers of one file have eight requests in flight, as of eight files", eight),
 ];
 
 const LAB: &str = "/proc/sluice/lab";
@@ -74,6 +77,30 @@ fn submitted() -> Outcome {
     same("event", aio.reap(1)?[0].res, PAGE as i64)?;
     file.expect(&[7; PAGE])?;
     quiet()
+}
+
+fn nowait() -> Outcome {
+    let (file, aio) = (Scratch::new("nowait", &[1; 3 * PAGE])?, Aio::new(4)?);
+    file.cached()?;
+    let write = |page: u64, pages: usize, memory, flags| {
+        Iocb::write(&file.file, memory, pages * PAGE, page * PAGE as u64, WT | flags)
+    };
+    let (two, three) = (filled(2), Memory::new(3 * PAGE));
+    three.set(0, &[3; 3 * PAGE]);
+    let closed = Closed::new()?;
+    same("io_submit", aio.submit(&[write(2, 1, two, 0).with_data(7)]), Ok(1))?;
+    closed.expect(1)?;
+    let before = Dump::of(&file.file)?;
+    same("the same page", aio.run(write(2, 1, three, NOWAIT))?, -i64::from(EAGAIN.0))?;
+    before.expect_same(&Dump::of(&file.file)?)?;
+    same("io_submit", aio.submit(&[write(0, 3, three, NOWAIT).with_data(8)]), Ok(1))?;
+    closed.expect(2)?;
+    aio.expect_none()?;
+    drop(closed);
+    let mut events: Vec<_> = aio.reap(2)?.iter().map(|event| (event.data, event.res)).collect();
+    events.sort_unstable();
+    same("events", events, vec![(7, PAGE as i64), (8, 2 * PAGE as i64)])?;
+    file.expect(&[&[3; 2 * PAGE][..], &[2; PAGE]].concat())
 }
 
 fn cancelled() -> Outcome {
@@ -240,4 +267,26 @@ fn no_lock() -> Outcome {
         same("the first", sync.join().map_err(|_| "the thread panicked")?, Ok(PAGE))
     })?;
     same("event", aio.reap(1)?[0].res, PAGE as i64)
+}
+
+fn eight() -> Outcome {
+    let one = Scratch::new("one", &[1; 8 * PAGE])?;
+    let many = (0..8).map(|i| Scratch::new(&format!("eight-{i}"), &[1; 8 * PAGE])).collect::<Result<Vec<_>, _>>()?;
+    // The folder's blocks too, or they would be written beside.
+    sys::sync();
+    eight_in_flight(&[&one; 8])?;
+    eight_in_flight(&many.iter().collect::<Vec<_>>())?;
+    one.expect(&[7; 8 * PAGE])
+}
+
+/// Each thread writes another page through, of its file.
+fn eight_in_flight(files: &[&Scratch]) -> Outcome {
+    let closed = Closed::new()?;
+    std::thread::scope(|scope| {
+        let write = |(i, file): (usize, &&Scratch)| write(&file.file, &[7; PAGE], (i * PAGE) as u64, WT);
+        let threads: Vec<_> = files.iter().enumerate().map(|file| scope.spawn(move || write(file))).collect();
+        closed.expect(8)?;
+        drop(closed);
+        threads.into_iter().try_for_each(|t| same("pwritev2", t.join().map_err(|_| "the thread panicked")?, Ok(PAGE)))
+    })
 }

@@ -5,6 +5,7 @@
 //!   rulecheck --list          the names
 //!   rulecheck leave           submits write-throughs and ends without waiting for them (PRC-2)
 //!   rulecheck leave killed    the same, and is killed
+//!   rulecheck shut-down WAY   shuts the root file system down, in the way 0, 1 or 2 (SHD-1); only in a kernel with the lab
 //!
 //! | part | rules |
 //! |---|---|
@@ -18,6 +19,9 @@
 //! | `submit`, `events` | A20: aio |
 //! | `process` | A21, A22: close, threads, unlink; append |
 //! | `order` | A23 |
+//! | `now` | A24: requests that must not sleep |
+//! | `poll` | poll, select and their relatives |
+//! | `shutdown` | A19: what a forced shutdown refuses |
 //! | `hostile` | wild pointers at every pointer argument |
 //! | `lab` | what needs a request held in flight; only in a kernel with the lab |
 //! | `selves` | `/proc/self` |
@@ -35,11 +39,14 @@ mod flags;
 mod hostile;
 mod kit;
 mod lab;
+mod now;
 mod order;
+mod poll;
 mod process;
 mod ranges;
 mod selves;
 mod short;
+mod shutdown;
 mod submit;
 mod truncate;
 mod unprivileged;
@@ -50,7 +57,7 @@ use std::process::ExitCode;
 
 type Part = (&'static str, &'static [Check]);
 
-const PARTS: [Part; 17] = [
+const PARTS: [Part; 20] = [
     ("flags", flags::CHECKS),
     ("vectors", vectors::CHECKS),
     ("before", before::CHECKS),
@@ -64,6 +71,9 @@ const PARTS: [Part; 17] = [
     ("events", events::CHECKS),
     ("process", process::CHECKS),
     ("order", order::CHECKS),
+    ("now", now::CHECKS),
+    ("poll", poll::CHECKS),
+    ("shutdown", shutdown::CHECKS),
     ("hostile", hostile::CHECKS),
     ("lab", lab::CHECKS),
     ("selves", selves::CHECKS),
@@ -82,8 +92,9 @@ fn main() -> ExitCode {
         }
         ["leave"] => process::leave(false),
         ["leave", "killed"] => process::leave(true),
+        ["shut-down", way] => shutdown::run(way),
         _ => {
-            eprintln!("usage: rulecheck [--list | --only PART | leave [killed]]");
+            eprintln!("usage: rulecheck [--list | --only PART | leave [killed] | shut-down WAY]");
             ExitCode::from(2)
         }
     }

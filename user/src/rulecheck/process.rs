@@ -10,6 +10,7 @@ use user::sys::{self, EINVAL, Memory, PAGE, raw};
 pub const CHECKS: &[Check] = &[
     ("PRC-1 close with writes on their way", close),
     ("PRC-3 the submitting thread ends first", thread_ends),
+    ("PRC-5 a forked child has no aio contexts", forked),
     ("PRC-6 rename, link, chmod and unlink on the way", names),
     ("APP-1 appends lie side by side in the order of submission", appends),
     ("APP-1 threads that append lose nothing", threads_append),
@@ -51,6 +52,28 @@ fn close() -> Outcome {
 fn thread_ends() -> Outcome {
     let (file, aio) = (Scratch::new("thread", &[])?, Aio::new(16)?);
     std::thread::scope(|scope| scope.spawn(|| submit(&aio, &file.file)).join().map_err(|_| "the thread panicked")?)?;
+    expect_sixteen(&aio)?;
+    file.expect(&[7; 16 * PAGE])
+}
+
+/// The child finds no context where its parent has one with requests in flight, and its end leaves them alone.
+fn forked() -> Outcome {
+    let (file, aio) = (Scratch::new("forked", &[])?, Aio::new(16)?);
+    submit(&aio, &file.file)?;
+    let child = raw(abi::__NR_fork, [0; 6]).map_err(call("fork"))?;
+    if child == 0 {
+        let context = aio.id;
+        let look = raw(abi::__NR_io_getevents, [context, 0, 0, 0, 0, 0]);
+        let send = raw(abi::__NR_io_submit, [context, 0, 0, 0, 0, 0]);
+        let end = raw(abi::__NR_io_destroy, [context, 0, 0, 0, 0, 0]);
+        let good = [look, send, end].iter().all(|result| *result == Err(EINVAL));
+        // Without a word to the standard library, whose state belongs to the parent.
+        let _ends = raw(abi::__NR_exit_group, [u64::from(!good), 0, 0, 0, 0, 0]);
+    }
+    let status = Memory::new(PAGE);
+    let reaped = raw(abi::__NR_wait4, [child, status.addr(0), 0, 0, 0, 0]);
+    same("wait4", reaped, Ok(child))?;
+    same("status of the child", status.word(0) as u32, 0)?;
     expect_sixteen(&aio)?;
     file.expect(&[7; 16 * PAGE])
 }

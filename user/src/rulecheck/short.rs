@@ -7,7 +7,7 @@ use crate::kit::{
 use linux_raw_sys::general as abi;
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
-use user::sys::{self, EFAULT, EINVAL, ENOSPC, Memory, O_DIRECT, PAGE, raw};
+use user::sys::{self, EFAULT, ENOSPC, EOPNOTSUPP, Memory, O_DIRECT, PAGE, raw};
 
 pub const CHECKS: &[Check] = &[
     ("ERR-2 a bad source ends the write at its byte, over holes", over_holes),
@@ -232,6 +232,6 @@ fn no_space_aio() -> Outcome {
     })?;
     let file = Scratch::new("refused", b"x")?;
     let before = Dump::settled(&file.file)?;
-    same("a flag that is refused", write(&file.file, b"y", 0, WT | 8), Err(EINVAL))?;
+    same("a flag that is refused", write(&file.file, b"y", 0, WT | 0x40), Err(EOPNOTSUPP))?;
     before.expect_same(&Dump::of(&file.file)?)
 }

@@ -209,7 +209,7 @@ fn descriptors() -> Outcome {
 fn opcodes() -> Outcome {
     let (file, aio, memory) = (Scratch::new("opcodes", b"x")?, Aio::new(1)?, Memory::new(PAGE));
     let good = Iocb::write(&file.file, memory, 10, 0, 0);
-    // 5 is POLL, which is not built.
+    // 5 is POLL, which has no length.
     let bad: Vec<_> = [4, 5, 9, 10, 255, u16::MAX].map(|opcode| (Iocb { opcode, ..good }, EINVAL)).into();
     refused(&file, &aio, &bad)?;
     same("NOOP", aio.run(Iocb { opcode: NOOP, ..good })?, 0)

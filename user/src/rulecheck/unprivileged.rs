@@ -1,5 +1,6 @@
 //! What needs a process without privileges. It gives root up for good: the last part.
 use crate::kit::{BUFFERED, Check, FOLDER, Outcome, WT, call, same, text, write};
+use crate::shutdown::shut_down;
 use linux_raw_sys::general as abi;
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -9,6 +10,7 @@ pub const CHECKS: &[Check] = &[
     ("CHK-6 a writer without privileges takes the set-id bits off", set_id),
     ("CHK-6 and of a write of nothing they stay", nothing),
     ("PRC-6 rights are those of the open", rights),
+    ("SHD-1 a shutdown is for root", shutdown),
 ];
 
 /// Nobody.
@@ -36,6 +38,13 @@ fn give_up() -> Outcome {
     }
     raw(abi::__NR_setgid, [USER.into(), 0, 0, 0, 0, 0]).map_err(call("setgid"))?;
     raw(abi::__NR_setuid, [USER.into(), 0, 0, 0, 0, 0]).map(drop).map_err(call("setuid"))
+}
+
+fn shutdown() -> Outcome {
+    give_up()?;
+    let file = file("rights")?;
+    same("shutdown", shut_down(&file, 2), Err(EPERM))?;
+    same("it lives", write(&file, b"x", 0, WT), Ok(1))
 }
 
 fn mode(file: &File) -> u32 {

@@ -4,7 +4,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use user::oracle::{Look, Range, System, Way, all};
+use user::oracle::{Aio, Look, Range, System, Way, all};
 use user::sys::{self, AioWrites, Errno, FileMap, MapKind, PAGE};
 
 const APPEND: u32 = 0x10;
@@ -94,22 +94,23 @@ impl System for Files {
         sys::pwritev2(self.fd(file), bytes, 0, way.rwf() | APPEND).map_err(words).and_then(all(bytes.len()))
     }
 
-    fn aio(&self, file: usize, pos: u64, pieces: &[Vec<u8>], durable: bool) -> Result<(), String> {
+    fn aio(&self, file: usize, pos: u64, pieces: &[Vec<u8>], how: Aio) -> Result<Vec<usize>, String> {
         let spare = self.contexts.lock().map_err(|_| "a thread panicked")?.pop();
         let mut context = spare.map_or_else(|| AioWrites::new(DEPTH), Ok).map_err(words)?;
-        let flags = if durable { Way::ThroughDsync } else { Way::Through }.rwf();
         let mut at = pos;
         for (tag, piece) in pieces.iter().enumerate() {
-            context.submit(self.fd(file), at, piece.clone(), flags, tag as u64).map_err(words)?;
+            context.submit(self.fd(file), at, piece.clone(), how.rwf(), tag as u64).map_err(words)?;
             at += piece.len() as u64;
         }
+        let mut counts = vec![0; pieces.len()];
         while context.in_flight() > 0 {
             for (tag, result) in context.reap(1).map_err(words)? {
-                result.map_err(words).and_then(all(pieces[tag as usize].len()))?;
+                let again = how == Aio::Nowait && result == Err(sys::EAGAIN);
+                counts[tag as usize] = if again { 0 } else { result.map_err(words)? };
             }
         }
         self.contexts.lock().map_err(|_| "a thread panicked")?.push(context);
-        Ok(())
+        Ok(counts)
     }
 
     fn read(&self, file: usize, pos: u64, len: usize, look: Look) -> Result<Vec<u8>, String> {
@@ -143,17 +144,7 @@ impl System for Files {
     }
 
     fn range(&self, file: usize, range: Range, pos: u64, len: u64) -> Result<(), String> {
-        const KEEP_SIZE: u32 = 1;
-        let mode = match range {
-            Range::Allocate => 0,
-            Range::AllocateKeep => KEEP_SIZE,
-            Range::Punch => 2 | KEEP_SIZE,
-            Range::Zero => 0x10,
-            Range::ZeroKeep => 0x10 | KEEP_SIZE,
-            Range::Collapse => 8,
-            Range::Insert => 0x20,
-        };
-        sys::fallocate_range(self.fd(file), mode, pos, len).map_err(words)
+        sys::fallocate_range(self.fd(file), range.bits(), pos, len).map_err(words)
     }
 
     fn fsync(&self, file: usize, data_only: bool) -> Result<(), String> {

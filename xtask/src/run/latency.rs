@@ -19,11 +19,25 @@ const ROWS_PATH: &str = "/data/rows.json";
 /// Runs it and prints the shares.
 pub(super) fn run(options: &Options, kernel: &Path, programs: &Path, work: &Path) -> Result<()> {
     println!("\nsluice: once more on a device where each request takes 1 ms: the share of the time inside io_submit");
+    let rows = on_device(LATENCY, &format!("--seconds 0.05 --only {ROWS}"), options, kernel, programs, work)?;
+    println!("{}\n", table(&rows));
+    Ok(())
+}
+
+/// The rows of a benchmark with these arguments, on a fresh disk behind a device where each request takes `latency`.
+pub(super) fn on_device(
+    latency: Duration,
+    arguments: &str,
+    options: &Options,
+    kernel: &Path,
+    programs: &Path,
+    work: &Path,
+) -> Result<Value> {
     let folder = tempfile::tempdir_in(work)?;
     let image = disk::fresh(programs, folder.path())?;
     let socket = folder.path().join("nbd");
-    nbd::serve(&image, socket.clone(), LATENCY)?;
-    let init = format!("/bin/bench --seconds 0.05 --only {ROWS} --json {ROWS_PATH}");
+    nbd::serve(&image, socket.clone(), latency)?;
+    let init = format!("/bin/bench {arguments} --json {ROWS_PATH}");
     let outcome = options.machine(kernel, Disk::Nbd(socket), &init)?.run(&mut nowhere)?;
     if !matches!(judge(kernel, &outcome), Ok(0)) {
         outcome.console.lines.iter().for_each(|line| println!("{line}"));
@@ -32,9 +46,7 @@ pub(super) fn run(options: &Options, kernel: &Path, programs: &Path, work: &Path
     }
     image::check(&image)?;
     interrupts::check(&outcome.console.lines)?;
-    let rows = serde_json::from_slice(&image::read_file(&image, ROWS_PATH)?).context("the rows are no JSON")?;
-    println!("{}\n", table(&rows));
-    Ok(())
+    serde_json::from_slice(&image::read_file(&image, ROWS_PATH)?).context("the rows are no JSON")
 }
 
 fn table(rows: &Value) -> Figures {

@@ -6,7 +6,7 @@
 //! | `host` | the tests beside the code and the races, on threads of the host |
 //! | `models` | the protocol types: small models under loom, exhaustively, larger ones under shuttle, at random |
 //! | `kernel` | the in-kernel tests in QEMU |
-//! | `powercut` | a thousand states that power cuts leave |
+//! | `powercut` | two thousand states that power cuts leave |
 //! | `integration` | booted kernels with disks and programs |
 mod cargo;
 mod kernel;

@@ -168,6 +168,42 @@ impl<T: BlkTransport> BlockDevice for VirtioBlk<T> {
         }
     }
 
+    fn reserve(&self) -> bool {
+        self.core.lock().reserve()
+    }
+
+    /// A bio that finds the device broken ends with `EIO`, as those do that the device had then.
+    fn submit_reserved(&self, bio: SubmittedBio) {
+        let verdict = request::admissible(&bio, &self.agreement);
+        let mut bio = Some(bio);
+        let mut core = self.core.lock();
+        core.reserved -= 1;
+        let error = match (verdict, core.phase) {
+            (Ok(()), Phase::Live) => None,
+            (refused, _) => refused.err().or(Some(Errno::EIO)),
+        };
+        let placed = match error {
+            None => core.offer(&mut bio),
+            Some(error) => core.answer(&mut bio, error),
+        };
+        drop(core);
+        debug_assert!(placed, "there is a slot and a place on the list for what was reserved");
+        if error.is_some() {
+            self.call_task();
+        }
+    }
+
+    fn unreserve(&self) {
+        let starved = {
+            let mut core = self.core.lock();
+            core.reserved -= 1;
+            core::mem::take(&mut core.starved)
+        };
+        if starved {
+            self.room.wake_all();
+        }
+    }
+
     fn kick(&self) {
         self.core.lock().kick();
     }

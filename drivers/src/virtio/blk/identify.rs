@@ -35,7 +35,7 @@ impl<T: BlkTransport> Core<T> {
         if self.phase != Phase::Live {
             return false;
         }
-        let Some(slot) = self.queue.take() else { return false };
+        let Some(slot) = self.take_slot() else { return false };
         match request::build_identify(&self.memory, slot) {
             Ok((descriptors, writable)) => {
                 self.hand_over(slot, Owner::Identify, descriptors, writable);

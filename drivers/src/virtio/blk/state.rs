@@ -63,6 +63,9 @@ pub struct Core<T> {
     pub entries: Box<[Entry]>,
     /// Bios that end without the device; the device's task ends them. Never grows past its first capacity.
     pub answered: Vec<(SubmittedBio, Errno)>,
+    /// Slots set aside for bios whose submitters must not sleep (NOW-1), and as many places on the `answered` list: should the device
+    /// break before they come, they end there. Never more than are free while the device runs.
+    pub reserved: usize,
     /// A submitter found no room and sleeps, or is about to; whoever makes room clears this and wakes.
     pub starved: bool,
     /// The answer to the identity request.
@@ -79,6 +82,7 @@ impl<T: BlkTransport> Core<T> {
             memory,
             entries: (0..size).map(|_| Entry { owner: None, since_ns: 0 }).collect(),
             answered: Vec::with_capacity(size),
+            reserved: 0,
             starved: false,
             identity: None,
             queue,
@@ -105,7 +109,7 @@ impl<T: BlkTransport> Core<T> {
     /// the submitter is going to sleep until something comes back.
     #[inline]
     pub fn offer(&mut self, bio: &mut Option<SubmittedBio>) -> bool {
-        let Some(slot) = self.queue.take() else {
+        let Some(slot) = self.take_slot() else {
             self.kick();
             self.starved = true;
             return false;
@@ -125,6 +129,25 @@ impl<T: BlkTransport> Core<T> {
         }
     }
 
+    /// A free slot that is not set aside.
+    #[inline]
+    pub fn take_slot(&mut self) -> Option<Slot> {
+        if self.queue.free_slots() > self.reserved { self.queue.take() } else { None }
+    }
+
+    /// Sets a slot aside, if one is free.
+    pub fn reserve(&mut self) -> bool {
+        let free = self.queue.free_slots() > self.reserved;
+        let room = self.phase == Phase::Live && free && self.can_answer();
+        self.reserved += usize::from(room);
+        room
+    }
+
+    /// Whether there is a place on the list of bios that end without the device.
+    fn can_answer(&self) -> bool {
+        self.answered.len() + self.reserved < self.answered.capacity()
+    }
+
     /// Records the owner, then publishes the slot: the device may return it before the next line runs.
     #[inline]
     pub fn hand_over(&mut self, slot: Slot, owner: Owner, descriptors: u16, writable: u32) {
@@ -132,11 +155,12 @@ impl<T: BlkTransport> Core<T> {
         debug_assert!(entry.owner.is_none());
         *entry = Entry { owner: Some(owner), since_ns: 0 };
         self.queue.offer(slot, descriptors, writable);
+        stats::in_flight(self.queue.in_flight().into());
     }
 
     /// Puts the bio on the list of those that end without the device; false if the list is full.
     pub fn answer(&mut self, bio: &mut Option<SubmittedBio>, error: Errno) -> bool {
-        if self.answered.len() == self.answered.capacity() {
+        if !self.can_answer() {
             self.starved = true;
             return false;
         }

@@ -1,7 +1,7 @@
 //! The driver against a scripted device.
 use super::{Features, VirtioBlk};
 use crate::testing::{Bench, Config, Io};
-use base::block::{BioOp, BlockDevice, Durability};
+use base::block::{BioOp, BlockDevice, Durability, Room};
 use base::errno::Errno;
 use base::{PAGE_SIZE, Page};
 use std::sync::Arc;
@@ -289,6 +289,72 @@ mod pressure {
         bench.kick();
         bench.device.run();
         assert_eq!(fifth.result(), Some(Ok(())));
+    }
+
+    /// NOW-1: who has a slot set aside submits into a ring that is full for the others, and without a sleep.
+    #[test]
+    fn a_reserved_slot_is_kept_from_the_others() {
+        let bench = Bench::new(|c| c.queue_max = 2);
+        let device: Arc<dyn BlockDevice> = bench.disk.clone();
+        let room = Room::reserve(&device).expect("the ring is empty");
+        let first = bench.submit(BioOp::Write, 0, &pages::<1>(1));
+        assert!(Room::reserve(&device).is_none(), "one slot is taken and one set aside");
+        let (disk, third) = (bench.disk.clone(), Io::new(&pages::<1>(3)));
+        let bio = third.bio(BioOp::Write, 16);
+        let submitter = std::thread::spawn(move || bio.submit_to(&*disk));
+        bench.device.wait_for_kick();
+        let second = Io::new(&pages::<1>(2));
+        {
+            let _no_sleep = base::sched::NoSleep::begin();
+            room.submit(second.bio(BioOp::Write, 8));
+            bench.kick();
+        }
+        assert!(!submitter.is_finished(), "the free slot was set aside");
+        bench.device.run();
+        submitter.join().unwrap();
+        bench.kick();
+        bench.device.run();
+        assert!([first, second, third].iter().all(|io| io.result() == Some(Ok(()))));
+    }
+
+    /// Room that is given back is there for who sleeps for it.
+    #[test]
+    fn a_slot_given_back_wakes_the_sleeper() {
+        let bench = Bench::new(|c| c.queue_max = 1);
+        let device: Arc<dyn BlockDevice> = bench.disk.clone();
+        let room = Room::reserve(&device).expect("the ring is empty");
+        let (disk, io) = (bench.disk.clone(), Io::new(&pages::<1>(0)));
+        let bio = io.bio(BioOp::Read, 0);
+        let submitter = std::thread::spawn(move || bio.submit_to(&*disk));
+        while bench.disk.room.waiters() == 0 {
+            std::thread::yield_now();
+        }
+        drop(room);
+        submitter.join().unwrap();
+        bench.kick();
+        bench.device.run();
+        assert_eq!(io.result(), Some(Ok(())));
+        assert!(Room::reserve(&device).is_some());
+    }
+
+    /// A bio with a slot that finds the device broken ends as those that the device had, and never waits for the reset.
+    #[test]
+    fn a_reserved_bio_ends_when_the_device_is_broken() {
+        let bench = Bench::new(|_| {});
+        let device: Arc<dyn BlockDevice> = bench.disk.clone();
+        let (room, other) = (Room::reserve(&device).expect("room"), Room::reserve(&device).expect("room"));
+        bench.device.need_reset();
+        assert!(Room::reserve(&device).is_none(), "no room on a broken device");
+        let io = Io::new(&pages::<1>(0));
+        room.submit(io.bio(BioOp::Read, 0));
+        assert_eq!(io.result(), None, "never inside submit");
+        bench.disk.check_timeouts(1);
+        assert_eq!(io.result(), Some(Err(Errno::EIO)));
+        let works = Io::new(&pages::<1>(0));
+        other.submit(works.bio(BioOp::Read, 0));
+        bench.kick();
+        bench.device.run();
+        assert_eq!(works.result(), Some(Ok(())), "room outlives a reset");
     }
 
     /// Batches of 63 through the wrap of the 16-bit indices: the step from 65490 to 17 is where a comparison that is not

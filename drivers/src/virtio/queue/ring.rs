@@ -136,6 +136,12 @@ impl SplitQueue {
         self.free.pop().map(Slot)
     }
 
+    /// Slots that [`take`](Self::take) has to give.
+    #[inline]
+    pub fn free_slots(&self) -> usize {
+        self.free.len()
+    }
+
     /// Puts a slot back that was taken or has been used.
     #[inline]
     pub fn put_back(&mut self, slot: Slot) {

@@ -37,6 +37,9 @@ pub struct Path {
     pub leaf: Step,
     /// What the leaf's parent says about it.
     pub expect: Expect,
+    /// The first logical block that the leaf is there for: before it are other leaves' blocks, or it is 0. Never behind the block that was
+    /// looked for, as `expect` may begin in a leaf that has none before it.
+    pub begin: u32,
 }
 
 impl Path {
@@ -51,6 +54,7 @@ impl Path {
 pub fn descend<S: NodeStore, R>(store: &S, lblk: u32, f: impl FnOnce(Path, &Node<'_>) -> Result<R>) -> Result<R> {
     let mut parents = ArrayVec::new();
     let (mut at, mut expect) = (NodeAt::Root, Expect::ROOT);
+    let mut begin = 0;
     let mut f = Some(f);
     loop {
         let below = store.read(at, &expect, |node| {
@@ -62,7 +66,7 @@ pub fn descend<S: NodeStore, R>(store: &S, lblk: u32, f: impl FnOnce(Path, &Node
                 end: expect.range.end,
             };
             if node.depth() == 0 {
-                let path = Path { parents: core::mem::take(&mut parents), leaf: step, expect: expect.clone() };
+                let path = Path { parents: core::mem::take(&mut parents), leaf: step, expect: expect.clone(), begin };
                 let f = f.take().ok_or(Errno::EUCLEAN)?;
                 return f(path, node).map(Below::Leaf);
             }
@@ -72,7 +76,13 @@ pub fn descend<S: NodeStore, R>(store: &S, lblk: u32, f: impl FnOnce(Path, &Node
         })?;
         match below {
             Below::Leaf(r) => return Ok(r),
-            Below::Child(block, child_expect) => (at, expect) = (NodeAt::Block(block), child_expect),
+            Below::Child(block, child_expect) => {
+                // A first child has what comes before it as well.
+                if parents.last().is_some_and(|step| step.slot > 0) {
+                    begin = child_expect.range.start;
+                }
+                (at, expect) = (NodeAt::Block(block), child_expect);
+            }
         }
     }
 }

@@ -45,12 +45,10 @@ fn plan(path: Path, leaf: &Node<'_>, range: &Range<u32>) -> (Option<Edit>, Taken
     let overlapping = leaf.entries().partition_point(|e| e.extent().end() <= range.start);
     let from = overlapping.max(until.saturating_sub(BATCH));
     let extents: ArrayVec<Extent, BATCH> = (from..until).filter_map(|i| extent_at(leaf, i)?.clip(range)).collect();
-    let Some(first) = extents.first() else {
-        // Nothing of the range in this leaf: the rest lies in the leaves before it.
-        let rest_end = if path.expect.range.start > range.start { path.expect.range.start } else { range.start };
-        return (None, Taken { extents, rest_end: rest_end.min(range.end.saturating_sub(1)) });
-    };
-    let rest_end = first.lblk;
+    // Where this leaf has no more of the range, the rest lies in the leaves before it.
+    let leaf_begin = path.begin.max(range.start);
+    let Some(first) = extents.first() else { return (None, Taken { extents, rest_end: leaf_begin }) };
+    let rest_end = if from == overlapping { leaf_begin } else { first.lblk };
     let before = extent_at(leaf, from).and_then(|e| e.clip(&(0..range.start)));
     let after = until.checked_sub(1).and_then(|i| extent_at(leaf, i)).and_then(|e| e.clip(&(range.end..u32::MAX)));
     let kept = before.into_iter().chain(after).collect();

@@ -335,6 +335,34 @@ fn a_preallocated_range_converts_in_sequence_with_two_entries() {
     assert_eq!(store.seq, seq, "EXT-4: nothing changes where all is mapped");
 }
 
+/// Twenty extents of a block each with a hole before each, from `first` on.
+fn crumbs(first: u32) -> Store {
+    let mut store = Store::new(4, 4);
+    for n in 0..20 {
+        let extent = Extent { lblk: first + 2 * n, len: 1, pblk: 5000 + 2 * u64::from(n), unwritten: false };
+        insert(&mut store, &extent).unwrap();
+    }
+    assert!(store.depth() > 1);
+    store
+}
+
+#[test]
+fn trc6_a_hole_before_all_extents_of_a_deep_tree_is_one_step() {
+    assert_eq!(remove(&mut crumbs(1 << 24), 5..1 << 24, 1), Ok(None));
+    assert_eq!(remove(&mut crumbs(1 << 24), 5..(1 << 24) + 1, 1), Ok(None));
+}
+
+/// Else a collapse of them is more than one handle.
+#[test]
+fn trc8_extents_of_two_leaves_behind_a_hole_go_in_two_steps() {
+    for start in (101..137).step_by(2) {
+        let mut store = crumbs(100);
+        assert_eq!(remove(&mut store, start..start + 4, 2), Ok(None), "from {start}");
+        assert_eq!(store.freed.len(), 2);
+        check(&store);
+    }
+}
+
 #[test]
 fn lengths_stop_at_the_limits_of_the_format() {
     let mut store = Store::new(4, 4);

@@ -15,17 +15,29 @@ use base::{Errno, Result};
 pub struct Tree<'a> {
     own: &'a Ext4Inode,
     core: &'a InodeCore,
+    /// A node that would have to be waited for is not read: `EAGAIN`.
+    nowait: bool,
 }
 
 impl<'a> Tree<'a> {
     /// The tree of the inode `own`, whose `core` is locked.
     pub fn new(own: &'a Ext4Inode, core: &'a InodeCore) -> Self {
-        Tree { own, core }
+        Tree { own, core, nowait: false }
+    }
+
+    /// The same for who must not sleep: what is not in memory and found good, or is being changed, reads as `EAGAIN` (NOW-1).
+    pub fn in_memory(own: &'a Ext4Inode, core: &'a InodeCore) -> Self {
+        Tree { own, core, nowait: true }
     }
 }
 
 impl NodeStore for Tree<'_> {
     fn read<R>(&self, at: NodeAt, expect: &Expect, f: impl FnOnce(&Node<'_>) -> Result<R>) -> Result<R> {
+        if let (NodeAt::Block(number), true) = (at, self.nowait) {
+            let block = self.own.fs.meta.verified(number).ok_or(Errno::EAGAIN)?;
+            let bytes = block.try_read().ok_or(Errno::EAGAIN)?;
+            return f(&Node::parse(&bytes, expect.depth).map_err(|_| Errno::EAGAIN)?);
+        }
         read_node(self.own, &self.core.root, at, expect, f)
     }
 }

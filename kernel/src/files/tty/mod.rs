@@ -26,12 +26,12 @@ pub use termios::{SHORT as TERMIOS_SHORT, Termios, WindowSize};
 use crate::process::{Signal, Standing, System, Thread};
 use alloc::vec;
 use alloc::vec::Vec;
-use base::sync::{Arc, SpinLock, WaitQueue, Weak};
+use base::sync::{Arc, PollQueue, SpinLock, Weak};
 use base::{Errno, Result, time};
 use discipline::{CAPACITY, Discipline, Key};
 use fs::io::{IoSink, IoSource};
 use fs::kiocb::{IoFlags, Kiocb, Outcome};
-use fs::vfs::{File, FileOps, OpenFlags, Readiness};
+use fs::vfs::{File, FileFeatures, FileOps, OpenFlags, Readiness};
 use linux_raw_sys::general as abi;
 
 /// Bytes that are written in one piece.
@@ -57,7 +57,7 @@ pub struct Tty {
     system: Weak<System>,
     state: SpinLock<State>,
     /// Something can be read, or the settings have changed.
-    changed: WaitQueue,
+    changed: PollQueue,
 }
 
 #[derive(Default)]
@@ -82,7 +82,7 @@ impl Tty {
     /// A terminal of the device with number `rdev`.
     pub fn new(system: &Arc<System>, rdev: u64, console: Arc<dyn Console>) -> Arc<Tty> {
         let system = Arc::downgrade(system);
-        Arc::new(Tty { rdev, console, system, state: SpinLock::new(State::default()), changed: WaitQueue::new() })
+        Arc::new(Tty { rdev, console, system, state: SpinLock::new(State::default()), changed: PollQueue::new() })
     }
     /// An open file on the terminal for reading and writing.
     pub fn open(self: &Arc<Tty>) -> Arc<File> {
@@ -261,6 +261,9 @@ impl FileOps for Terminal {
     fn as_any(&self) -> Option<&dyn core::any::Any> {
         Some(self)
     }
+    fn features(&self) -> FileFeatures {
+        FileFeatures::NOWAIT_READ
+    }
     fn read(&self, kiocb: &mut Kiocb<'_>, dst: &mut dyn IoSink) -> Result<Outcome> {
         self.0.check(Signal::SIGTTIN)?;
         let room = dst.remaining().min(CAPACITY);
@@ -297,7 +300,10 @@ impl FileOps for Terminal {
         let at_once = settings.key(abi::VTIME) > 0 || settings.key(abi::VMIN) == 0;
         let least = if at_once { 1 } else { usize::from(settings.key(abi::VMIN)) };
         let hung_up = !self.0.console.has_input();
-        Readiness { readable: self.0.is_readable(least) || hung_up, writable: true, hung_up }
+        Readiness { readable: self.0.is_readable(least) || hung_up, writable: true, hung_up, failed: false }
+    }
+    fn poll_queue(&self) -> Option<&PollQueue> {
+        Some(&self.0.changed)
     }
     fn seekable(&self) -> bool {
         false

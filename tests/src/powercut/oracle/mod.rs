@@ -4,21 +4,30 @@
 //! changes: at least those that were made durable, at most those that had begun.
 //!
 //! *Contents.* Each byte was written last by a write that no durable write to it came after; or is zero, if no durable write of it came
-//! after the file was made or cut. A size lies between the end of what is durable and the end of what was written.
+//! after the file was made or cut. A size lies between the end of what is durable and the end of what was written. A range that is punched
+//! or zeroed is a write of zeros, at its edges and in its whole blocks (TRC-6, TRC-7): old or zeros, until it is durable.
+//!
+//! *Shifts.* A collapse or an insertion (TRC-8) is done or not, as a whole, and not without the ones before it; but see `shifts` for long ones.
 //!
 //! *Durable* is a write that asked for it and has succeeded; what an fsync, fdatasync or sync covers that has succeeded and began
-//! after the write had returned or was accepted (SYN-1); and a truncate before any of those. Making a file durable makes durable that
-//! it has a name.
+//! after the write had returned or was accepted (SYN-1); and a truncate before any of those, and a shift of what they have written to.
+//! Making a file durable makes durable that it has a name.
 //!
 //! | file | contents |
 //! |---|---|
 //! | `span` | when each step began and ended, as seen at a cut |
 //! | `names` | the names after each number of changes |
-//! | `content` | sizes and bytes of a file |
+//! | `content` | bytes of a file, and what is allowed of them |
+//! | `sizes` | sizes of a file |
+//! | `shifts` | where bytes stand when blocks have moved |
 //! | `weak` | what is promised without a journal |
 mod content;
 mod names;
+mod shifts;
+mod sizes;
 mod span;
+#[cfg(test)]
+mod tests;
 mod weak;
 
 pub use span::{History, Seen};

@@ -56,7 +56,7 @@ impl<'a> Seen<'a> {
         &self.history.ops[step]
     }
     /// All steps that had begun, in order.
-    pub fn begun(&self) -> impl Iterator<Item = usize> + '_ {
+    pub fn begun(&self) -> impl DoubleEndedIterator<Item = usize> + '_ {
         (0..self.history.ops.len()).filter(|&step| self.began(step).is_some())
     }
     /// How many steps had returned.
@@ -132,13 +132,16 @@ impl<'a> Seen<'a> {
         {
             return true;
         }
-        self.begun().filter(|&by| self.succeeded(by) && self.before(step, by)).any(|by| match self.op(by) {
+        // The last one first: of a long scenery it is the sync at the end that counts.
+        self.begun().rev().filter(|&by| self.succeeded(by) && self.before(step, by)).any(|by| match self.op(by) {
             Op::Sync | Op::Unmount => true,
             Op::Fsync { file: of, .. } => *of == file,
-            // A durable write needs the size that it was written under.
-            Op::Write { file: of, how, .. } => {
-                *of == file && how.durable() && matches!(self.op(step), Op::Truncate { .. })
-            }
+            // A durable write needs the size that it was written under, and blocks that were moved to where it has written.
+            Op::Write { file: of, how, pos, len } if *of == file && how.durable() => match self.op(step) {
+                Op::Truncate { .. } => true,
+                Op::Range { range, pos: moved, .. } => range.shifts() && pos + len > *moved,
+                _ => false,
+            },
             _ => false,
         })
     }

@@ -4,9 +4,13 @@
 //! |---|---|
 //! | `writes` | every way to write, appends, overlapping writers, truncates against writes in flight, reserved space, trees that split |
 //! | `tree` | names: rename over a file, directories that split, all of it at random |
+//! | `ranges` | holes, zeroed ranges, and ranges that go and come, of files and on a disk that is nearly full |
+//! | `programs` | programs of the random-operations oracle |
 //! | `space` | a disk that is nearly full, whose freed blocks are used again |
 //! | `pairs` | all sequences of two operations |
 mod pairs;
+mod programs;
+mod ranges;
 mod space;
 mod tree;
 mod writes;
@@ -27,8 +31,8 @@ pub struct Workload {
     pub share: usize,
     /// Whether one of the writes to the disk fails.
     pub fails: bool,
-    /// Whether threads play it at the same time.
-    pub threaded: bool,
+    /// Whether the host alone can play it: threads at the same time, or more steps than a guest plays while one waits.
+    pub host_only: bool,
     /// Plays it.
     pub play: fn(&Stage<'_>, &mut Rng),
 }
@@ -43,24 +47,29 @@ const fn workload(
     share: usize,
     play: fn(&Stage<'_>, &mut Rng),
 ) -> Workload {
-    Workload { name, shapes, share, fails: false, threaded: false, play }
+    Workload { name, shapes, share, fails: false, host_only: false, play }
 }
 
-/// All of them.
-pub static WORKLOADS: [Workload; 14] = [
-    workload("ways", ALL, 4, writes::ways),
-    workload("append", ALL, 4, writes::append),
-    Workload { threaded: true, ..workload("overlap", ALL, 4, writes::overlap) },
-    workload("truncate", ALL, 4, writes::truncate),
-    workload("reserve", ALL, 4, writes::reserve),
-    workload("fragments", &[Shape::SMALL_BLOCKS, Shape::USUAL], 4, writes::fragments),
-    workload("rename", ALL, 4, tree::rename),
-    workload("names", JOURNALLED, 4, tree::names),
-    workload("directories", JOURNALLED, 4, tree::directories),
-    workload("full", &[Shape::TIGHT], 4, space::full),
-    workload("reuse", &[Shape::TIGHT], 4, space::reuse),
-    workload("mix", ALL, 4, tree::mix),
-    Workload { fails: true, ..workload("errors", JOURNALLED, 4, tree::mix) },
+/// All of them; the last one is the small one.
+pub static WORKLOADS: [Workload; 19] = [
+    workload("program", ALL, 10, programs::program),
+    Workload { host_only: true, ..workload("lanes", ALL, 5, programs::lanes) },
+    workload("ranges", ALL, 5, ranges::ranges),
+    Workload { host_only: true, ..workload("crumbs", &[Shape::ROOMY], 1, ranges::crumbs) },
+    workload("ways", ALL, 5, writes::ways),
+    workload("append", ALL, 5, writes::append),
+    Workload { host_only: true, ..workload("overlap", ALL, 5, writes::overlap) },
+    workload("truncate", ALL, 5, writes::truncate),
+    workload("reserve", ALL, 5, writes::reserve),
+    workload("fragments", &[Shape::SMALL_BLOCKS, Shape::USUAL], 5, writes::fragments),
+    workload("rename", ALL, 5, tree::rename),
+    workload("names", JOURNALLED, 5, tree::names),
+    workload("directories", JOURNALLED, 5, tree::directories),
+    workload("full", &[Shape::TIGHT], 5, space::full),
+    workload("reuse", &[Shape::TIGHT], 5, space::reuse),
+    workload("holes", &[Shape::TIGHT], 5, ranges::holes),
+    workload("mix", ALL, 5, tree::mix),
+    Workload { fails: true, ..workload("errors", JOURNALLED, 5, tree::mix) },
     workload("pairs", JOURNALLED, 1, pairs::pair),
 ];
 

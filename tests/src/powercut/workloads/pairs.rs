@@ -1,11 +1,13 @@
 //! All sequences of two operations, each followed by a cut.
 use super::Stage;
 use crate::powercut::op::{How, Op};
+use user::range::Range;
 use user::rng::Rng;
 
 /// The operations of which pairs are made. File 0 is `/a`, 1 is `/d/b`, both of two blocks; `/e` is an empty directory. `n` is a number for new things.
 fn op(which: usize, n: usize, block: u64) -> Vec<Op> {
     let write = |file, pos, len, how| Op::Write { file, pos, len, how };
+    let range = |range, pos, len| Op::Range { file: 0, range, pos, len };
     let one = match which {
         0 => Op::Create { path: format!("/d/new{n}"), file: 10 + n },
         1 => Op::Mkdir { path: format!("/d/dir{n}") },
@@ -25,16 +27,23 @@ fn op(which: usize, n: usize, block: u64) -> Vec<Op> {
         15 => Op::Fsync { file: 0, data_only: false },
         16 => Op::SyncDir { path: "/d".into() },
         17 => Op::Commit,
-        18 => Op::Allocate { file: 0, len: 4 * block + 1, keep_size: false },
+        18 => range(Range::Allocate, 0, 4 * block + 1),
+        19 => range(Range::Punch, block / 2, block + block / 2),
+        20 => range(Range::Zero, block / 2, 2 * block),
+        21 => range(Range::Collapse, 0, block),
+        22 => range(Range::Insert, block, 2 * block),
         _ => Op::Flush,
     };
     vec![one]
 }
 
 /// Different operations.
-const KINDS: u64 = 20;
+const KINDS: u64 = 24;
 
-/// The pair that has the number of the run.
+/// Numbers that follow each other stand for pairs that do not, so that a few of them show something of everything. Coprime to their count.
+const STRIDE: u64 = 331;
+
+/// The pair that belongs to the number of the run.
 pub fn pair(stage: &Stage<'_>, _: &mut Rng) {
     let block = u64::from(stage.shape.block_size);
     let _ = stage.play(Op::Mkdir { path: "/d".into() });
@@ -44,7 +53,8 @@ pub fn pair(stage: &Stage<'_>, _: &mut Rng) {
         stage.write(file, 0, 2 * block, How::Buffered);
     }
     stage.ready();
-    for (n, which) in [stage.number / KINDS % KINDS, stage.number % KINDS].into_iter().enumerate() {
+    let pair = stage.number * STRIDE % (KINDS * KINDS);
+    for (n, which) in [pair / KINDS, pair % KINDS].into_iter().enumerate() {
         for op in self::op(which as usize, n, block) {
             let _ = stage.play(op);
         }

@@ -1,6 +1,7 @@
 //! Workloads that change the contents of files.
 use super::Stage;
 use crate::powercut::op::{How, Op};
+use user::range::Range;
 use user::rng::Rng;
 
 /// A place and a length, at and off the boundaries of blocks.
@@ -110,7 +111,7 @@ pub fn truncate(stage: &Stage<'_>, rng: &mut Rng) {
 pub fn reserve(stage: &Stage<'_>, rng: &mut Rng) {
     let block = u64::from(stage.shape.block_size);
     stage.create("/f", 0);
-    let _ = stage.play(Op::Allocate { file: 0, len: 8 * block, keep_size: true });
+    let _ = stage.play(Op::Range { file: 0, range: Range::AllocateKeep, pos: 0, len: 8 * block });
     stage.ready();
     for _ in 0..14 {
         for _ in 0..1 + rng.below(4) {
@@ -120,7 +121,8 @@ pub fn reserve(stage: &Stage<'_>, rng: &mut Rng) {
         match rng.below(8) {
             0..=2 => {
                 let len = 1 + rng.below(20 * block as usize) as u64;
-                let _ = stage.play(Op::Allocate { file: 0, len, keep_size: rng.chance(50) });
+                let range = if rng.chance(50) { Range::AllocateKeep } else { Range::Allocate };
+                let _ = stage.play(Op::Range { file: 0, range, pos: 0, len });
             }
             3 => {
                 let size = rng.below(16 * block as usize) as u64;
