@@ -39,11 +39,6 @@ impl PollQueue {
         self.sleepers.wait_interruptible_deadline(deadline_ns, cond)
     }
 
-    /// As [`WaitQueue::waiters`]: listeners are not counted.
-    pub fn waiters(&self) -> usize {
-        self.sleepers.waiters()
-    }
-
     /// Wakes every sleeper and calls every listener. Any context, hard IRQ included; no allocation.
     pub fn wake_all(&self) {
         self.sleepers.wake_all();

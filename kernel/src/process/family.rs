@@ -1,7 +1,8 @@
 //! Who is whose child; and how a parent learns that a child has ended, has stopped or goes on.
 //!
-//! One lock orders it all, and groups, sessions and their terminals too. A process that has ended stays until its parent has waited for it, unless the parent does not want to know
-//! (`SIGCHLD` ignored, `SA_NOCLDWAIT`) or there is none. The children of a process that ends become those of the first process.
+//! One lock orders it all, and groups, sessions and their terminals too. A process that has ended stays until its parent has waited for
+//! it, unless the parent does not want to know (`SIGCHLD` ignored, `SA_NOCLDWAIT`) or there is none. The children of a process that ends
+//! become those of the first process.
 use super::jobs::Control;
 use super::signal::Signal;
 use super::{ExitStatus, Process};

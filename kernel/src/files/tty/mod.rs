@@ -31,7 +31,7 @@ use base::{Errno, Result, time};
 use discipline::{CAPACITY, Discipline, Key};
 use fs::io::{IoSink, IoSource};
 use fs::kiocb::{IoFlags, Kiocb, Outcome};
-use fs::vfs::{File, FileOps, OpenFlags, Readiness};
+use fs::vfs::{File, FileFeatures, FileOps, OpenFlags, Readiness};
 use linux_raw_sys::general as abi;
 
 /// Bytes that are written in one piece.
@@ -260,6 +260,9 @@ struct Terminal(Arc<Tty>);
 impl FileOps for Terminal {
     fn as_any(&self) -> Option<&dyn core::any::Any> {
         Some(self)
+    }
+    fn features(&self) -> FileFeatures {
+        FileFeatures::NOWAIT_READ
     }
     fn read(&self, kiocb: &mut Kiocb<'_>, dst: &mut dyn IoSink) -> Result<Outcome> {
         self.0.check(Signal::SIGTTIN)?;
