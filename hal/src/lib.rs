@@ -38,6 +38,7 @@ use host::dma as backend_dma;
 #[cfg(not(target_os = "none"))]
 pub use host::{irq, mem, mmio, sync, thread, time, user};
 
+pub mod acpi;
 mod crc32c;
 mod dma;
 mod user_abi;

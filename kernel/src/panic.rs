@@ -1,7 +1,7 @@
 //! Last words: what happened, where, in what state; then the machine ends with a failure status. It never hangs.
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, Ordering};
-use hal::bare::{backtrace, console, power};
+use hal::bare::{backtrace, console, power, smp};
 use hal::{irq, mem, time};
 
 static PANICKING: AtomicBool = AtomicBool::new(false);
@@ -17,6 +17,7 @@ fn panic(info: &PanicInfo) -> ! {
         // A panic while the last words are said: nothing more can be trusted.
         power::exit(power::FAILURE);
     }
+    smp::stop_others();
     let at_ns = time::now_ns();
     console::write_fmt_unlocked(format_args!("\nPANIC at {at_ns} ns: {info}\n"));
     let memory = mem::stats_unlocked();

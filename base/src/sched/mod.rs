@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `task` | [`Task`]: name, id, interruption, join; what the locks and the plug keep for each task |
 //! | `list` | a FIFO of tasks through links embedded in them |
-//! | `bare` | the kernel's scheduler: run queue, time-outs, idling, reaping |
+//! | `bare` | the kernel's scheduler: run queue, CPUs, time-outs, idling, reaping |
 //! | `host` | a task is a thread of the host, or of the checker |
 //!
 //! The kernel is not preempted: a task runs until it sleeps, yields or ends. User mode is preempted by the timer: the loop
@@ -40,6 +40,12 @@ use core::sync::atomic::Ordering;
 /// the heap is there. Errors: `ENOMEM`. Elsewhere than in the kernel it does nothing.
 pub fn init() -> Result<()> {
     backend::init()
+}
+
+/// Starts the other CPUs; returns how many run tasks now. Once, on the task that called [`init`]. Elsewhere than in the kernel it
+/// does nothing.
+pub fn start_other_cpus() -> usize {
+    backend::start_other_cpus()
 }
 
 /// Starts a task that runs `entry`. The first [`NAME_LEN`] bytes of `name` are kept. Errors: `ENOMEM`. Task context.
