@@ -145,7 +145,8 @@ mod tests {
     #[test]
     fn enabled_cpus_are_listed_and_other_entries_passed_over() {
         let io_apic = [1, 12, 0, 0, 0, 0, 0xc0, 0xfe, 0, 0, 0, 0];
-        let memory = machine(&[&[0, 8, 0, 0, 1, 0, 0, 0], &io_apic, &[0, 8, 1, 4, 0, 0, 0, 0], &[0, 8, 2, 6, 1, 0, 0, 0]]);
+        let memory =
+            machine(&[&[0, 8, 0, 0, 1, 0, 0, 0], &io_apic, &[0, 8, 1, 4, 0, 0, 0, 0], &[0, 8, 2, 6, 1, 0, 0, 0]]);
         assert_eq!(find_cpus(&memory).unwrap().ids(), [0, 6]);
     }
 

@@ -39,12 +39,14 @@ use host::dma as backend_dma;
 pub use host::{irq, mem, mmio, sync, thread, time, user};
 
 pub mod acpi;
+mod cpu_info;
 mod crc32c;
 mod dma;
 mod user_abi;
 
 pub mod cell;
 mod ktest;
+pub use cpu_info::CpuInfo;
 pub use crc32c::crc32c;
 pub use ktest::{KTest, ktests};
 

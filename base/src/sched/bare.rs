@@ -140,7 +140,8 @@ struct RunQueue {
 
 static QUEUE: IrqLock<RunQueue> = IrqLock::new(RunQueue {
     ready: TaskList::new(),
-    cpus: [const { Cpu { timers: TaskList::new(), dead: TaskList::new(), tick_ns: None, timer_ns: u64::MAX } }; MAX_CPUS],
+    cpus: [const { Cpu { timers: TaskList::new(), dead: TaskList::new(), tick_ns: None, timer_ns: u64::MAX } };
+        MAX_CPUS],
     idle: 0,
 });
 static REAPERS: [spin::Once<(Arc<Inner>, Arc<Kthread>)>; MAX_CPUS] = [const { spin::Once::new() }; MAX_CPUS];
@@ -261,6 +262,14 @@ fn call(cpu: usize) {
     } else {
         smp::reschedule(cpu);
     }
+}
+
+pub(super) fn cpu() -> usize {
+    smp::cpu()
+}
+
+pub(super) fn cpus() -> usize {
+    smp::online()
 }
 
 pub(super) fn allowed(inner: &Inner) -> u32 {

@@ -18,6 +18,8 @@
 #[cfg(all(feature = "ktest", target_os = "none"))]
 mod ktests;
 mod list;
+#[cfg(all(feature = "ktest", target_os = "none"))]
+mod smp_ktests;
 mod task;
 
 #[cfg(target_os = "none")]
@@ -93,6 +95,16 @@ pub fn sleep_until(deadline_ns: u64) {
     while crate::time::now_ns() < deadline_ns {
         park_until(deadline_ns);
     }
+}
+
+/// The CPU that runs the current task, from 0; it may be another one as soon as the task sleeps or yields. Any context.
+pub fn cpu() -> usize {
+    backend::cpu()
+}
+
+/// How many CPUs run tasks. Any context.
+pub fn cpus() -> usize {
+    backend::cpus()
 }
 
 /// Lets the other tasks that are ready run first. Task context.

@@ -19,7 +19,7 @@ pub struct Mapped {
     pub page: Page,
     /// What user mode may do.
     pub prot: Prot,
-    /// It was written through this mapping since it was mapped or [`PageTable::clear_dirty`].
+    /// It was written through this mapping since it was mapped or [`PageTable::stop_stores`].
     pub dirty: bool,
     /// It was accessed through this mapping.
     pub accessed: bool,
@@ -146,17 +146,6 @@ impl PageTable {
             dirty: flags.contains(Flags::DIRTY),
             accessed: flags.contains(Flags::ACCESSED),
         })
-    }
-
-    /// Clears the dirty mark at `va`; says whether it was set. No CPU has it cached when this returns.
-    pub fn clear_dirty(&self, va: u64) -> bool {
-        let _changing = self.0.lock.lock();
-        let Some(entry) = self.0.leaf(va).filter(|entry| !entry.is_unused()) else { return false };
-        let was_dirty = entry.update(Flags::empty(), Flags::DIRTY) & Flags::DIRTY.bits() != 0;
-        if was_dirty {
-            self.0.flush(va);
-        }
-        was_dirty
     }
 
     /// Takes the right to store at `va` away, then the dirty mark; says whether that was set. No CPU stores there any more when this

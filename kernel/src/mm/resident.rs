@@ -5,10 +5,11 @@
 //! borrowed pages go at any moment, but none come.
 use super::PAGE;
 use alloc::collections::BTreeMap;
+use arrayvec::ArrayVec;
 use base::sync::SpinLock;
 use base::{Errno, Page, Result};
 use core::ops::Range;
-use hal::user::{PageTable, Prot};
+use hal::user::{BATCH, Batch, PageTable, Prot};
 
 /// Pages that a fork shares under one hold of the lock.
 const FORK_BATCH: usize = 64;
@@ -109,18 +110,22 @@ impl Resident {
         let mut from = range.start;
         while from < range.end {
             let mut origins = self.origins.lock();
-            let mut batch = origins.range_mut(from..range.end).take(FORK_BATCH);
+            // Ends before the lock is let go, errors or not: then no CPU stores to what is marked as shared.
+            let mut rights = self.table.batch();
+            let shared = origins.range_mut(from..range.end).take(FORK_BATCH);
             from = range.end;
-            for (&va, origin) in &mut batch {
+            for (&va, origin) in shared {
                 from = va + PAGE;
-                self.share_page(child, va, origin, prot)?;
+                self.share_page(child, va, origin, prot, &mut rights)?;
             }
         }
         Ok(())
     }
 
-    fn share_page(&self, child: &Resident, va: u64, origin: &mut Origin, prot: Prot) -> Result<()> {
-        let Some(mapped) = self.table.query(va).filter(|_| !matches!(origin, Origin::Borrowed(_))) else { return Ok(()) };
+    fn share_page(&self, child: &Resident, va: u64, origin: &mut Origin, prot: Prot, rights: &mut Batch) -> Result<()> {
+        let Some(mapped) = self.table.query(va).filter(|_| !matches!(origin, Origin::Borrowed(_))) else {
+            return Ok(());
+        };
         if *origin == Origin::Owned && mapped.page.ref_count() > 2 {
             let copy = Page::alloc_zeroed().ok_or(Errno::ENOMEM)?;
             copy.copy_from(0, &mapped.page, 0, PAGE as usize);
@@ -128,7 +133,7 @@ impl Resident {
         }
         if *origin == Origin::Owned {
             *origin = Origin::Forked;
-            self.table.protect(va, visible(prot, Origin::Forked));
+            rights.protect(va, visible(prot, Origin::Forked));
         }
         child.put(va, mapped.page, Origin::Forked, prot)
     }
@@ -149,24 +154,22 @@ impl Resident {
     /// Gives the pages of `range` what an area of protection `prot` allows them. Borrowed ones cannot be stored to then: the next store
     /// faults. That something was stored to them stays noted in the page table.
     pub fn protect(&self, range: Range<u64>, prot: Prot) {
-        for (&va, &origin) in self.origins.lock().range(range) {
-            self.table.protect(va, visible(prot, origin));
+        let origins = self.origins.lock();
+        let mut rights = self.table.batch();
+        for (&va, &origin) in origins.range(range) {
+            rights.protect(va, visible(prot, origin));
         }
     }
 
-    /// Takes the pages of `range` away. The lock is let go between pages. `stored` is called, without the lock, for each borrowed page
+    /// Takes the pages of `range` away. The lock is let go now and then. `stored` is called, without the lock, for each borrowed page
     /// that something was stored to since its folio was last written: with its address and itself.
     pub fn drop_pages(&self, range: Range<u64>, mut stored: impl FnMut(u64, Page)) {
-        let next = || {
-            let mut origins = self.origins.lock();
-            let (&va, &origin) = origins.range(range.clone()).next()?;
-            let was_stored = matches!(origin, Origin::Borrowed(_)) && self.clean(va);
-            origins.remove(&va);
-            Some((va, self.table.unmap(va), was_stored))
-        };
-        while let Some((va, page, was_stored)) = next() {
-            if let (Some(page), true) = (page, was_stored) {
-                stored(va, page);
+        loop {
+            let mut told: ArrayVec<(u64, Page), BATCH> = ArrayVec::new();
+            let more = self.drop_some(range.clone(), |_| true, |va, page| told.push((va, page)));
+            told.into_iter().for_each(|(va, page)| stored(va, page));
+            if !more {
+                break;
             }
         }
     }
@@ -174,34 +177,33 @@ impl Resident {
     /// Takes the pages of `range` away that are borrowed for file area `area`; says whether something was stored to any of them. Any
     /// task context; sleeps nowhere.
     pub fn drop_borrowed(&self, range: Range<u64>, area: u64) -> bool {
-        let mut origins = self.origins.lock();
-        let (mut from, mut stored) = (range.start, false);
-        while let Some((&va, &origin)) = origins.range(from..range.end.max(from)).next() {
-            from = va + PAGE;
-            if origin == Origin::Borrowed(area) {
-                stored |= self.clean(va);
-                origins.remove(&va);
-                drop(self.table.unmap(va));
-            }
-        }
+        let mut stored = false;
+        while self.drop_some(range.clone(), |origin| origin == Origin::Borrowed(area), |_, _| stored = true) {}
         stored
+    }
+
+    /// Takes up to [`BATCH`] pages of `range` away whose origin is `meant`; says whether there may be more. Calls `stored` for each
+    /// borrowed one that something was stored to; no CPU stores to it any more then (MM-2).
+    fn drop_some(&self, range: Range<u64>, meant: impl Fn(Origin) -> bool, mut stored: impl FnMut(u64, Page)) -> bool {
+        let mut origins = self.origins.lock();
+        let found = origins.range(range).filter(|(_, origin)| meant(**origin)).map(|(&va, _)| va);
+        let vas: ArrayVec<u64, BATCH> = found.take(BATCH).collect();
+        self.table.unmap_many(&vas, |va, page, dirty| {
+            let origin = origins.remove(&va);
+            if dirty && matches!(origin, Some(Origin::Borrowed(_))) {
+                stored(va, page);
+            }
+        });
+        vas.is_full()
     }
 
     /// The page at `va`, if it is borrowed for file area `area`, loses the right to stores; says whether something was stored to it. Any
     /// task context; sleeps nowhere.
     pub fn write_protect(&self, va: u64, area: u64) -> bool {
         let origins = self.origins.lock();
-        origins.get(&va) == Some(&Origin::Borrowed(area)) && self.clean(va)
-    }
-
-    /// No store reaches the page at `va` once the right to it is gone from the page table and from what the CPU has cached of it. Only
-    /// then does the mark tell whether there was one (MM-2): the other order would miss a store in between.
-    fn clean(&self, va: u64) -> bool {
-        let Some(mapped) = self.table.query(va) else { return false };
-        if mapped.prot.write {
-            self.table.protect(va, Prot { write: false, ..mapped.prot });
-        }
-        self.table.clear_dirty(va)
+        // No store reaches the page once the right to it is gone from the page table and from what the CPUs have cached of it. Only
+        // then does the mark tell whether there was one (MM-2): the other order would miss a store in between.
+        origins.get(&va) == Some(&Origin::Borrowed(area)) && self.table.stop_stores(va)
     }
 }
 

@@ -237,7 +237,12 @@ fn stat(process: &Process, text: &mut String) {
     let (pid, parent, threads) = (process.pid, process.parent_pid(), process.thread_count());
     let family = &process.system.family;
     let (group, session) = (family.group(pid).unwrap_or(0), family.session(pid).unwrap_or(0));
-    put!(text, "{pid} ({}) {} {parent} {group} {session} 0 -1 0 0 0 0 0 0 0 0 0 20 0 {threads} 0 0", name(process), state(process).0);
+    put!(
+        text,
+        "{pid} ({}) {} {parent} {group} {session} 0 -1 0 0 0 0 0 0 0 0 0 20 0 {threads} 0 0",
+        name(process),
+        state(process).0
+    );
     let limit = process.soft_limit(abi::RLIMIT_RSS);
     put!(text, " {} {} {limit}", pages(process) * PAGE, resident(process));
     (26..=52).for_each(|_| text.push_str(" 0"));

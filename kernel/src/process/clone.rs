@@ -66,7 +66,8 @@ pub fn clone_process(thread: &Arc<Thread>, user: &UserContext, request: &CloneRe
         process.actions.lock().reset_handlers();
     }
     let told = request.parent_tid.map_or(Ok(()), |addr| thread.mm.write(addr, &pid));
-    let started = told.and_then(|()| process.add_thread(&child)).and_then(|()| start(child, child_user, request.child_tid));
+    let started =
+        told.and_then(|()| process.add_thread(&child)).and_then(|()| start(child, child_user, request.child_tid));
     if let Err(error) = started {
         process.remove_thread(pid);
         memory.leave();

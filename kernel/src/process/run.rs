@@ -4,9 +4,9 @@ use super::signal::Signal;
 use super::{ExitStatus, FUTEX_MATCH_ANY, FutexKey, Memory, Process, Thread};
 use crate::mm::{Access, FaultError};
 use crate::syscall::{self, SyscallContext};
+use base::sched;
 use base::sync::Arc;
 use base::sync::atomic::Ordering;
-use base::sched;
 use hal::user::{Trap, UserContext};
 
 /// Runs `user` as `thread` on the current task until the thread ends. Execve lets another thread go on in its place.
@@ -112,4 +112,3 @@ fn end_process(process: &Arc<Process>, memory: &Memory, code: u8) {
 pub fn exit_thread_now(thread: &Thread, code: u8) {
     thread.set_exit_code(code);
 }
-

@@ -9,7 +9,13 @@ const KINDS: u32 = abi::__WALL | abi::__WCLONE | abi::__WNOTHREAD;
 
 /// `wait4`: the id of a child that has ended, or 0 with `WNOHANG` if none has. `WUNTRACED` and `WCONTINUED` never report anything, because
 /// nothing stops. The usage is 0. Errors: `ECHILD`, `EINTR`, `EINVAL`, `EFAULT`.
-pub fn wait4(context: &mut SyscallContext<'_>, pid: i32, status: UserAddr, options: u32, usage: UserAddr) -> Result<u64> {
+pub fn wait4(
+    context: &mut SyscallContext<'_>,
+    pid: i32,
+    status: UserAddr,
+    options: u32,
+    usage: UserAddr,
+) -> Result<u64> {
     super::paths::only(options, abi::WNOHANG | abi::WUNTRACED | abi::WCONTINUED | KINDS)?;
     let which = match pid {
         ..-1 => Which::Group(pid.unsigned_abs()),
