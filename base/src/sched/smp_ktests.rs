@@ -287,6 +287,28 @@ ktest! {
         });
     }
 
+    fn a_cpu_that_masks_interrupts_still_says_where_it_is() {
+        let (started, enough) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let flags = (started.clone(), enough.clone());
+        stay_on(1);
+        let last = smp::online() - 1;
+        if last > 0 {
+            let stuck = start(1 << last, move || {
+                hal::irq::with_disabled(|| {
+                    flags.0.store(true, Ordering::Release);
+                    while !flags.1.load(Ordering::Acquire) {
+                        core::hint::spin_loop();
+                    }
+                });
+            });
+            spin_until("the task is stuck", || started.load(Ordering::Acquire));
+            assert_eq!(smp::report_others(), last);
+            enough.store(true, Ordering::Release);
+            stuck.join();
+        }
+        stay_on(ALL);
+    }
+
     fn a_token_from_another_cpu_ends_the_next_park() {
         for _ in 0..200 {
             let me = current();

@@ -25,8 +25,8 @@ pub fn exit(status: u32) -> ! {
     halt()
 }
 
-/// Halts this CPU for good.
-pub(super) fn halt() -> ! {
+/// Halts this CPU for good; only a non-maskable interrupt still reaches it.
+pub fn halt() -> ! {
     interrupts::disable();
     loop {
         hlt();

@@ -180,14 +180,15 @@ pub fn stop_others() {
     others().for_each(|cpu| apic::send_nmi(apic_id_of(cpu)));
 }
 
-/// Has all other CPUs say on the console where they are, whatever they do. Any context.
-pub fn report_others() {
-    for cpu in others() {
+/// Has all other CPUs say on the console where they are, whatever they do; how many did. Any context.
+pub fn report_others() -> usize {
+    let answers = |cpu: &usize| {
         ASKED.fetch_or(1 << cpu, Ordering::SeqCst);
-        apic::send_nmi(apic_id_of(cpu));
+        apic::send_nmi(apic_id_of(*cpu));
         // One after the other, so that their lines don't mix; one that is lost is not waited for.
-        wait(100 * MS_NS, || ASKED.load(Ordering::SeqCst) & 1 << cpu == 0);
-    }
+        wait(PATIENCE_NS, || ASKED.load(Ordering::SeqCst) & 1 << cpu == 0)
+    };
+    others().filter(answers).count()
 }
 
 /// Says on the console that this CPU does `what`, and where all CPUs are. Any context.

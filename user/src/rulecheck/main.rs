@@ -21,6 +21,7 @@
 //! | `hostile` | wild pointers at every pointer argument |
 //! | `lab` | what needs a request held in flight; only in a kernel with the lab |
 //! | `selves` | `/proc/self` |
+//! | `cpus` | where threads run, and what reaches them there |
 //! | `unprivileged` | what needs a process that is not root's; the last part, since it never is again |
 //!
 //! A check is a line: its name, which starts with its rule, then `ok` or what was seen. The last line is `N passed, N failed`.
@@ -29,6 +30,7 @@ mod aio;
 mod align;
 mod before;
 mod contract;
+mod cpus;
 mod direct;
 mod events;
 mod flags;
@@ -50,7 +52,7 @@ use std::process::ExitCode;
 
 type Part = (&'static str, &'static [Check]);
 
-const PARTS: [Part; 17] = [
+const PARTS: [Part; 18] = [
     ("flags", flags::CHECKS),
     ("vectors", vectors::CHECKS),
     ("before", before::CHECKS),
@@ -67,6 +69,7 @@ const PARTS: [Part; 17] = [
     ("hostile", hostile::CHECKS),
     ("lab", lab::CHECKS),
     ("selves", selves::CHECKS),
+    ("cpus", cpus::CHECKS),
     ("unprivileged", unprivileged::CHECKS),
 ];
 
