@@ -123,6 +123,11 @@ impl Thread {
         }
     }
 
+    /// The task that runs this thread, once it has begun.
+    pub fn task(&self) -> Option<Task> {
+        self.task.lock().clone()
+    }
+
     /// Whether the run loop must look at signals and at the process's state. One load: it is asked after every system call.
     #[inline]
     pub fn attention(&self) -> bool {
@@ -130,7 +135,8 @@ impl Thread {
     }
     /// Takes the mark back, before the reasons for it are looked at.
     pub(super) fn clear_attention(&self) {
-        self.mail.attention.store(false, Ordering::Release);
+        // Acquire too: who set the mark had left the reason before, and it is looked for after this.
+        self.mail.attention.swap(false, Ordering::AcqRel);
         if let Some(task) = self.task.lock().as_ref() {
             task.clear_interrupt();
         }
