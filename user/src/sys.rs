@@ -65,8 +65,6 @@ errnos! {
     ENOSYS
     /// "Operation not supported".
     EOPNOTSUPP
-    /// "Inappropriate ioctl for device"
-    ENOTTY
     /// "Invalid request descriptor": flags that FIEMAP does not understand.
     EBADR
 }

@@ -263,11 +263,8 @@ impl Discipline {
         if self.line.is_empty() {
             self.line_column = self.column;
         }
-        if is_control(byte)
-            && byte != b'\t'
-            && self.settings.local(abi::ECHOCTL)
-            && !(byte == b'\n' && !self.canonical())
-        {
+        let as_it_is = byte == b'\t' || (byte == b'\n' && !self.canonical());
+        if is_control(byte) && !as_it_is && self.settings.local(abi::ECHOCTL) {
             self.show(&[b'^', byte ^ 0x40], out);
         } else {
             self.process(byte, out);
