@@ -331,7 +331,7 @@ fn cut_at(stage: Stage, file: Arc<File>, n: u64, mode: FallocMode, range: Range<
     });
     stage.until(|| changing.has_exited() || !stage.gate.held().is_empty());
     let is_cut = !stage.gate.held().is_empty();
-    let contents = is_cut.then(|| [stage.disk.durable_image(), stage.disk.image()].map(|i| recovered(i)));
+    let contents = is_cut.then(|| [stage.disk.durable_image(), stage.disk.image()].map(recovered));
     stage.gate.open();
     changing.join();
     stage.end([file]);
