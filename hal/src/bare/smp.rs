@@ -33,7 +33,8 @@ static ARRIVAL: AtomicU8 = AtomicU8::new(NONE);
 const NONE: u8 = 0;
 const EXPECTED: u8 = 1;
 const ARRIVED: u8 = 2;
-const GIVEN_UP: u8 = 3;
+const COUNTED: u8 = 3;
+const GIVEN_UP: u8 = 4;
 
 /// The number of this CPU. Any context; it stays true until the caller sleeps.
 #[inline]
@@ -90,14 +91,18 @@ fn start(trampoline: &Trampoline, apic_id: u8) -> bool {
     ARRIVAL.store(EXPECTED, Ordering::SeqCst);
     for _ in 0..2 {
         apic::send_start_up(apic_id, Trampoline::PAGE_NUMBER);
-        wait(MS_NS, has_arrived);
+        wait(MS_NS, is_counted);
     }
-    wait(PATIENCE_NS, has_arrived)
-        || ARRIVAL.compare_exchange(EXPECTED, GIVEN_UP, Ordering::SeqCst, Ordering::SeqCst).is_err()
+    if wait(PATIENCE_NS, is_counted) {
+        return true;
+    }
+    let arrived = ARRIVAL.compare_exchange(EXPECTED, GIVEN_UP, Ordering::SeqCst, Ordering::SeqCst).is_err();
+    // The very last moment: it counts itself with its next instructions.
+    arrived && wait(u64::MAX / 2, is_counted)
 }
 
-fn has_arrived() -> bool {
-    ARRIVAL.load(Ordering::SeqCst) == ARRIVED
+fn is_counted() -> bool {
+    ARRIVAL.load(Ordering::SeqCst) == COUNTED
 }
 
 /// Spins until `done`, or for `ns`; says whether it is done.
@@ -128,8 +133,9 @@ extern "sysv64" fn arrive(area: u64) -> ! {
     if !ready || ARRIVAL.compare_exchange(EXPECTED, ARRIVED, Ordering::SeqCst, Ordering::SeqCst).is_err() {
         super::power::halt();
     }
-    // The one who waits looks at `ARRIVAL` and then counts: so the count comes from here, where it is true.
     ONLINE.store(area.index.get() as usize + 1, Ordering::SeqCst);
+    // The next CPU gets its number from the count.
+    ARRIVAL.store(COUNTED, Ordering::SeqCst);
     irq::enable_now();
     let main = MAIN.get().expect("set before the first CPU starts");
     main()
