@@ -120,7 +120,7 @@ impl PageTable {
 
     /// Starts changes of which all CPUs are told at once, when the value is dropped.
     pub fn batch(&self) -> Batch<'_> {
-        Batch { tables: &self.0, changed: u64::MAX..0 }
+        Batch { tables: &self.0, changed: None }
     }
 
     /// Changes what user mode may do at `va`; false if nothing is mapped there.
@@ -186,7 +186,7 @@ pub const BATCH: usize = 32;
 pub struct Batch<'a> {
     tables: &'a Tables,
     /// Holds all pages that lost a right.
-    changed: Range<u64>,
+    changed: Option<Range<u64>>,
 }
 
 impl Batch<'_> {
@@ -198,7 +198,9 @@ impl Batch<'_> {
         let old = Flags::from_bits_retain(entry.update(new, RIGHTS - new));
         let lost = (old - new) & (Flags::PRESENT | Flags::WRITABLE | Flags::USER_ACCESSIBLE);
         if old.contains(Flags::PRESENT) && (!lost.is_empty() || (new - old).contains(Flags::NO_EXECUTE)) {
-            self.changed = self.changed.start.min(va)..self.changed.end.max(va + PAGE_SIZE as u64);
+            let page = va..va + PAGE_SIZE as u64;
+            let before = self.changed.clone().unwrap_or(page.clone());
+            self.changed = Some(before.start.min(page.start)..before.end.max(page.end));
         }
         true
     }
@@ -206,8 +208,8 @@ impl Batch<'_> {
 
 impl Drop for Batch<'_> {
     fn drop(&mut self) {
-        if !self.changed.is_empty() {
-            shootdown::flush(self.tables.root, self.changed.clone());
+        if let Some(changed) = self.changed.take() {
+            shootdown::flush(self.tables.root, changed);
         }
     }
 }
