@@ -64,12 +64,15 @@ fn runnable(context: &SyscallContext<'_>, file: Arc<File>) -> Result<Arc<File>> 
 /// `E2BIG`.
 fn read_strings(mm: &AddressSpace, at: UserAddr, left: &mut usize) -> Result<Vec<Vec<u8>>> {
     let mut strings = Vec::new();
+    if at == 0 {
+        return Ok(strings);
+    }
     let mut place = at;
-    while at != 0 {
-        let string = match mm.read::<u64>(place)? {
-            0 => break,
-            string => string,
-        };
+    loop {
+        let string = mm.read::<u64>(place)?;
+        if string == 0 {
+            return Ok(strings);
+        }
         let text = mm.read_cstr(string, STRING_MAX.min(*left)).map_err(|e| match e {
             Errno::ENAMETOOLONG => Errno::E2BIG,
             other => other,
@@ -78,5 +81,4 @@ fn read_strings(mm: &AddressSpace, at: UserAddr, left: &mut usize) -> Result<Vec
         strings.push(text);
         place = place.checked_add(size_of::<u64>() as u64).ok_or(Errno::EFAULT)?;
     }
-    Ok(strings)
 }
