@@ -36,6 +36,9 @@ pub struct Options {
     /// Memory in MiB
     #[arg(long, env = "MEM", default_value = "256")]
     mem: String,
+    /// CPUs; the kernel uses eight of them at most
+    #[arg(long, env = "CPUS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=255))]
+    cpus: u32,
     /// 1: change the given disk itself
     #[arg(long, env = "WRITE", default_value = "", hide_default_value = true)]
     write: String,
@@ -124,6 +127,8 @@ impl Options {
         machine.disks.push(disk);
         let mem = self.mem.trim_end_matches(['M', 'm']);
         machine.memory_mib = mem.parse().with_context(|| format!("MEM={}: not a size in MiB", self.mem))?;
+        // Options made without the command line have none.
+        machine.cpus = self.cpus.max(1);
         Ok(machine)
     }
 }
