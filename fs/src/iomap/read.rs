@@ -21,6 +21,7 @@ pub fn buffered_read(inode: &Inode, kiocb: &mut Kiocb<'_>, sink: &mut dyn IoSink
     let nowait = kiocb.flags.contains(IoFlags::NOWAIT);
     let _no_sleep = nowait.then(sched::NoSleep::begin);
     let mut done = 0;
+    let mut faulted_at = None;
     let stopped = loop {
         let pos = start.saturating_add(done as u64);
         let wanted = sink.remaining();
@@ -42,6 +43,15 @@ pub fn buffered_read(inode: &Inode, kiocb: &mut Kiocb<'_>, sink: &mut dyn IoSink
             },
         };
         let Some(copied) = copy_whole(&folio, sink, offset, n, !nowait) else { break Errno::EAGAIN };
+        if copied < n && !nowait && faulted_at != Some(pos) {
+            // The rest would be of another moment (BUF-1): all of it anew, once what it goes to is there as far as it can be.
+            faulted_at = Some(pos);
+            sink.revert(copied);
+            if sink.fault_in(n) == 0 {
+                break Errno::EFAULT;
+            }
+            continue;
+        }
         // And the size once more: after a truncate the copied bytes may be its zeros, which were never in the file.
         let kept = inode.size().saturating_sub(pos).min(copied as u64) as usize;
         sink.revert(copied - kept);
