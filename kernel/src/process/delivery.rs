@@ -102,17 +102,27 @@ fn terminate(thread: &Thread, user: &UserContext, signal: Signal) {
     process.die(ExitStatus::Killed(signal));
 }
 
-/// An interrupted call whose handler asks for it is made again after the handler: reads, writes and waits without a time-out.
+/// An interrupted call whose handler asks for it is made again after the handler.
 fn restart_after(user: &mut UserContext, action: Action, call: Option<u64>) {
     let Some(number) = call.filter(|_| was_interrupted(user)) else { return };
-    let restartable = match u32::try_from(number).unwrap_or(u32::MAX) {
-        abi::__NR_read | abi::__NR_write | abi::__NR_readv | abi::__NR_writev | abi::__NR_ioctl => true,
-        abi::__NR_wait4 | abi::__NR_waitid => true,
-        abi::__NR_futex => user.regs.r10 == 0,
-        _ => false,
-    };
-    if restartable && action.flags & u64::from(abi::SA_RESTART) != 0 {
+    if is_restartable(number as u32, user.regs.r10) && action.flags & u64::from(abi::SA_RESTART) != 0 {
         make_again(user, number);
+    }
+}
+
+/// Whether a handler with `SA_RESTART` makes a call again: reads, writes, opens and waits, but none with a time-out, and none that waits
+/// for signals. `fourth` is the call's fourth argument.
+fn is_restartable(number: u32, fourth: u64) -> bool {
+    match number {
+        abi::__NR_read | abi::__NR_readv | abi::__NR_preadv2 => true,
+        abi::__NR_write | abi::__NR_writev | abi::__NR_pwritev2 => true,
+        abi::__NR_sendfile | abi::__NR_ioctl => true,
+        abi::__NR_open | abi::__NR_openat | abi::__NR_creat => true,
+        abi::__NR_wait4 | abi::__NR_waitid => true,
+        // Of fcntl only the commands that wait for a lock are ever interrupted.
+        abi::__NR_fcntl | abi::__NR_flock => true,
+        abi::__NR_futex => fourth == 0,
+        _ => false,
     }
 }
 

@@ -12,7 +12,7 @@ use alloc::string::String;
 use base::sync::Arc;
 use base::{Result, sched};
 use fs::caller::KernelCaller;
-use fs::vfs::{File, OpenFlags, Site, fput};
+use fs::vfs::{File, OpenFlags, Site};
 use hal::user::UserContext;
 use linux_raw_sys::general as abi;
 
@@ -83,7 +83,7 @@ pub fn exec(thread: &Arc<Thread>, mut program: Program, open: Open<'_>) -> Resul
     let before = process.replace(&successor)?;
     name_process(&successor, &program, &script);
     process.actions.lock().reset_handlers();
-    process.files.take_close_on_exec().into_iter().for_each(fput);
+    process.files.take_close_on_exec().into_iter().for_each(|file| process.closed(file));
     process.system.family.execed(process.pid);
     before.into_iter().for_each(|memory| memory.leave());
     process.release_memory();

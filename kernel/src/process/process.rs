@@ -2,11 +2,12 @@
 use super::signal::{Disposition, SigSet, Signal};
 use super::{Credentials, Limits, Memory, SignalActions, System, Thread};
 use crate::files::FdTable;
+use crate::locks::Owner;
 use alloc::vec::Vec;
 use base::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use base::sync::{Arc, SpinLock, WaitQueue};
 use base::{Errno, Result};
-use fs::vfs::File;
+use fs::vfs::{File, fput};
 use linux_raw_sys::general as abi;
 
 /// How a process ended.
@@ -83,6 +84,8 @@ pub struct Process {
     /// Signals for whichever thread does not block them.
     pending: AtomicU64,
     pub(super) state: SpinLock<State>,
+    /// It has, or had, record locks on files.
+    record_locks: AtomicBool,
     /// The thread that replaces the program, and for which all others end; 0: none does.
     replacing: AtomicU32,
     /// It is done with the memory that it may share with the one who forked it.
@@ -124,6 +127,7 @@ impl Process {
             umask: AtomicU64::new(0o022),
             pending: AtomicU64::new(0),
             state: SpinLock::new(State::new(Memory::new()?)),
+            record_locks: AtomicBool::new(false),
             replacing: AtomicU32::new(0),
             memory_released: AtomicBool::new(false),
             changed: WaitQueue::new(),
@@ -150,6 +154,7 @@ impl Process {
             umask: AtomicU64::new(parent.umask.load(Ordering::Relaxed)),
             pending: AtomicU64::new(0),
             state: SpinLock::new(State::new(memory)),
+            record_locks: AtomicBool::new(false),
             replacing: AtomicU32::new(0),
             memory_released: AtomicBool::new(false),
             changed: WaitQueue::new(),
@@ -186,6 +191,26 @@ impl Process {
     /// Gives `file` the lowest free descriptor. Errors: `EMFILE`, `ENOMEM`.
     pub fn install(&self, file: Arc<fs::vfs::File>, close_on_exec: bool) -> Result<u32> {
         self.files.insert(file, close_on_exec, 0, self.soft_limit(abi::RLIMIT_NOFILE))
+    }
+
+    /// Notes that it is about to have record locks.
+    pub fn has_record_locks(&self) {
+        self.record_locks.store(true, Ordering::SeqCst);
+    }
+    /// Lets go of `file`, of which a descriptor was taken out of the table, and of all record locks that the process has on it, whichever
+    /// descriptor they came by. Task context; may sleep in the release of the file.
+    pub fn closed(&self, file: Arc<File>) {
+        if self.record_locks.load(Ordering::SeqCst) {
+            self.system.locks.release(&file, Owner::Process(self.pid));
+        }
+        fput(file);
+    }
+    /// Lets go of all descriptors and record locks. Task context; may sleep.
+    pub fn close_all(&self) {
+        if self.record_locks.load(Ordering::SeqCst) {
+            self.system.locks.release_all(Owner::Process(self.pid));
+        }
+        self.files.close_all();
     }
 
     /// The thread `tid` of this process.

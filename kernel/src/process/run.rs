@@ -106,7 +106,7 @@ fn end_thread(thread: &Arc<Thread>, code: u8) {
 fn end_process(process: &Arc<Process>, memory: &Memory, code: u8) {
     memory.leave();
     process.release_memory();
-    process.files.close_all();
+    process.close_all();
     let cwd = process.cwd.lock().take();
     drop(cwd);
     process.finish(ExitStatus::Code(code));

@@ -16,6 +16,7 @@
 //! | `stat`, `statfs`, `access`, `attrs`, `getdents` | what files are |
 //! | `names`, `cwd`, `mounts` | the tree |
 //! | `sync` | durability and space |
+//! | `locks` | locks of files |
 //! | `descriptors`, `pipes`, `poll` | descriptors and what they can be besides files |
 //! | `fiemap` | the ioctl that tells of extents |
 //! | `terminal` | the ioctls of terminals |
@@ -38,6 +39,7 @@ mod futex;
 mod getdents;
 mod identity;
 mod limits;
+mod locks;
 mod masked;
 mod memory;
 mod misc;

@@ -6,7 +6,7 @@
 use super::read_write::{Buffers, Position};
 use super::{Handler, to_register};
 use super::{
-    access, aio, attrs, cwd, descriptors, exec, futex, getdents, identity, limits, memory, misc, mounts, names, open,
+    access, aio, attrs, cwd, descriptors, exec, futex, getdents, identity, limits, locks, memory, misc, mounts, names, open,
     pipes, poll, process, read_write, seek, shm, signals, stat, statfs, sync, time, wait,
 };
 use core::fmt::{self, Write};
@@ -95,7 +95,8 @@ calls! {
     62 kill => signals::kill [pid, signal] "Complete.";
     63 uname => identity::uname [buffer] "Complete.";
     67 shmdt => shm::shmdt [addr] "Complete.";
-    72 fcntl => descriptors::fcntl [fd, command, arg] "Descriptors, flags, POSIX record locks (there is one process: always granted). No leases, no OFD locks, no signals.";
+    72 fcntl => descriptors::fcntl [fd, command, arg] "Descriptors, flags, record locks of processes and of open files (`F_OFD_*`). No leases, no signals.";
+    73 flock => locks::flock [fd, operation] "Complete.";
     74 fsync => sync::fsync [fd] "Complete.";
     75 fdatasync => sync::fdatasync [fd] "Complete.";
     76 truncate => attrs::truncate [path, len] "Complete.";
