@@ -24,12 +24,13 @@ pub mod disks;
 mod entropy;
 pub mod files;
 pub mod init;
-pub mod locks;
 #[cfg(all(target_os = "none", feature = "ktest"))]
 mod ktest;
+pub mod locks;
 pub mod mm;
 pub mod process;
 pub mod syscall;
+pub mod timers;
 pub mod words;
 
 #[cfg(target_os = "none")]

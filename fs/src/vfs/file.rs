@@ -2,8 +2,8 @@
 use super::{ErrCursor, FallocMode, FileFeatures, Inode, SyncKind, WriteAccess};
 use crate::io::{IoSink, IoSource};
 use crate::kiocb::{Kiocb, Outcome};
-use base::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use alloc::boxed::Box;
+use base::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use base::sync::{Arc, Mutex, PollQueue, Rank, SpinLock};
 use base::workqueue::WorkLink;
 use base::{Errno, Result};

@@ -197,9 +197,9 @@ mod tests {
             let kind = [None, Some(Kind::Read), Some(Kind::Write)][random(3) as usize];
             if let Some(kind) = kind {
                 let other = |o: usize| o != who;
-                let clash = (0..3).filter(|&o| other(o)).any(|o| {
-                    map[o][bytes.clone()].iter().flatten().any(|&k| kind == Kind::Write || k == Kind::Write)
-                });
+                let clash = (0..3)
+                    .filter(|&o| other(o))
+                    .any(|o| map[o][bytes.clone()].iter().flatten().any(|&k| kind == Kind::Write || k == Kind::Write));
                 assert_eq!(ranges.conflict(owners[who], kind, span).is_some(), clash);
                 if clash {
                     continue;

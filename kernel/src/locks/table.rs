@@ -164,7 +164,11 @@ impl LockTable {
     /// From now on the locks of the description `file` go with its last reference.
     pub fn keep_with(self: &Arc<Self>, file: &File) {
         file.keep(|| {
-            Box::new(Kept { table: self.clone(), id: FileId::of(file), owner: Owner::File(core::ptr::from_ref(file).addr()) })
+            Box::new(Kept {
+                table: self.clone(),
+                id: FileId::of(file),
+                owner: Owner::File(core::ptr::from_ref(file).addr()),
+            })
         });
     }
 }

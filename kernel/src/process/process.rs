@@ -3,9 +3,11 @@ use super::signal::{Disposition, SigSet, Signal};
 use super::{Credentials, Limits, Memory, SignalActions, System, Thread};
 use crate::files::FdTable;
 use crate::locks::Owner;
+use crate::timers::Timer;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use base::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use base::sync::{Arc, SpinLock, WaitQueue};
+use base::sync::{Arc, Once, Rank, SpinLock, WaitQueue};
 use base::{Errno, Result};
 use fs::vfs::{File, fput};
 use linux_raw_sys::general as abi;
@@ -86,6 +88,8 @@ pub struct Process {
     pub(super) state: SpinLock<State>,
     /// It has, or had, record locks on files.
     record_locks: AtomicBool,
+    /// The timer of `setitimer` and `alarm`, once it was asked for.
+    alarm: Once<Arc<Timer>>,
     /// The thread that replaces the program, and for which all others end; 0: none does.
     replacing: AtomicU32,
     /// It is done with the memory that it may share with the one who forked it.
@@ -128,6 +132,7 @@ impl Process {
             pending: AtomicU64::new(0),
             state: SpinLock::new(State::new(Memory::new()?)),
             record_locks: AtomicBool::new(false),
+            alarm: Once::new(Rank::Leaf),
             replacing: AtomicU32::new(0),
             memory_released: AtomicBool::new(false),
             changed: WaitQueue::new(),
@@ -155,6 +160,7 @@ impl Process {
             pending: AtomicU64::new(0),
             state: SpinLock::new(State::new(memory)),
             record_locks: AtomicBool::new(false),
+            alarm: Once::new(Rank::Leaf),
             replacing: AtomicU32::new(0),
             memory_released: AtomicBool::new(false),
             changed: WaitQueue::new(),
@@ -205,12 +211,26 @@ impl Process {
         }
         fput(file);
     }
-    /// Lets go of all descriptors and record locks. Task context; may sleep.
+    /// Lets go of all descriptors, record locks and timers. Task context; may sleep.
     pub fn close_all(&self) {
+        self.alarm.get().into_iter().for_each(|alarm| alarm.disarm());
         if self.record_locks.load(Ordering::SeqCst) {
             self.system.locks.release_all(Owner::Process(self.pid));
         }
         self.files.close_all();
+    }
+
+    /// The timer that sends it SIGALRM. Errors: `ENOMEM`. Task context.
+    pub fn alarm(self: &Arc<Self>) -> Result<&Arc<Timer>> {
+        self.alarm.get_or_try_init(|| {
+            let process = Arc::downgrade(self);
+            let told = move || process.upgrade().into_iter().for_each(|process| process.send_signal(Signal::SIGALRM));
+            self.system.timers.add(false, Box::new(told))
+        })
+    }
+    /// That timer, if it was ever asked for.
+    pub fn alarm_if_any(&self) -> Option<&Arc<Timer>> {
+        self.alarm.get()
     }
 
     /// The thread `tid` of this process.

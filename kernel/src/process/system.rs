@@ -3,6 +3,7 @@ use super::{Family, FutexTable, Process, Thread};
 use crate::disks::Disks;
 use crate::locks::LockTable;
 use crate::mm::segments::Segments;
+use crate::timers::Timers;
 use base::sync::{Arc, Once, Rank};
 use base::workqueue::WorkQueue;
 use base::{Errno, Result};
@@ -22,6 +23,8 @@ pub struct System {
     pub family: Family,
     /// The locks that programs have on files.
     pub locks: Arc<LockTable>,
+    /// The timers of programs.
+    pub timers: Timers,
     /// Where files in memory are made that no directory has.
     pub shared_memory: Arc<Inode>,
     /// System V shared memory.
@@ -49,6 +52,7 @@ impl System {
             futexes: FutexTable::new(),
             family: Family::new(),
             locks: Arc::new(LockTable::new()),
+            timers: Timers::new(),
             next_id: AtomicU32::new(1),
             boot_ns: base::time::now_ns(),
             aio_worker: WorkQueue::new("aio", 1).ok(),

@@ -296,3 +296,57 @@ fn flock_and_ofd_locks_are_of_the_open_file() {
     assert_eq!(p.call(abi::__NR_close, [other]), Ok(0));
     assert_eq!(p.lock(third, abi::F_OFD_SETLK, abi::F_WRLCK, 0, 1), Ok(0));
 }
+
+#[test]
+fn a_timerfd_counts_expiries_and_wakes_who_polls() {
+    let mut p = Program::new();
+    let create = |p: &mut Program, clock, flags: u32| p.call(abi::__NR_timerfd_create, [clock, u64::from(flags)]);
+    assert_eq!(create(&mut p, 2, 0), Err(Errno::EINVAL));
+    assert_eq!(create(&mut p, 1, 1), Err(Errno::EINVAL));
+    let fd = create(&mut p, 1, abi::TFD_NONBLOCK).unwrap();
+    assert_eq!(p.call(abi::__NR_read, [fd, BUF, 8]), Err(Errno::EAGAIN));
+    let spec = |p: &Program, times: [u64; 4]| p.put(BUF, &bytes_of(&times));
+    let at = spec(&p, [0, 1_000_000, 0, 1]);
+    assert_eq!(p.call(abi::__NR_timerfd_settime, [fd, 0, at, 0]), Ok(0));
+    let polled = p.put(BUF + 100, &[&(fd as u32).to_ne_bytes()[..], &[1, 0, 0, 0]].concat());
+    assert_eq!(p.call(abi::__NR_poll, [polled, 1, 20_000]), Ok(1));
+    assert_eq!(p.call(abi::__NR_read, [fd, BUF, 7]), Err(Errno::EINVAL));
+    assert_eq!(p.call(abi::__NR_read, [fd, BUF, 8]), Ok(8));
+    assert!(p.word(BUF) >= 1);
+    assert_eq!(p.call(abi::__NR_poll, [polled, 1, 20_000]), Ok(1), "the interval goes on");
+    let at = spec(&p, [0, 0, 3600, 0]);
+    assert_eq!(p.call(abi::__NR_timerfd_settime, [fd, 0, at, BUF + 64]), Ok(0));
+    assert_eq!(p.word(BUF + 72), 1_000_000, "the interval before");
+    assert_eq!(p.call(abi::__NR_timerfd_gettime, [fd, BUF]), Ok(0));
+    assert!((3590..=3600).contains(&p.word(BUF + 16)));
+    assert_eq!(p.call(abi::__NR_timerfd_gettime, [1000, BUF]), Err(Errno::EBADF));
+    let at = spec(&p, [0, 0, 0, 1_000_000_000]);
+    assert_eq!(p.call(abi::__NR_timerfd_settime, [fd, 0, at, 0]), Err(Errno::EINVAL));
+    assert_eq!(p.call(abi::__NR_close, [fd]), Ok(0));
+}
+
+/// Words as they lie in memory.
+fn bytes_of(words: &[u64]) -> Vec<u8> {
+    words.iter().flat_map(|word| word.to_ne_bytes()).collect()
+}
+
+#[test]
+fn an_alarm_is_a_signal_and_the_one_before_is_told() {
+    let mut p = Program::new();
+    assert_eq!(p.call(abi::__NR_alarm, [0]), Ok(0));
+    assert_eq!(p.call(abi::__NR_alarm, [100]), Ok(0));
+    assert_eq!(p.call(abi::__NR_alarm, [0]), Ok(100));
+    let at = p.put(BUF, &bytes_of(&[0, 0, 0, 1000]));
+    assert_eq!(p.call(abi::__NR_setitimer, [1, at, 0]), Err(Errno::EINVAL), "no timers of CPU time");
+    assert_eq!(p.call(abi::__NR_setitimer, [0, at, 0]), Ok(0));
+    let end = base::time::now_ns() + 20_000_000_000;
+    while !p.thread.pending().contains(crate::process::Signal::SIGALRM) {
+        assert!(base::time::now_ns() < end, "no SIGALRM");
+        base::sched::yield_now();
+    }
+    assert_eq!(p.call(abi::__NR_getitimer, [0, BUF]), Ok(0));
+    assert_eq!((p.word(BUF + 16), p.word(BUF + 24)), (0, 0));
+    let at = p.put(BUF, &bytes_of(&[0, 0, 0, 1_000_000]));
+    assert_eq!(p.call(abi::__NR_setitimer, [0, at, 0]), Err(Errno::EINVAL));
+    assert_eq!(p.call(abi::__NR_setitimer, [0, 8, 0]), Err(Errno::EFAULT));
+}

@@ -8,7 +8,7 @@
 //! | `process`, `exec`, `wait` | clone and fork, exit; execve; wait4 |
 //! | `identity`, `limits` | ids, groups and names; limits and usage |
 //! | `signals` | actions, masks, kill |
-//! | `time` | clocks and sleeping |
+//! | `time`, `timers` | clocks and sleeping; timers |
 //! | `futex` | futex |
 //! | `aio` | io_setup and its family |
 //! | `paths` | from a path in user memory to an inode |
@@ -60,6 +60,7 @@ mod sync;
 mod table;
 mod terminal;
 mod time;
+mod timers;
 mod wait;
 
 pub use args::{Register, UserAddr};

@@ -6,8 +6,8 @@
 use super::read_write::{Buffers, Position};
 use super::{Handler, to_register};
 use super::{
-    access, aio, attrs, cwd, descriptors, exec, futex, getdents, identity, limits, locks, memory, misc, mounts, names, open,
-    pipes, poll, process, read_write, seek, shm, signals, stat, statfs, sync, time, wait,
+    access, aio, attrs, cwd, descriptors, exec, futex, getdents, identity, limits, locks, memory, misc, mounts, names,
+    open, pipes, poll, process, read_write, seek, shm, signals, stat, statfs, sync, time, timers, wait,
 };
 use core::fmt::{self, Write};
 use linux_raw_sys::general as abi;
@@ -84,6 +84,9 @@ calls! {
     33 dup2 => descriptors::dup2 [old, new] "Complete.";
     34 pause => signals::pause [] "Complete.";
     35 nanosleep => time::nanosleep [request, remaining] "Complete.";
+    36 getitimer => timers::getitimer [which, out] "As setitimer.";
+    37 alarm => timers::alarm [seconds] "Complete.";
+    38 setitimer => timers::setitimer [which, new, old] "`ITIMER_REAL`. The timers of CPU time: `EINVAL`.";
     39 getpid => identity::getpid [] "Complete.";
     40 sendfile => read_write::sendfile [output, input, offset, count] "By a copy through the kernel.";
     56 clone => process::clone [flags, stack, parent_tid, child_tid, tls] "Threads (`CLONE_VM|FS|FILES|SIGHAND|THREAD|SYSVSEM`); processes, which can share memory (`CLONE_VM`, `CLONE_VFORK`) and nothing else. No namespaces, no pidfd, no tracing.";
@@ -189,8 +192,11 @@ calls! {
     273 set_robust_list => misc::set_robust_list [head, len] "Stored; not walked at a thread's end.";
     277 sync_file_range => sync::sync_file_range [fd, offset, len, flags] "Writes and waits for the range as the flags say; makes nothing durable.";
     280 utimensat => attrs::utimensat [dirfd, path, times, flags] "Complete.";
+    283 timerfd_create => timers::timerfd_create [clock, flags] "REALTIME, MONOTONIC, BOOTTIME.";
     284 eventfd => pipes::eventfd2 [initial] with (initial, 0u32) "Complete.";
     285 fallocate => sync::fallocate [fd, mode, offset, len] "Allocation, `PUNCH_HOLE`, `ZERO_RANGE`, `COLLAPSE_RANGE`, `INSERT_RANGE`. tmpfs: allocation and `PUNCH_HOLE`. Others: `EOPNOTSUPP`.";
+    286 timerfd_settime => timers::timerfd_settime [fd, flags, new, old] "Complete; the wall clock is never set, so `TFD_TIMER_CANCEL_ON_SET` has no effect.";
+    287 timerfd_gettime => timers::timerfd_gettime [fd, out] "Complete.";
     290 eventfd2 => pipes::eventfd2 [initial, flags] "Complete.";
     292 dup3 => descriptors::dup3 [old, new, flags] "Complete.";
     293 pipe2 => pipes::pipe2 [out, flags] "`O_CLOEXEC`, `O_NONBLOCK`.";
