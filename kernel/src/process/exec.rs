@@ -3,6 +3,7 @@
 //! Execve lays the new program out in memory of its own before anything of the old one is given up, so that every error reaches the caller.
 //! Then the other threads end, and what is left cannot fail.
 use super::load::{Open, Program, Runner, load};
+use super::robust;
 use super::run::run_thread;
 use super::signal::SigSet;
 use super::{Claim, ExitStatus, Memory, Process, ProgramFile, System, Thread};
@@ -79,6 +80,7 @@ pub fn exec(thread: &Arc<Thread>, mut program: Program, open: Open<'_>) -> Resul
     thread.mm.activate();
     let user = loaded?;
     process.become_single(thread.tid)?;
+    robust::release(thread);
     let successor = thread.successor(memory);
     let before = process.replace(&successor)?;
     name_process(&successor, &program, &script);

@@ -1,6 +1,7 @@
 //! A process: what its threads share.
+use super::pending::Pending;
 use super::signal::{Disposition, SigSet, Signal};
-use super::{Credentials, Limits, Memory, SignalActions, System, Thread};
+use super::{Credentials, Limits, Memory, SigInfo, SignalActions, System, Thread};
 use crate::files::FdTable;
 use crate::locks::Owner;
 use crate::timers::Timer;
@@ -84,7 +85,7 @@ pub struct Process {
     /// Mode bits that a newly created file does not get.
     umask: AtomicU64,
     /// Signals for whichever thread does not block them.
-    pending: AtomicU64,
+    pending: Pending,
     pub(super) state: SpinLock<State>,
     /// It has, or had, record locks on files.
     record_locks: AtomicBool,
@@ -129,7 +130,7 @@ impl Process {
             command: SpinLock::new(Vec::new()),
             program: SpinLock::new(ProgramFile::default()),
             umask: AtomicU64::new(0o022),
-            pending: AtomicU64::new(0),
+            pending: Pending::new(),
             state: SpinLock::new(State::new(Memory::new()?)),
             record_locks: AtomicBool::new(false),
             alarm: Once::new(Rank::Leaf),
@@ -157,7 +158,7 @@ impl Process {
             command: SpinLock::new(parent.command.lock().clone()),
             program: SpinLock::new(parent.program.lock().clone()),
             umask: AtomicU64::new(parent.umask.load(Ordering::Relaxed)),
-            pending: AtomicU64::new(0),
+            pending: Pending::new(),
             state: SpinLock::new(State::new(memory)),
             record_locks: AtomicBool::new(false),
             alarm: Once::new(Rank::Leaf),
@@ -367,24 +368,42 @@ impl Process {
         status.unwrap_or(ExitStatus::Code(0))
     }
 
-    /// Sends `signal` to the process: to any thread that does not block it. Any task.
+    /// Sends `signal` to the process, from the kernel. Any task.
     pub fn send_signal(&self, signal: Signal) {
+        // That it has no room for where it came from is no loss: it does not say.
+        let _ = self.send(signal, SigInfo::kernel());
+    }
+    /// Sends `signal` to the process: to any thread that does not block it, or that waits for it. One that is ignored is kept only while it is
+    /// blocked. Any task. Errors: `EAGAIN`: it is sent without `info`, or if it waits already, not once more.
+    pub fn send(&self, signal: Signal, info: SigInfo) -> Result<()> {
         self.prepare(signal);
-        match self.actions.lock().disposition(signal) {
-            Disposition::Ignore => return,
-            Disposition::Terminate if signal == Signal::SIGKILL => return self.die(ExitStatus::Killed(signal)),
-            Disposition::Terminate | Disposition::Stop | Disposition::Handle(_) => {}
+        let disposition = self.actions.lock().disposition(signal);
+        if disposition == Disposition::Terminate && signal == Signal::SIGKILL {
+            self.die(ExitStatus::Killed(signal));
+            return Ok(());
         }
-        self.pending.fetch_or(SigSet::of(signal).0, Ordering::AcqRel);
         let state = self.state.lock();
-        let taker = state.threads.iter().find(|thread| !thread.blocked().contains(signal));
-        if let Some(thread) = taker.or(state.threads.first()) {
+        let threads = &state.threads;
+        if disposition == Disposition::Ignore && !threads.iter().any(|thread| thread.keeps(signal)) {
+            return Ok(());
+        }
+        let result = self.pending.add(signal, info);
+        let waits = threads.iter().find(|thread| thread.awaits(signal));
+        let taker = waits.or_else(|| threads.iter().find(|thread| !thread.blocked().contains(signal)));
+        if let Some(thread) = taker.or(threads.first()) {
             thread.kick();
         }
+        result
     }
     /// Takes a pending signal that is not in `blocked`.
-    pub(super) fn take_signal(&self, blocked: SigSet) -> Option<Signal> {
-        take(&self.pending, blocked)
+    pub(super) fn take_signal(&self, blocked: SigSet) -> Option<(Signal, SigInfo)> {
+        self.pending.take(blocked)
+    }
+    /// Takes `signal` away from all threads: it is ignored from now on.
+    pub fn forget_ignored(&self, signal: Signal) {
+        let state = self.state.lock();
+        self.forget_signals(SigSet::of(signal));
+        state.threads.iter().for_each(|thread| thread.forget_signals(SigSet::of(signal)));
     }
     /// Whether `signal` is ignored on purpose.
     pub fn ignores(&self, signal: Signal) -> bool {
@@ -392,27 +411,16 @@ impl Process {
     }
     /// Takes `signals` away.
     pub(super) fn forget_signals(&self, signals: SigSet) {
-        self.pending.fetch_and(!signals.0, Ordering::AcqRel);
+        self.pending.forget(signals);
     }
     /// Signals that wait for some thread.
     pub fn pending(&self) -> SigSet {
-        SigSet(self.pending.load(Ordering::Acquire))
+        self.pending.set()
     }
 }
 
 impl State {
     fn new(memory: Arc<Memory>) -> State {
         State { threads: Vec::new(), memory: Some(memory), dying: None, stop: None, continued: 0, ended: None }
-    }
-}
-
-/// Takes the lowest signal of `pending` that is not in `blocked`.
-pub(super) fn take(pending: &AtomicU64, blocked: SigSet) -> Option<Signal> {
-    loop {
-        let signal = SigSet(pending.load(Ordering::Acquire)).without(blocked).first()?;
-        let bit = SigSet::of(signal).0;
-        if pending.fetch_and(!bit, Ordering::AcqRel) & bit != 0 {
-            return Some(signal);
-        }
     }
 }

@@ -140,6 +140,8 @@ calls! {
     121 getpgid => identity::getpgid [pid] "Complete.";
     124 getsid => identity::getsid [pid] "Complete.";
     127 rt_sigpending => signals::rt_sigpending [set, size] "Complete.";
+    128 rt_sigtimedwait => signals::rt_sigtimedwait [set, info, timeout, size] "Complete.";
+    129 rt_sigqueueinfo => signals::rt_sigqueueinfo [pid, signal, info] "Complete; at most 1,024 signals wait for a process.";
     130 rt_sigsuspend => signals::rt_sigsuspend [set, size] "Complete.";
     131 sigaltstack => signals::sigaltstack [new, old] "Complete.";
     133 mknod => names::mknodat [path, mode, dev] with (CWD, path, mode, dev) "Nodes of every kind; fifos and sockets cannot be opened.";
@@ -189,7 +191,7 @@ calls! {
     269 faccessat => access::faccessat2 [dirfd, path, mode] with (dirfd, path, mode, 0u32) "Complete.";
     270 pselect6 => poll::pselect6 [count, read, write, except, timeout, mask] "As select, with a signal mask.";
     271 ppoll => poll::ppoll [fds, count, timeout, mask, mask_len] "As poll, with a signal mask; stores the time that is left.";
-    273 set_robust_list => misc::set_robust_list [head, len] "Stored; not walked at a thread's end.";
+    273 set_robust_list => misc::set_robust_list [head, len] "The locks that a thread has at its end are marked and handed on.";
     277 sync_file_range => sync::sync_file_range [fd, offset, len, flags] "Writes and waits for the range as the flags say; makes nothing durable.";
     280 utimensat => attrs::utimensat [dirfd, path, times, flags] "Complete.";
     283 timerfd_create => timers::timerfd_create [clock, flags] "REALTIME, MONOTONIC, BOOTTIME.";
@@ -202,6 +204,7 @@ calls! {
     293 pipe2 => pipes::pipe2 [out, flags] "`O_CLOEXEC`, `O_NONBLOCK`.";
     295 preadv => read_write::read [fd, iov, count, offset] with (fd, Buffers::Vector(iov.into(), count.into()), Position::At(offset.into()), 0u32) "Complete.";
     296 pwritev => read_write::write [fd, iov, count, offset] with (fd, Buffers::Vector(iov.into(), count.into()), Position::At(offset.into()), 0u32) "Complete.";
+    297 rt_tgsigqueueinfo => signals::rt_tgsigqueueinfo [tgid, tid, signal, info] "As rt_sigqueueinfo.";
     302 prlimit64 => limits::prlimit64 [pid, resource, new, old] "Complete for the own process.";
     306 syncfs => sync::syncfs [fd] "Complete.";
     316 renameat2 => names::renameat2 [old_fd, old, new_fd, new, flags] "`RENAME_NOREPLACE`.";
