@@ -26,9 +26,11 @@ pub mod files;
 pub mod init;
 #[cfg(all(target_os = "none", feature = "ktest"))]
 mod ktest;
+pub mod locks;
 pub mod mm;
 pub mod process;
 pub mod syscall;
+pub mod timers;
 pub mod words;
 
 #[cfg(target_os = "none")]

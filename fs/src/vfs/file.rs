@@ -2,8 +2,9 @@
 use super::{ErrCursor, FallocMode, FileFeatures, Inode, SyncKind, WriteAccess};
 use crate::io::{IoSink, IoSource};
 use crate::kiocb::{Kiocb, Outcome};
+use alloc::boxed::Box;
 use base::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use base::sync::{Arc, Mutex, PollQueue, Rank};
+use base::sync::{Arc, Mutex, PollQueue, Rank, SpinLock};
 use base::workqueue::WorkLink;
 use base::{Errno, Result};
 
@@ -73,6 +74,7 @@ pub struct File {
     pub(super) handed_over: AtomicBool,
     /// For the release queue (CTX-8).
     pub(super) link: WorkLink,
+    kept: SpinLock<Option<Box<dyn Send>>>,
     ops: Arc<dyn FileOps>,
 }
 
@@ -100,6 +102,7 @@ impl File {
             write_access,
             handed_over: AtomicBool::new(false),
             link: WorkLink::new(),
+            kept: SpinLock::new(None),
             ops,
         })
     }
@@ -129,6 +132,11 @@ impl File {
     pub fn writable(&self) -> bool {
         self.flags().bits() & 3 != 0 && !self.flags().contains(OpenFlags::PATH)
     }
+    /// Keeps what `make` makes until the last reference goes, and drops it while the inode is still there: for whoever must know of the end.
+    /// There is one such thing: when something is kept already, nothing is made.
+    pub fn keep(&self, make: impl FnOnce() -> Box<dyn Send>) {
+        self.kept.lock().get_or_insert_with(make);
+    }
     /// The operations behind it.
     pub fn ops(&self) -> &dyn FileOps {
         &*self.ops
@@ -144,6 +152,7 @@ impl Drop for File {
     /// The last reference: never reached on a completion queue, which uses [`super::fput_deferred`].
     fn drop(&mut self) {
         self.ops.release(self);
+        drop(self.kept.get_mut().take());
         if let Some(inode) = self.inode.take() {
             // The eviction writes: the super block stays busy and writable until it is done (the access goes last).
             let sb = inode.sb.clone();

@@ -7,18 +7,21 @@
 //! | `eventfd` | a counter to wait on |
 //! | `pipe` | bytes from one descriptor to another |
 //! | `poll` | what files have to tell |
+//! | `timerfd` | a timer to wait on |
 //! | `tty` | terminals |
 mod eventfd;
 mod fd_table;
 mod kernel_io;
 mod pipe;
 pub mod poll;
+mod timerfd;
 mod tty;
 
 pub use eventfd::EventFd;
 pub use fd_table::FdTable;
 pub use kernel_io::{read_at, read_page_at};
 pub use pipe::Pipe;
+pub use timerfd::TimerFd;
 pub use tty::{Console, Node, TERMIOS_SHORT, Termios, Tty, WindowSize};
 
 use alloc::format;
@@ -34,6 +37,8 @@ pub fn kind_name(file: &File, number: u32) -> String {
         format!("pipe:[{number}]")
     } else if is(|ops| ops.is::<EventFd>()) {
         "anon_inode:[eventfd]".into()
+    } else if is(|ops| ops.is::<TimerFd>()) {
+        "anon_inode:[timerfd]".into()
     } else {
         "anon_inode:[unknown]".into()
     }

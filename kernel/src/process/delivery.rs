@@ -5,7 +5,7 @@
 //! of which nothing is trusted: segments are the kernel's, flags are masked, addresses must be user addresses.
 use super::oom::out_of_memory;
 use super::signal::{Action, Disposition, SigSet, Signal};
-use super::{ExitStatus, Thread};
+use super::{ExitStatus, SigInfo, Thread};
 use crate::mm::{Access, FaultError, PAGE, page_floor};
 use base::{Errno, Result};
 use core::ops::Range;
@@ -39,8 +39,7 @@ struct Frame {
     fpu: u64,
     reserved: [u64; 8],
     mask: SigSet,
-    /// `siginfo_t`: the number first.
-    info: [u32; 32],
+    info: SigInfo,
 }
 
 /// Delivers what is pending, and is where a stopped process is still. Called by the run loop when the thread's attention is asked for;
@@ -54,7 +53,7 @@ pub(super) fn deliver(thread: &Thread, user: &mut UserContext, mut call: Option<
             return false;
         }
         let continued = process.continued();
-        let Some(signal) = thread.take_signal() else { break };
+        let Some((signal, info)) = thread.take_signal() else { break };
         let disposition = process.actions.lock().disposition(signal);
         match disposition {
             Disposition::Ignore => {}
@@ -66,7 +65,7 @@ pub(super) fn deliver(thread: &Thread, user: &mut UserContext, mut call: Option<
             Disposition::Handle(action) => {
                 restart_after(user, action, call.take());
                 thread.call_resumed();
-                if enter_handler(thread, user, signal, action).is_err() {
+                if enter_handler(thread, user, action, &info, Fault::default()).is_err() {
                     terminate(thread, user, Signal::SIGSEGV);
                     return false;
                 }
@@ -81,12 +80,23 @@ pub(super) fn deliver(thread: &Thread, user: &mut UserContext, mut call: Option<
     restart_unseen(thread, user, call)
 }
 
+/// What the processor says of a fault, for the frame.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Fault {
+    /// The vector of the exception.
+    pub(super) trap: u64,
+    /// Its error code.
+    pub(super) error: u64,
+    /// The address of a page fault.
+    pub(super) addr: u64,
+}
+
 /// A fault of user code: its handler, unless it has none or blocks it, else the end.
-pub(super) fn force(thread: &Thread, user: &mut UserContext, signal: Signal) {
+pub(super) fn force(thread: &Thread, user: &mut UserContext, signal: Signal, info: SigInfo, fault: Fault) {
     let disposition = thread.process.actions.lock().disposition(signal);
     match disposition {
         Disposition::Handle(action) if !thread.blocked().contains(signal) => {
-            if enter_handler(thread, user, signal, action).is_err() {
+            if enter_handler(thread, user, action, &info.of(signal), fault).is_err() {
                 terminate(thread, user, signal);
             }
         }
@@ -102,25 +112,36 @@ fn terminate(thread: &Thread, user: &UserContext, signal: Signal) {
     process.die(ExitStatus::Killed(signal));
 }
 
-/// An interrupted call whose handler asks for it is made again after the handler: reads, writes and waits without a time-out.
+/// An interrupted call whose handler asks for it is made again after the handler.
 fn restart_after(user: &mut UserContext, action: Action, call: Option<u64>) {
     let Some(number) = call.filter(|_| was_interrupted(user)) else { return };
-    let restartable = match u32::try_from(number).unwrap_or(u32::MAX) {
-        abi::__NR_read | abi::__NR_write | abi::__NR_readv | abi::__NR_writev | abi::__NR_ioctl => true,
-        abi::__NR_wait4 | abi::__NR_waitid => true,
-        abi::__NR_futex => user.regs.r10 == 0,
-        _ => false,
-    };
-    if restartable && action.flags & u64::from(abi::SA_RESTART) != 0 {
+    if is_restartable(number as u32, user.regs.r10) && action.flags & u64::from(abi::SA_RESTART) != 0 {
         make_again(user, number);
     }
 }
 
+/// Whether a handler with `SA_RESTART` makes a call again: reads, writes, opens and waits, but none with a time-out, and none that waits
+/// for signals. `fourth` is the call's fourth argument.
+fn is_restartable(number: u32, fourth: u64) -> bool {
+    match number {
+        abi::__NR_read | abi::__NR_readv | abi::__NR_preadv2 => true,
+        abi::__NR_write | abi::__NR_writev | abi::__NR_pwritev2 => true,
+        abi::__NR_sendfile | abi::__NR_ioctl => true,
+        abi::__NR_open | abi::__NR_openat | abi::__NR_creat => true,
+        abi::__NR_wait4 | abi::__NR_waitid => true,
+        // Of fcntl only the commands that wait for a lock are ever interrupted.
+        abi::__NR_fcntl | abi::__NR_flock => true,
+        abi::__NR_futex => fourth == 0,
+        _ => false,
+    }
+}
+
 /// An interrupted call for which no handler runs is made again, whatever it is: the program was only stopped, or the signal was ignored.
-/// Waiting for events of aio ends, as it does on Linux. Says whether it does so.
+/// Waiting for events of aio or for signals ends, as it does on Linux. Says whether it does so.
 fn restart_unseen(thread: &Thread, user: &mut UserContext, call: Option<u64>) -> bool {
     // What rt_sigreturn leaves in rax is not its result.
-    const NEVER: [u32; 3] = [abi::__NR_rt_sigreturn, abi::__NR_io_getevents, abi::__NR_io_pgetevents];
+    const NEVER: [u32; 4] =
+        [abi::__NR_rt_sigreturn, abi::__NR_rt_sigtimedwait, abi::__NR_io_getevents, abi::__NR_io_pgetevents];
     let Some(number) = call.filter(|_| was_interrupted(user)) else { return false };
     let again = !NEVER.iter().any(|&never| u64::from(never) == number);
     if again {
@@ -141,7 +162,8 @@ fn make_again(user: &mut UserContext, number: u64) {
 }
 
 /// Builds the frame and points the registers at the handler. Errors: `EFAULT`: the stack cannot take it.
-fn enter_handler(thread: &Thread, user: &mut UserContext, signal: Signal, action: Action) -> Result<()> {
+fn enter_handler(thread: &Thread, user: &mut UserContext, action: Action, info: &SigInfo, fault: Fault) -> Result<()> {
+    let signal = info.signal().ok_or(Errno::EINVAL)?;
     let flag = |bit: u32| action.flags & u64::from(bit) != 0;
     if !flag(abi::SA_RESTORER) {
         return Err(Errno::EFAULT);
@@ -160,14 +182,14 @@ fn enter_handler(thread: &Thread, user: &mut UserContext, signal: Signal, action
         stack: [alt.base, 0, alt.len],
         regs: frame_regs(&user.regs),
         segments: [0x33, 0, 0, 0x2b],
-        error: 0,
-        trap: 0,
+        error: fault.error,
+        trap: fault.trap,
         old_mask: blocked.0,
-        fault_addr: 0,
+        fault_addr: fault.addr,
         fpu,
         reserved: [0; 8],
         mask: thread.take_saved_mask().unwrap_or(blocked),
-        info: info(signal),
+        info: *info,
     };
     let mm = &thread.mm;
     make_present(thread, at..top);
@@ -232,10 +254,4 @@ fn user_regs(frame: &[u64; 18]) -> UserRegs {
     let [r8, r9, r10, r11, r12, r13, r14, r15, rdi, rsi, rbp, rbx, rdx, rax, rcx, rsp, rip, rflags] = *frame;
     let rflags = rflags & USER_FLAGS | START_FLAGS;
     UserRegs { rax, rbx, rcx, rdx, rsi, rdi, rbp, rsp, r8, r9, r10, r11, r12, r13, r14, r15, rip, rflags }
-}
-
-fn info(signal: Signal) -> [u32; 32] {
-    let mut info = [0; 32];
-    info[0] = signal.number();
-    info
 }

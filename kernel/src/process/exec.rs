@@ -3,6 +3,7 @@
 //! Execve lays the new program out in memory of its own before anything of the old one is given up, so that every error reaches the caller.
 //! Then the other threads end, and what is left cannot fail.
 use super::load::{Open, Program, Runner, load};
+use super::robust;
 use super::run::run_thread;
 use super::signal::SigSet;
 use super::{Claim, ExitStatus, Memory, Process, ProgramFile, System, Thread};
@@ -12,7 +13,7 @@ use alloc::string::String;
 use base::sync::Arc;
 use base::{Result, sched};
 use fs::caller::KernelCaller;
-use fs::vfs::{File, OpenFlags, Site, fput};
+use fs::vfs::{File, OpenFlags, Site};
 use hal::user::UserContext;
 use linux_raw_sys::general as abi;
 
@@ -79,11 +80,12 @@ pub fn exec(thread: &Arc<Thread>, mut program: Program, open: Open<'_>) -> Resul
     thread.mm.activate();
     let user = loaded?;
     process.become_single(thread.tid)?;
+    robust::release(thread);
     let successor = thread.successor(memory);
     let before = process.replace(&successor)?;
     name_process(&successor, &program, &script);
     process.actions.lock().reset_handlers();
-    process.files.take_close_on_exec().into_iter().for_each(fput);
+    process.files.take_close_on_exec().into_iter().for_each(|file| process.closed(file));
     process.system.family.execed(process.pid);
     before.into_iter().for_each(|memory| memory.leave());
     process.release_memory();

@@ -5,7 +5,7 @@
 //! become those of the first process.
 use super::jobs::Control;
 use super::signal::Signal;
-use super::{ExitStatus, Process};
+use super::{ExitStatus, Process, SigInfo};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use base::sync::{Arc, SpinLock, WaitQueue};
@@ -184,6 +184,8 @@ impl Family {
         }
         let mut told = None;
         if let Some(member) = members.get_mut(&pid) {
+            let uid = member.process.credentials.lock().uid;
+            let child = Child { pid, uid, change: Change::Ended(status) };
             member.ended = Some(status);
             (member.stopped, member.news) = (false, None);
             let signal = member.exit_signal;
@@ -192,7 +194,7 @@ impl Family {
             if parent.as_ref().is_none_or(|parent| signal == Some(Signal::SIGCHLD) && parent.ignores_children()) {
                 gone.extend(members.remove(&pid));
             }
-            told = parent.map(|parent| (parent, signal));
+            told = parent.map(|parent| (parent, signal.map(|signal| (signal, child))));
         }
         let left = members.left_alone(&links);
         let hung_up = members.terminals.remove(&pid);
@@ -214,13 +216,14 @@ impl Family {
             return;
         }
         member.stopped = now.is_some();
-        member.news = Some(now.map_or(Change::Continued, Change::Stopped));
+        let change = now.map_or(Change::Continued, Change::Stopped);
+        member.news = Some(change);
         let parent = member.parent;
         let parent = members.get(&parent).map(|member| member.process.clone());
         drop(members);
         if let Some(parent) = parent {
-            let signal = (!parent.ignores_stops()).then_some(Signal::SIGCHLD);
-            parent.child_changed(signal);
+            let child = Child { pid: process.pid, uid: process.credentials.lock().uid, change };
+            parent.child_changed((!parent.ignores_stops()).then_some((Signal::SIGCHLD, child)));
         }
     }
 
@@ -313,8 +316,11 @@ impl Process {
         action.handler == 1 || action.flags & u64::from(abi::SA_NOCLDWAIT) != 0
     }
     /// Something has happened to a child.
-    fn child_changed(&self, signal: Option<Signal>) {
+    fn child_changed(&self, told: Option<(Signal, Child)>) {
         self.children.wake_all();
-        signal.into_iter().for_each(|signal| self.send_signal(signal));
+        if let Some((signal, child)) = told {
+            // It is told where it is waited for, too.
+            let _ = self.send(signal, SigInfo::child(&child));
+        }
     }
 }

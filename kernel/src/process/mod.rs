@@ -8,9 +8,10 @@
 //! | `credentials` | user and group ids |
 //! | `rlimit` | resource limits |
 //! | `signal` | signal numbers, sets and actions (pure) |
+//! | `siginfo`, `pending` | what comes with a signal; signals that wait |
 //! | `delivery` | what a pending signal does to a thread: frame, handler, death |
 //! | `stop` | stopping and continuing a process |
-//! | `futex` | waiting on a word of user memory |
+//! | `futex`, `robust` | waiting on a word of user memory; whose owner has died |
 //! | `memory` | an address space with its aio contexts |
 //! | `family` | parents and children, waiting for what happens to them |
 //! | `jobs` | process groups, sessions and their terminals |
@@ -49,10 +50,13 @@ mod jobs;
 mod load;
 mod memory;
 mod oom;
+mod pending;
 #[allow(clippy::module_inception)]
 mod process;
 mod rlimit;
+mod robust;
 mod run;
+mod siginfo;
 mod signal;
 mod sleep;
 mod stack;
@@ -72,6 +76,7 @@ pub use memory::Memory;
 pub use process::{ExitStatus, Process, ProgramFile};
 pub use rlimit::{Limits, RLimit, most_tasks};
 pub use run::{exit_thread_now, run_thread};
+pub use siginfo::SigInfo;
 pub use signal::{Action, SigSet, Signal, SignalActions};
 pub use sleep::{Deadline, sleep_interruptible};
 pub use system::System;

@@ -1,12 +1,16 @@
 //! A process: what its threads share.
+use super::pending::Pending;
 use super::signal::{Disposition, SigSet, Signal};
-use super::{Credentials, Limits, Memory, SignalActions, System, Thread};
+use super::{Credentials, Limits, Memory, SigInfo, SignalActions, System, Thread};
 use crate::files::FdTable;
+use crate::locks::Owner;
+use crate::timers::Timer;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use base::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use base::sync::{Arc, SpinLock, WaitQueue};
+use base::sync::{Arc, Once, Rank, SpinLock, WaitQueue};
 use base::{Errno, Result};
-use fs::vfs::File;
+use fs::vfs::{File, fput};
 use linux_raw_sys::general as abi;
 
 /// How a process ended.
@@ -81,8 +85,12 @@ pub struct Process {
     /// Mode bits that a newly created file does not get.
     umask: AtomicU64,
     /// Signals for whichever thread does not block them.
-    pending: AtomicU64,
+    pending: Pending,
     pub(super) state: SpinLock<State>,
+    /// It has, or had, record locks on files.
+    record_locks: AtomicBool,
+    /// The timer of `setitimer` and `alarm`, once it was asked for.
+    alarm: Once<Arc<Timer>>,
     /// The thread that replaces the program, and for which all others end; 0: none does.
     replacing: AtomicU32,
     /// It is done with the memory that it may share with the one who forked it.
@@ -122,8 +130,10 @@ impl Process {
             command: SpinLock::new(Vec::new()),
             program: SpinLock::new(ProgramFile::default()),
             umask: AtomicU64::new(0o022),
-            pending: AtomicU64::new(0),
+            pending: Pending::new(),
             state: SpinLock::new(State::new(Memory::new()?)),
+            record_locks: AtomicBool::new(false),
+            alarm: Once::new(Rank::Leaf),
             replacing: AtomicU32::new(0),
             memory_released: AtomicBool::new(false),
             changed: WaitQueue::new(),
@@ -148,8 +158,10 @@ impl Process {
             command: SpinLock::new(parent.command.lock().clone()),
             program: SpinLock::new(parent.program.lock().clone()),
             umask: AtomicU64::new(parent.umask.load(Ordering::Relaxed)),
-            pending: AtomicU64::new(0),
+            pending: Pending::new(),
             state: SpinLock::new(State::new(memory)),
+            record_locks: AtomicBool::new(false),
+            alarm: Once::new(Rank::Leaf),
             replacing: AtomicU32::new(0),
             memory_released: AtomicBool::new(false),
             changed: WaitQueue::new(),
@@ -186,6 +198,40 @@ impl Process {
     /// Gives `file` the lowest free descriptor. Errors: `EMFILE`, `ENOMEM`.
     pub fn install(&self, file: Arc<fs::vfs::File>, close_on_exec: bool) -> Result<u32> {
         self.files.insert(file, close_on_exec, 0, self.soft_limit(abi::RLIMIT_NOFILE))
+    }
+
+    /// Notes that it is about to have record locks.
+    pub fn has_record_locks(&self) {
+        self.record_locks.store(true, Ordering::SeqCst);
+    }
+    /// Lets go of `file`, of which a descriptor was taken out of the table, and of all record locks that the process has on it, whichever
+    /// descriptor they came by. Task context; may sleep in the release of the file.
+    pub fn closed(&self, file: Arc<File>) {
+        if self.record_locks.load(Ordering::SeqCst) {
+            self.system.locks.release(&file, Owner::Process(self.pid));
+        }
+        fput(file);
+    }
+    /// Lets go of all descriptors, record locks and timers. Task context; may sleep.
+    pub fn close_all(&self) {
+        self.alarm.get().into_iter().for_each(|alarm| alarm.disarm());
+        if self.record_locks.load(Ordering::SeqCst) {
+            self.system.locks.release_all(Owner::Process(self.pid));
+        }
+        self.files.close_all();
+    }
+
+    /// The timer that sends it SIGALRM. Errors: `ENOMEM`. Task context.
+    pub fn alarm(self: &Arc<Self>) -> Result<&Arc<Timer>> {
+        self.alarm.get_or_try_init(|| {
+            let process = Arc::downgrade(self);
+            let told = move || process.upgrade().into_iter().for_each(|process| process.send_signal(Signal::SIGALRM));
+            self.system.timers.add(false, Box::new(told))
+        })
+    }
+    /// That timer, if it was ever asked for.
+    pub fn alarm_if_any(&self) -> Option<&Arc<Timer>> {
+        self.alarm.get()
     }
 
     /// The thread `tid` of this process.
@@ -322,24 +368,42 @@ impl Process {
         status.unwrap_or(ExitStatus::Code(0))
     }
 
-    /// Sends `signal` to the process: to any thread that does not block it. Any task.
+    /// Sends `signal` to the process, from the kernel. Any task.
     pub fn send_signal(&self, signal: Signal) {
+        // That it has no room for where it came from is no loss: it does not say.
+        let _ = self.send(signal, SigInfo::kernel());
+    }
+    /// Sends `signal` to the process: to any thread that does not block it, or that waits for it. One that is ignored is kept only while it is
+    /// blocked. Any task. Errors: `EAGAIN`: it is sent without `info`, or if it waits already, not once more.
+    pub fn send(&self, signal: Signal, info: SigInfo) -> Result<()> {
         self.prepare(signal);
-        match self.actions.lock().disposition(signal) {
-            Disposition::Ignore => return,
-            Disposition::Terminate if signal == Signal::SIGKILL => return self.die(ExitStatus::Killed(signal)),
-            Disposition::Terminate | Disposition::Stop | Disposition::Handle(_) => {}
+        let disposition = self.actions.lock().disposition(signal);
+        if disposition == Disposition::Terminate && signal == Signal::SIGKILL {
+            self.die(ExitStatus::Killed(signal));
+            return Ok(());
         }
-        self.pending.fetch_or(SigSet::of(signal).0, Ordering::AcqRel);
         let state = self.state.lock();
-        let taker = state.threads.iter().find(|thread| !thread.blocked().contains(signal));
-        if let Some(thread) = taker.or(state.threads.first()) {
+        let threads = &state.threads;
+        if disposition == Disposition::Ignore && !threads.iter().any(|thread| thread.keeps(signal)) {
+            return Ok(());
+        }
+        let result = self.pending.add(signal, info);
+        let waits = threads.iter().find(|thread| thread.awaits(signal));
+        let taker = waits.or_else(|| threads.iter().find(|thread| !thread.blocked().contains(signal)));
+        if let Some(thread) = taker.or(threads.first()) {
             thread.kick();
         }
+        result
     }
     /// Takes a pending signal that is not in `blocked`.
-    pub(super) fn take_signal(&self, blocked: SigSet) -> Option<Signal> {
-        take(&self.pending, blocked)
+    pub(super) fn take_signal(&self, blocked: SigSet) -> Option<(Signal, SigInfo)> {
+        self.pending.take(blocked)
+    }
+    /// Takes `signal` away from all threads: it is ignored from now on.
+    pub fn forget_ignored(&self, signal: Signal) {
+        let state = self.state.lock();
+        self.forget_signals(SigSet::of(signal));
+        state.threads.iter().for_each(|thread| thread.forget_signals(SigSet::of(signal)));
     }
     /// Whether `signal` is ignored on purpose.
     pub fn ignores(&self, signal: Signal) -> bool {
@@ -347,27 +411,16 @@ impl Process {
     }
     /// Takes `signals` away.
     pub(super) fn forget_signals(&self, signals: SigSet) {
-        self.pending.fetch_and(!signals.0, Ordering::AcqRel);
+        self.pending.forget(signals);
     }
     /// Signals that wait for some thread.
     pub fn pending(&self) -> SigSet {
-        SigSet(self.pending.load(Ordering::Acquire))
+        self.pending.set()
     }
 }
 
 impl State {
     fn new(memory: Arc<Memory>) -> State {
         State { threads: Vec::new(), memory: Some(memory), dying: None, stop: None, continued: 0, ended: None }
-    }
-}
-
-/// Takes the lowest signal of `pending` that is not in `blocked`.
-pub(super) fn take(pending: &AtomicU64, blocked: SigSet) -> Option<Signal> {
-    loop {
-        let signal = SigSet(pending.load(Ordering::Acquire)).without(blocked).first()?;
-        let bit = SigSet::of(signal).0;
-        if pending.fetch_and(!bit, Ordering::AcqRel) & bit != 0 {
-            return Some(signal);
-        }
     }
 }

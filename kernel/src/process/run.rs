@@ -1,14 +1,18 @@
 //! The loop that runs user code, and the end of a thread.
-use super::delivery::{deliver, force};
+use super::delivery::{Fault, deliver, force};
 use super::oom::out_of_memory;
 use super::signal::Signal;
-use super::{ExitStatus, FUTEX_MATCH_ANY, FutexKey, Memory, Process, Thread};
+use super::{ExitStatus, FUTEX_MATCH_ANY, FutexKey, Memory, Process, SigInfo, Thread, robust};
 use crate::mm::{Access, FaultError};
 use crate::syscall::{self, SyscallContext};
 use base::sched;
 use base::sync::Arc;
 use base::sync::atomic::Ordering;
 use hal::user::{Trap, UserContext};
+use linux_raw_sys::general as abi;
+
+/// The vector of page faults.
+const PAGE_FAULT: u64 = 14;
 
 /// Runs `user` as `thread` on the current task until the thread ends. Execve lets another thread go on in its place.
 pub fn run_thread(thread: &Arc<Thread>, mut user: UserContext) {
@@ -48,7 +52,9 @@ fn run(thread: &Arc<Thread>, user: &mut UserContext) -> u8 {
                     thread.call_resumed();
                 }
             }
-            Trap::PageFault { addr, write, exec, present: _ } => page_fault(thread, user, addr, access(write, exec)),
+            Trap::PageFault { addr, write, exec, present } => {
+                page_fault(thread, user, addr, access(write, exec), present);
+            }
             Trap::Exception { vector, error } => exception(thread, user, vector, error),
             Trap::Interrupt => sched::preempt_point(),
         }
@@ -63,33 +69,51 @@ fn access(write: bool, exec: bool) -> Access {
     }
 }
 
-fn page_fault(thread: &Thread, user: &mut UserContext, addr: u64, access: Access) {
+fn page_fault(thread: &Thread, user: &mut UserContext, addr: u64, access: Access, present: bool) {
     let Err(error) = thread.mm.fault(addr, access) else { return };
     let pid = thread.process.pid;
     log::debug!("process {pid}: {access:?} of {addr:#x} at {:#x}: {error:?}", user.regs.rip);
-    match error {
-        FaultError::NoArea | FaultError::Denied => force(thread, user, Signal::SIGSEGV),
-        FaultError::Bus => force(thread, user, Signal::SIGBUS),
-        FaultError::NoMemory => out_of_memory(thread),
-    }
+    let (signal, code) = match error {
+        FaultError::NoArea => (Signal::SIGSEGV, abi::SEGV_MAPERR),
+        FaultError::Denied => (Signal::SIGSEGV, abi::SEGV_ACCERR),
+        FaultError::Bus => (Signal::SIGBUS, abi::BUS_ADRERR),
+        FaultError::NoMemory => return out_of_memory(thread),
+    };
+    let fault = Fault { trap: PAGE_FAULT, error: error_code(access, present), addr };
+    force(thread, user, signal, SigInfo::fault(code, addr), fault);
+}
+
+/// As the processor tells of a page fault in user mode.
+fn error_code(access: Access, present: bool) -> u64 {
+    const USER: u64 = 4;
+    let of_access = match access {
+        Access::Read => 0,
+        Access::Write => 2,
+        Access::Exec => 16,
+    };
+    u64::from(present) | of_access | USER
 }
 
 fn exception(thread: &Thread, user: &mut UserContext, vector: u8, error: u64) {
-    let signal = match vector {
-        0 | 16 | 19 => Signal::SIGFPE,
-        1 | 3 => Signal::SIGTRAP,
-        6 => Signal::SIGILL,
-        17 => Signal::SIGBUS,
-        _ => Signal::SIGSEGV,
+    let at = user.regs.rip;
+    let (signal, info) = match vector {
+        0 => (Signal::SIGFPE, SigInfo::fault(abi::FPE_INTDIV, at)),
+        16 | 19 => (Signal::SIGFPE, SigInfo::fault(abi::FPE_FLTUNK, at)),
+        1 => (Signal::SIGTRAP, SigInfo::fault(abi::TRAP_TRACE, at)),
+        3 => (Signal::SIGTRAP, SigInfo::kernel()),
+        6 => (Signal::SIGILL, SigInfo::fault(abi::ILL_ILLOPN, at)),
+        17 => (Signal::SIGBUS, SigInfo::fault(abi::BUS_ADRALN, 0)),
+        _ => (Signal::SIGSEGV, SigInfo::kernel()),
     };
     let pid = thread.process.pid;
-    log::debug!("process {pid}: exception {vector} (error {error:#x}) at {:#x}", user.regs.rip);
-    force(thread, user, signal);
+    log::debug!("process {pid}: exception {vector} (error {error:#x}) at {at:#x}");
+    force(thread, user, signal, info, Fault { trap: u64::from(vector), error, addr: 0 });
 }
 
-/// The end of a thread: the word for who waits for it, then the process, if it was the last.
+/// The end of a thread: its robust futexes, the word for who waits for it, then the process, if it was the last.
 fn end_thread(thread: &Arc<Thread>, code: u8) {
     let process = thread.process.clone();
+    robust::release(thread);
     let word = thread.clear_child_tid.load(Ordering::Relaxed);
     if word != 0
         && thread.mm.write(word, &0u32).is_ok()
@@ -106,7 +130,7 @@ fn end_thread(thread: &Arc<Thread>, code: u8) {
 fn end_process(process: &Arc<Process>, memory: &Memory, code: u8) {
     memory.leave();
     process.release_memory();
-    process.files.close_all();
+    process.close_all();
     let cwd = process.cwd.lock().take();
     drop(cwd);
     process.finish(ExitStatus::Code(code));

@@ -57,6 +57,10 @@ impl Signal {
                 | Signal::SIGSYS
         )
     }
+    /// Whether it waits as often as it is sent.
+    pub fn is_real_time(self) -> bool {
+        self.0 >= 32
+    }
     const fn bit(self) -> u64 {
         1 << (self.0 - 1)
     }

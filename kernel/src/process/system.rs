@@ -1,7 +1,9 @@
 //! What all processes share.
 use super::{Family, FutexTable, Process, Thread};
 use crate::disks::Disks;
+use crate::locks::LockTable;
 use crate::mm::segments::Segments;
+use crate::timers::Timers;
 use base::sync::{Arc, Once, Rank};
 use base::workqueue::WorkQueue;
 use base::{Errno, Result};
@@ -19,6 +21,10 @@ pub struct System {
     pub futexes: FutexTable,
     /// The processes and who is whose child.
     pub family: Family,
+    /// The locks that programs have on files.
+    pub locks: Arc<LockTable>,
+    /// The timers of programs.
+    pub timers: Timers,
     /// Where files in memory are made that no directory has.
     pub shared_memory: Arc<Inode>,
     /// System V shared memory.
@@ -45,6 +51,8 @@ impl System {
             shared_memory,
             futexes: FutexTable::new(),
             family: Family::new(),
+            locks: Arc::new(LockTable::new()),
+            timers: Timers::new(),
             next_id: AtomicU32::new(1),
             boot_ns: base::time::now_ns(),
             aio_worker: WorkQueue::new("aio", 1).ok(),

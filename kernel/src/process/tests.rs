@@ -194,3 +194,63 @@ fn requeued_waiters_are_woken_on_the_other_word() {
     assert_eq!(futexes.wake(keys[1], 1, FUTEX_MATCH_ANY), 1);
     assert_eq!(waiter.join().unwrap(), Ok(()));
 }
+
+/// What a handler of `signal` finds in its `siginfo_t`, and in the frame's trap, error and fault address, after the program's first step.
+fn told(signal: Signal, first: impl FnMut(&mut UserRegs) -> Trap + Send + 'static) -> ([u32; 7], [u64; 3]) {
+    let (process, thread) = process();
+    let flags = u64::from(abi::SA_RESTORER | abi::SA_SIGINFO);
+    process.actions.lock().set(signal, Action { handler: 0x2000, flags, restorer: 0x3000, ..Action::default() });
+    let mut user = context();
+    user.step(first);
+    let (tell, told) = std::sync::mpsc::channel();
+    let inside = thread.clone();
+    user.step(move |regs| {
+        let [error, trap, _mask, addr] = inside.mm.read::<[u64; 4]>(regs.rdx + 40 + 18 * 8 + 8).unwrap();
+        tell.send((inside.mm.read(regs.rsi).unwrap(), [trap, error, addr])).unwrap();
+        call(abi::__NR_exit_group, [0; 3])(regs)
+    });
+    run_thread(&thread, user);
+    told.recv().unwrap()
+}
+
+#[test]
+fn a_handler_is_told_where_a_fault_was_and_who_sent_a_signal() {
+    let fault = |addr, write| move |_: &mut UserRegs| Trap::PageFault { addr, write, exec: false, present: write };
+    let (info, frame) = told(Signal::SIGSEGV, fault(0x1_2345_6789, false));
+    assert_eq!((info, frame), ([11, 0, 1, 0, 0x2345_6789, 1, 0], [14, 4, 0x1_2345_6789]));
+    let (info, frame) = told(Signal::SIGFPE, |_| Trap::Exception { vector: 0, error: 0 });
+    assert_eq!((&info[..5], frame), (&[8, 0, abi::FPE_INTDIV, 0, 0x1000][..], [0; 3]));
+    let (info, _) = told(Signal::SIGUSR1, |regs| call(abi::__NR_kill, [1, 10, 0])(regs));
+    assert_eq!(info, [10, 0, abi::SI_USER, 0, 1, 0, 0]);
+    let (info, _) = told(Signal::SIGUSR1, |regs| call(abi::__NR_tgkill, [1, 1, 10])(regs));
+    assert_eq!(info, [10, 0, abi::SI_TKILL as u32, 0, 1, 0, 0]);
+}
+
+#[test]
+fn a_signal_that_is_ignored_is_kept_for_who_waits_for_it() {
+    let (process, thread) = process();
+    let set = SigSet::of(Signal::SIGCHLD);
+    process.send_signal(Signal::SIGCHLD);
+    assert_eq!(thread.pending(), SigSet::default());
+    assert_eq!(thread.await_signal(set, Some(time::now_ns())), Ok(None));
+    thread.set_blocked(set);
+    process.send(Signal::SIGCHLD, SigInfo::sent(abi::CLD_EXITED as i32, 7, 0)).unwrap();
+    process.send(Signal::SIGCHLD, SigInfo::sent(abi::CLD_EXITED as i32, 8, 0)).unwrap();
+    let (signal, info) = thread.await_signal(set, None).unwrap().unwrap();
+    assert_eq!((signal, info.words()[4]), (Signal::SIGCHLD, 7), "the first of the two");
+    assert_eq!(thread.await_signal(set, Some(time::now_ns())), Ok(None), "they are one");
+
+    let waiting = thread.clone();
+    let waiter = std::thread::spawn(move || {
+        waiting.attach(sched::current());
+        waiting.await_signal(SigSet::of(Signal::SIGUSR1), None)
+    });
+    while !thread.awaits(Signal::SIGUSR1) {
+        std::thread::yield_now();
+    }
+    process.send_signal(Signal::SIGUSR1);
+    assert_eq!(waiter.join().unwrap().unwrap().unwrap().0, Signal::SIGUSR1, "no handler, and not the end");
+    thread.send_signal(Signal::SIGCHLD);
+    process.forget_ignored(Signal::SIGCHLD);
+    assert_eq!(thread.pending(), SigSet::default());
+}

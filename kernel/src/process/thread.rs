@@ -1,8 +1,8 @@
 //! A thread of a process.
-use super::process::take;
+use super::pending::Pending;
 use super::signal::{Disposition, SigSet, Signal};
-use super::sleep::Deadline;
-use super::{ExitStatus, Memory, Process};
+use super::sleep::{Deadline, sleep_interruptible};
+use super::{ExitStatus, Memory, Process, SigInfo};
 use alloc::boxed::Box;
 use base::sched::Task;
 use base::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -37,13 +37,15 @@ pub struct Thread {
     pub mm: Arc<Memory>,
     /// The word to clear, and wake a waiter on, at the end (`CLONE_CHILD_CLEARTID`, `set_tid_address`).
     pub clear_child_tid: AtomicU64,
-    /// The list of robust futexes; stored only.
+    /// The list of robust futexes (`set_robust_list`).
     pub robust_list: AtomicU64,
     /// The alternate signal stack.
     pub alt_stack: SpinLock<AltStack>,
     /// The name (`PR_SET_NAME`), NUL padded.
     pub name: SpinLock<[u8; 16]>,
     blocked: AtomicU64,
+    /// What it sleeps for (rt_sigtimedwait).
+    awaited: AtomicU64,
     /// The mask that a handler's return, or the call's, restores (rt_sigsuspend).
     saved_mask: SpinLock<Option<SigSet>>,
     /// It is still, because its process is stopped: one more than how many times that was continued before; 0: it is not.
@@ -70,7 +72,7 @@ pub(super) type Successor = (Arc<Thread>, Box<UserContext>);
 #[derive(Default)]
 struct Mail {
     /// Signals.
-    pending: AtomicU64,
+    pending: Pending,
     /// Something waits for the thread in the run loop: a signal, or the end of the process.
     attention: AtomicBool,
 }
@@ -104,6 +106,7 @@ impl Thread {
             alt_stack: SpinLock::new(AltStack::default()),
             name: SpinLock::new([0; 16]),
             blocked: AtomicU64::new(blocked.0),
+            awaited: AtomicU64::new(0),
             saved_mask: SpinLock::new(None),
             still: AtomicU64::new(0),
             deadline: AtomicU64::new(0),
@@ -214,32 +217,68 @@ impl Thread {
     }
     /// Signals that wait for the thread, blocked ones included.
     pub fn pending(&self) -> SigSet {
-        SigSet(self.mail.pending.load(Ordering::Acquire)).union(self.process.pending())
+        self.mail.pending.set().union(self.process.pending())
     }
     fn deliverable(&self) -> SigSet {
         self.pending().without(self.blocked())
     }
-    /// Sends `signal` to this thread. Any task.
+    /// Whether `signal` waits for it although it is ignored: it is blocked, and may no longer be ignored when it is not.
+    pub(super) fn keeps(&self, signal: Signal) -> bool {
+        self.blocked().contains(signal) || self.awaits(signal)
+    }
+    /// Whether it sleeps until `signal` comes.
+    pub(super) fn awaits(&self, signal: Signal) -> bool {
+        SigSet(self.awaited.load(Ordering::Acquire)).contains(signal)
+    }
+    /// Sends `signal` to this thread, from the kernel. Any task.
     pub fn send_signal(&self, signal: Signal) {
+        // As in `Process::send_signal`.
+        let _ = self.send(signal, SigInfo::kernel());
+    }
+    /// Sends `signal` to this thread. Any task. Errors: as [`Process::send`].
+    pub fn send(&self, signal: Signal, info: SigInfo) -> Result<()> {
         self.process.prepare(signal);
-        match self.process.actions.lock().disposition(signal) {
-            Disposition::Ignore => return,
+        let disposition = self.process.actions.lock().disposition(signal);
+        match disposition {
+            Disposition::Ignore if !self.keeps(signal) => return Ok(()),
             Disposition::Terminate if signal == Signal::SIGKILL => {
-                return self.process.die(ExitStatus::Killed(signal));
+                self.process.die(ExitStatus::Killed(signal));
+                return Ok(());
             }
-            Disposition::Terminate | Disposition::Stop | Disposition::Handle(_) => {}
+            _ => {}
         }
-        self.mail.pending.fetch_or(SigSet::of(signal).0, Ordering::AcqRel);
+        let result = self.mail.pending.add(signal, info);
         self.kick();
+        result
+    }
+    /// Sends `signal` to this thread because of what it has done itself: a write to a pipe that nobody reads. The thread itself calls it.
+    pub fn send_own(&self, signal: Signal) {
+        let uid = self.process.credentials.lock().uid;
+        // As above.
+        let _ = self.send(signal, SigInfo::sent(abi::SI_USER as i32, self.process.pid, uid));
+    }
+    /// Sleeps until a signal of `set` waits for the thread, and takes it. The thread itself calls it; task context. `None`: the deadline has
+    /// passed. Errors: `EINTR`: another signal came.
+    pub fn await_signal(&self, set: SigSet, deadline: Deadline) -> Result<Option<(Signal, SigInfo)>> {
+        self.awaited.store(set.0, Ordering::Release);
+        let result = sleep_interruptible(self, deadline, || self.take_not_in(SigSet(!set.0)));
+        self.awaited.store(0, Ordering::Release);
+        match result {
+            // One that came meanwhile was meant for this thread, and nobody else was told.
+            Ok(None) | Err(_) => self.take_not_in(SigSet(!set.0)).map_or(result, |taken| Ok(Some(taken))),
+            taken => taken,
+        }
     }
     /// Takes `signals` away.
     pub(super) fn forget_signals(&self, signals: SigSet) {
-        self.mail.pending.fetch_and(!signals.0, Ordering::AcqRel);
+        self.mail.pending.forget(signals);
     }
     /// Takes a signal that is to be delivered now.
-    pub(super) fn take_signal(&self) -> Option<Signal> {
-        let blocked = self.blocked();
-        take(&self.mail.pending, blocked).or_else(|| self.process.take_signal(blocked))
+    pub(super) fn take_signal(&self) -> Option<(Signal, SigInfo)> {
+        self.take_not_in(self.blocked())
+    }
+    fn take_not_in(&self, blocked: SigSet) -> Option<(Signal, SigInfo)> {
+        self.mail.pending.take(blocked).or_else(|| self.process.take_signal(blocked))
     }
 }
 
@@ -261,7 +300,7 @@ impl Caller for Thread {
         self.process.soft_limit(abi::RLIMIT_FSIZE)
     }
     fn file_size_exceeded(&self) {
-        self.send_signal(Signal::SIGXFSZ);
+        self.send_own(Signal::SIGXFSZ);
     }
     fn fatal_signal_pending(&self) -> bool {
         self.attention() && self.process.ends(self.tid)

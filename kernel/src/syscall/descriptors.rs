@@ -1,10 +1,10 @@
 //! Descriptors: dup and its family, fcntl, ioctl.
+use super::locks::record_lock;
 use super::{SyscallContext, UserAddr};
 use crate::files::Tty;
 use base::sync::Arc;
 use base::{Errno, Result};
-use core::mem::{offset_of, size_of};
-use fs::vfs::{File, FileFeatures, FileType, OpenFlags, Shutdown, fput};
+use fs::vfs::{File, FileFeatures, FileType, OpenFlags, Shutdown};
 use linux_raw_sys::{general as abi, ioctl as io};
 
 /// Values that `EXT4_IOC_SHUTDOWN` reads: `EXT4_GOING_FLAGS_DEFAULT`, `_LOGFLUSH` and `_NOLOGFLUSH`.
@@ -50,7 +50,7 @@ pub fn dup3(context: &mut SyscallContext<'_>, old: u32, new: u32, flags: u32) ->
     let process = context.process();
     let limit = process.soft_limit(abi::RLIMIT_NOFILE);
     let before = process.files.replace(new, context.file(old)?, flags != 0, limit)?;
-    before.into_iter().for_each(fput);
+    before.into_iter().for_each(|file| process.closed(file));
     keep_path(context, old, new);
     Ok(u64::from(new))
 }
@@ -66,6 +66,7 @@ pub fn fcntl(context: &mut SyscallContext<'_>, fd: u32, command: u32, arg: u64) 
         abi::F_GETFL => Ok(u64::from((context.file(fd)?.flags() | OpenFlags::LARGEFILE).bits())),
         abi::F_SETFL => set_flags(&context.file(fd)?, OpenFlags::from_bits_retain(arg as u32)),
         abi::F_GETLK | abi::F_SETLK | abi::F_SETLKW => record_lock(context, fd, command, arg),
+        abi::F_OFD_GETLK | abi::F_OFD_SETLK | abi::F_OFD_SETLKW => record_lock(context, fd, command, arg),
         _ => context.file(fd).and(Err(Errno::EINVAL)),
     }
 }
@@ -81,29 +82,6 @@ fn set_flags(file: &Arc<File>, flags: OpenFlags) -> Result<u64> {
         return Err(Errno::EPERM);
     }
     file.set_flags(flags);
-    Ok(0)
-}
-
-/// POSIX record locks. They belong to a process and never stand against its own, and there is one process: so each is granted, and
-/// none is ever in the way. Errors: `EBADF`, `EINVAL`, `EFAULT`.
-fn record_lock(context: &SyscallContext<'_>, fd: u32, command: u32, lock: UserAddr) -> Result<u64> {
-    let file = context.file(fd)?;
-    let mut bytes = [0; size_of::<abi::flock>()];
-    context.mm().read_bytes(lock, &mut bytes)?;
-    let type_at = offset_of!(abi::flock, l_type);
-    let kind = u32::from(u16::from_ne_bytes([bytes[type_at], bytes[type_at + 1]]));
-    let allowed = match kind {
-        abi::F_RDLCK => file.readable() || command == abi::F_GETLK,
-        abi::F_WRLCK => file.writable() || command == abi::F_GETLK,
-        abi::F_UNLCK => command != abi::F_GETLK,
-        _ => return Err(Errno::EINVAL),
-    };
-    if !allowed {
-        return Err(if kind == abi::F_UNLCK { Errno::EINVAL } else { Errno::EBADF });
-    }
-    if command == abi::F_GETLK {
-        context.mm().write(lock.wrapping_add(type_at as u64), &(abi::F_UNLCK as u16))?;
-    }
     Ok(0)
 }
 

@@ -26,7 +26,14 @@ impl Program {
         let system = System::new();
         let root = tmpfs::new(1, 0o755, 1024, 1024);
         system.set_vfs(Vfs::new(root, b"none", None).unwrap());
-        let process = Process::new(&system).unwrap();
+        Self::new_in(&system)
+    }
+    /// Another process of the same system.
+    fn new_beside(other: &Program) -> Program {
+        Self::new_in(&other.thread.process.system)
+    }
+    fn new_in(system: &Arc<System>) -> Program {
+        let process = Process::new(system).unwrap();
         process.memory().unwrap().activate();
         let prot = Prot { read: true, write: true, exec: false };
         let (placement, backing) = (Placement::Fixed(PATH), Backing::Anonymous);
@@ -219,4 +226,127 @@ fn fallocate_takes_one_mode_and_fiemap_a_file_with_extents() {
     assert_eq!(p.call(abi::__NR_fallocate, [fd, punch, 0, 0]), Err(Errno::EINVAL));
     let fiemap = u64::from(linux_raw_sys::ioctl::FS_IOC_FIEMAP);
     assert_eq!(p.call(abi::__NR_ioctl, [fd, fiemap, BUF]), Err(Errno::EOPNOTSUPP), "tmpfs");
+}
+
+/// A `struct flock` for `F_SETLK` and its family.
+fn record(kind: u32, start: i64, len: i64) -> Vec<u8> {
+    let mut bytes = alloc::vec![0; 32];
+    bytes[..2].copy_from_slice(&(kind as u16).to_ne_bytes());
+    bytes[8..16].copy_from_slice(&start.to_ne_bytes());
+    bytes[16..24].copy_from_slice(&len.to_ne_bytes());
+    bytes
+}
+
+impl Program {
+    fn lock(&mut self, fd: u64, command: u32, kind: u32, start: i64, len: i64) -> Result<u64, Errno> {
+        self.thread.mm.activate();
+        let at = self.put(BUF, &record(kind, start, len));
+        self.call(abi::__NR_fcntl, [fd, u64::from(command), at])
+    }
+}
+
+#[test]
+fn record_locks_are_of_a_process_and_end_with_any_descriptor() {
+    let mut parent = Program::new();
+    let fd = parent.open(b"/f\0", abi::O_RDWR | abi::O_CREAT).unwrap();
+    assert_eq!(parent.lock(fd, abi::F_SETLK, abi::F_WRLCK, 0, 10), Ok(0));
+    assert_eq!(parent.lock(fd, abi::F_SETLK, abi::F_RDLCK, 5, 5), Ok(0), "never against its own");
+    let mut child = Program::new_beside(&parent);
+    let theirs = child.open(b"/f\0", abi::O_RDWR).unwrap();
+    assert_eq!(child.lock(theirs, abi::F_SETLK, abi::F_WRLCK, 9, 1), Err(Errno::EAGAIN));
+    assert_eq!(child.lock(theirs, abi::F_SETLK, abi::F_RDLCK, 9, 1), Ok(0));
+    assert_eq!(child.lock(theirs, abi::F_GETLK, abi::F_WRLCK, 0, 0), Ok(0));
+    let told = child.get(BUF, 32);
+    assert_eq!(told[..2], (abi::F_WRLCK as u16).to_ne_bytes());
+    assert_eq!(told[8..24], [0u64.to_ne_bytes(), 5u64.to_ne_bytes()].concat());
+    assert_eq!(told[24..28], parent.thread.process.pid.to_ne_bytes());
+    parent.thread.mm.activate();
+    let again = parent.open(b"/f\0", abi::O_RDONLY).unwrap();
+    assert_eq!(parent.lock(again, abi::F_SETLK, abi::F_WRLCK, 20, 1), Err(Errno::EBADF), "not open for writing");
+    assert_eq!(parent.call(abi::__NR_close, [again]), Ok(0));
+    assert_eq!(child.lock(theirs, abi::F_SETLK, abi::F_WRLCK, 0, 0), Ok(0), "the close of any descriptor lets go");
+    assert_eq!(parent.lock(fd, abi::F_SETLK, abi::F_RDLCK, 0, 0), Err(Errno::EAGAIN));
+    child.thread.process.close_all();
+    assert_eq!(parent.lock(fd, abi::F_SETLK, abi::F_RDLCK, 0, 0), Ok(0), "the end of the process too");
+    assert_eq!(parent.lock(fd, abi::F_GETLK, abi::F_UNLCK, 0, 0), Err(Errno::EINVAL));
+    assert_eq!(parent.lock(fd, abi::F_SETLK, 7, 0, 0), Err(Errno::EINVAL));
+    assert_eq!(parent.call(abi::__NR_fcntl, [fd, u64::from(abi::F_SETLK), 8]), Err(Errno::EFAULT));
+}
+
+#[test]
+fn flock_and_ofd_locks_are_of_the_open_file() {
+    let mut p = Program::new();
+    let fd = p.open(b"/f\0", abi::O_RDWR | abi::O_CREAT).unwrap();
+    let other = p.open(b"/f\0", abi::O_RDWR).unwrap();
+    let flock = |p: &mut Program, fd, operation: u32| p.call(abi::__NR_flock, [fd, u64::from(operation)]);
+    assert_eq!(flock(&mut p, fd, abi::LOCK_SH), Ok(0));
+    assert_eq!(flock(&mut p, other, abi::LOCK_SH), Ok(0));
+    assert_eq!(flock(&mut p, other, abi::LOCK_EX | abi::LOCK_NB), Err(Errno::EAGAIN));
+    assert_eq!(flock(&mut p, fd, abi::LOCK_EX | abi::LOCK_NB), Ok(0), "the lock before is gone, as with Linux");
+    let copy = p.call(abi::__NR_dup, [fd]).unwrap();
+    assert_eq!(p.call(abi::__NR_close, [fd]), Ok(0));
+    assert_eq!(flock(&mut p, other, abi::LOCK_EX | abi::LOCK_NB), Err(Errno::EAGAIN), "the open file has it");
+    assert_eq!(p.call(abi::__NR_close, [copy]), Ok(0));
+    assert_eq!(flock(&mut p, other, abi::LOCK_EX | abi::LOCK_NB), Ok(0));
+    assert_eq!(flock(&mut p, other, 3), Err(Errno::EINVAL));
+    let third = p.open(b"/f\0", abi::O_RDWR).unwrap();
+    assert_eq!(p.lock(other, abi::F_OFD_SETLK, abi::F_WRLCK, 0, 1), Ok(0));
+    assert_eq!(p.lock(third, abi::F_OFD_SETLK, abi::F_WRLCK, 0, 1), Err(Errno::EAGAIN));
+    assert_eq!(p.lock(third, abi::F_SETLK, abi::F_WRLCK, 0, 1), Err(Errno::EAGAIN));
+    assert_eq!(p.call(abi::__NR_close, [other]), Ok(0));
+    assert_eq!(p.lock(third, abi::F_OFD_SETLK, abi::F_WRLCK, 0, 1), Ok(0));
+}
+
+#[test]
+fn a_timerfd_counts_expiries_and_wakes_who_polls() {
+    let mut p = Program::new();
+    let create = |p: &mut Program, clock, flags: u32| p.call(abi::__NR_timerfd_create, [clock, u64::from(flags)]);
+    assert_eq!(create(&mut p, 2, 0), Err(Errno::EINVAL));
+    assert_eq!(create(&mut p, 1, 1), Err(Errno::EINVAL));
+    let fd = create(&mut p, 1, abi::TFD_NONBLOCK).unwrap();
+    assert_eq!(p.call(abi::__NR_read, [fd, BUF, 8]), Err(Errno::EAGAIN));
+    let spec = |p: &Program, times: [u64; 4]| p.put(BUF, &bytes_of(&times));
+    let at = spec(&p, [0, 1_000_000, 0, 1]);
+    assert_eq!(p.call(abi::__NR_timerfd_settime, [fd, 0, at, 0]), Ok(0));
+    let polled = p.put(BUF + 100, &[&(fd as u32).to_ne_bytes()[..], &[1, 0, 0, 0]].concat());
+    assert_eq!(p.call(abi::__NR_poll, [polled, 1, 20_000]), Ok(1));
+    assert_eq!(p.call(abi::__NR_read, [fd, BUF, 7]), Err(Errno::EINVAL));
+    assert_eq!(p.call(abi::__NR_read, [fd, BUF, 8]), Ok(8));
+    assert!(p.word(BUF) >= 1);
+    assert_eq!(p.call(abi::__NR_poll, [polled, 1, 20_000]), Ok(1), "the interval goes on");
+    let at = spec(&p, [0, 0, 3600, 0]);
+    assert_eq!(p.call(abi::__NR_timerfd_settime, [fd, 0, at, BUF + 64]), Ok(0));
+    assert_eq!(p.word(BUF + 72), 1_000_000, "the interval before");
+    assert_eq!(p.call(abi::__NR_timerfd_gettime, [fd, BUF]), Ok(0));
+    assert!((3590..=3600).contains(&p.word(BUF + 16)));
+    assert_eq!(p.call(abi::__NR_timerfd_gettime, [1000, BUF]), Err(Errno::EBADF));
+    let at = spec(&p, [0, 0, 0, 1_000_000_000]);
+    assert_eq!(p.call(abi::__NR_timerfd_settime, [fd, 0, at, 0]), Err(Errno::EINVAL));
+    assert_eq!(p.call(abi::__NR_close, [fd]), Ok(0));
+}
+
+/// Words as they lie in memory.
+fn bytes_of(words: &[u64]) -> Vec<u8> {
+    words.iter().flat_map(|word| word.to_ne_bytes()).collect()
+}
+
+#[test]
+fn an_alarm_is_a_signal_and_the_one_before_is_told() {
+    let mut p = Program::new();
+    assert_eq!(p.call(abi::__NR_alarm, [0]), Ok(0));
+    assert_eq!(p.call(abi::__NR_alarm, [100]), Ok(0));
+    assert_eq!(p.call(abi::__NR_alarm, [0]), Ok(100));
+    let at = p.put(BUF, &bytes_of(&[0, 0, 0, 1000]));
+    assert_eq!(p.call(abi::__NR_setitimer, [1, at, 0]), Err(Errno::EINVAL), "no timers of CPU time");
+    assert_eq!(p.call(abi::__NR_setitimer, [0, at, 0]), Ok(0));
+    let end = base::time::now_ns() + 20_000_000_000;
+    while !p.thread.pending().contains(crate::process::Signal::SIGALRM) {
+        assert!(base::time::now_ns() < end, "no SIGALRM");
+        base::sched::yield_now();
+    }
+    assert_eq!(p.call(abi::__NR_getitimer, [0, BUF]), Ok(0));
+    assert_eq!((p.word(BUF + 16), p.word(BUF + 24)), (0, 0));
+    let at = p.put(BUF, &bytes_of(&[0, 0, 0, 1_000_000]));
+    assert_eq!(p.call(abi::__NR_setitimer, [0, at, 0]), Err(Errno::EINVAL));
+    assert_eq!(p.call(abi::__NR_setitimer, [0, 8, 0]), Err(Errno::EFAULT));
 }

@@ -8,7 +8,7 @@
 //! | `process`, `exec`, `wait` | clone and fork, exit; execve; wait4 |
 //! | `identity`, `limits` | ids, groups and names; limits and usage |
 //! | `signals` | actions, masks, kill |
-//! | `time` | clocks and sleeping |
+//! | `time`, `timers` | clocks and sleeping; timers |
 //! | `futex` | futex |
 //! | `aio` | io_setup and its family |
 //! | `paths` | from a path in user memory to an inode |
@@ -16,6 +16,7 @@
 //! | `stat`, `statfs`, `access`, `attrs`, `getdents` | what files are |
 //! | `names`, `cwd`, `mounts` | the tree |
 //! | `sync` | durability and space |
+//! | `locks` | locks of files |
 //! | `descriptors`, `pipes`, `poll` | descriptors and what they can be besides files |
 //! | `fiemap` | the ioctl that tells of extents |
 //! | `terminal` | the ioctls of terminals |
@@ -38,6 +39,7 @@ mod futex;
 mod getdents;
 mod identity;
 mod limits;
+mod locks;
 mod masked;
 mod memory;
 mod misc;
@@ -58,6 +60,7 @@ mod sync;
 mod table;
 mod terminal;
 mod time;
+mod timers;
 mod wait;
 
 pub use args::{Register, UserAddr};

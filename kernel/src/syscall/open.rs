@@ -2,7 +2,7 @@
 use super::paths::PathArg;
 use super::{SyscallContext, UserAddr};
 use base::Result;
-use fs::vfs::{OpenFlags, fput};
+use fs::vfs::OpenFlags;
 use linux_raw_sys::general as abi;
 
 /// `openat`. Errors: as open(2).
@@ -18,6 +18,7 @@ pub fn openat(context: &mut SyscallContext<'_>, dirfd: i32, path: UserAddr, flag
 
 /// `close`: the descriptor goes; the open file goes with its last descriptor and request (PRC-1). Errors: `EBADF`.
 pub fn close(context: &mut SyscallContext<'_>, fd: u32) -> Result<u64> {
-    fput(context.process().files.remove(fd)?);
+    let process = context.process();
+    process.closed(process.files.remove(fd)?);
     Ok(0)
 }

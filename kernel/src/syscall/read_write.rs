@@ -80,7 +80,7 @@ pub fn write(context: &mut SyscallContext<'_>, fd: u32, buffers: Buffers, positi
         Some(pos) => vfs::write_at(&file, pos, rwf, &mut source, context.caller()),
     };
     if written == Err(Errno::EPIPE) && rwf & RWF_NOSIGNAL == 0 {
-        context.thread.send_signal(Signal::SIGPIPE);
+        context.thread.send_own(Signal::SIGPIPE);
     }
     written.map(|count| count as u64)
 }
@@ -113,6 +113,9 @@ pub fn sendfile(context: &mut SyscallContext<'_>, out: u32, input: u32, offset: 
                 break;
             }
         }
+    }
+    if result == Err(Errno::EPIPE) {
+        context.thread.send_own(Signal::SIGPIPE);
     }
     if done == 0 {
         result?;

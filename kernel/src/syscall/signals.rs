@@ -1,6 +1,6 @@
 //! Signal actions, masks, and sending.
 use super::{SyscallContext, UserAddr};
-use crate::process::{Action, AltStack, Process, SigSet, Signal, sleep_interruptible};
+use crate::process::{Action, AltStack, Process, SigInfo, SigSet, Signal, Thread, sleep_interruptible};
 use base::{Errno, Result};
 use linux_raw_sys::general as abi;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -35,6 +35,9 @@ pub fn rt_sigaction(
         }
         before
     };
+    if new.is_some() && context.process().ignores(signal) {
+        context.process().forget_ignored(signal);
+    }
     if old != 0 {
         context.mm().write(old, &before)?;
     }
@@ -143,9 +146,36 @@ pub fn sigaltstack(context: &mut SyscallContext<'_>, new: UserAddr, old: UserAdd
     Ok(0)
 }
 
+/// `rt_sigtimedwait`: takes a signal of the set that waits, or the next that comes. Errors: `EAGAIN` (none came in time), `EINTR`, `EINVAL`,
+/// `EFAULT`.
+pub fn rt_sigtimedwait(
+    context: &mut SyscallContext<'_>,
+    set: UserAddr,
+    info: UserAddr,
+    timeout: UserAddr,
+    size: u64,
+) -> Result<u64> {
+    if size != SET_SIZE {
+        return Err(Errno::EINVAL);
+    }
+    let set = context.mm().read::<SigSet>(set)?.blockable();
+    let deadline = context.thread.deadline_after(super::time::read_timeout(context, timeout)?);
+    let (signal, told) = context.thread.await_signal(set, deadline)?.ok_or(Errno::EAGAIN)?;
+    if info != 0 {
+        context.mm().write(info, &told)?;
+    }
+    Ok(u64::from(signal.number()))
+}
+
 /// A signal to send; `None` for 0, which only checks the target. Errors: `EINVAL`.
 fn sendable(signal: u32) -> Result<Option<Signal>> {
     if signal == 0 { Ok(None) } else { Signal::from_number(signal).map(Some).ok_or(Errno::EINVAL) }
+}
+
+/// What comes with a signal that the caller sends by `code`.
+fn from_caller(context: &SyscallContext<'_>, code: i32) -> SigInfo {
+    let process = context.process();
+    SigInfo::sent(code, process.pid, process.credentials.lock().uid)
 }
 
 /// `kill`: a process, a group, or with -1 all but the first process and the caller. Errors: `EINVAL`, `ESRCH`, `EPERM`.
@@ -162,8 +192,13 @@ pub fn kill(context: &mut SyscallContext<'_>, pid: i32, signal: u32) -> Result<u
     if targets.is_empty() {
         return Err(Errno::ESRCH);
     }
-    let allowed = targets.iter().filter(|process| may_signal(own, process));
-    let sent = allowed.map(|process| signal.into_iter().for_each(|signal| process.send_signal(signal))).count();
+    let info = from_caller(context, abi::SI_USER as i32);
+    let mut sent = 0;
+    for process in targets.iter().filter(|process| may_signal(own, process)) {
+        sent += 1;
+        // Without room for the sender it is sent all the same.
+        let _ = signal.map(|signal| process.send(signal, info));
+    }
     if sent == 0 { Err(Errno::EPERM) } else { Ok(0) }
 }
 
@@ -177,30 +212,67 @@ fn may_signal(from: &Process, to: &Process) -> bool {
     euid == 0 || [uid, euid].iter().any(|id| *id == other.uid || *id == other.suid)
 }
 
-/// `tkill`. Errors: `EINVAL`, `ESRCH`.
+/// `tkill`. Errors: `EINVAL`, `ESRCH`, `EPERM`.
 pub fn tkill(context: &mut SyscallContext<'_>, tid: u32, signal: u32) -> Result<u64> {
     let signal = sendable(signal)?;
     let process = context.process();
     let thread = process.thread(tid).or_else(|| process.system.thread(tid)).ok_or(Errno::ESRCH)?;
-    if !may_signal(process, &thread.process) {
-        return Err(Errno::EPERM);
-    }
-    if let Some(signal) = signal {
-        thread.send_signal(signal);
-    }
+    let _ = send_to_thread(context, &thread, signal, from_caller(context, abi::SI_TKILL))?;
     Ok(0)
 }
 
-/// `tgkill`. Errors: `EINVAL`, `ESRCH`.
+/// `tgkill`. Errors: `EINVAL`, `ESRCH`, `EPERM`.
 pub fn tgkill(context: &mut SyscallContext<'_>, tgid: u32, tid: u32, signal: u32) -> Result<u64> {
     let signal = sendable(signal)?;
     let process = context.process().system.process(tgid).ok_or(Errno::ESRCH)?;
     let thread = process.thread(tid).ok_or(Errno::ESRCH)?;
+    let _ = send_to_thread(context, &thread, signal, from_caller(context, abi::SI_TKILL))?;
+    Ok(0)
+}
+
+/// Sends to a thread that the caller may send to; whether there was room for it. Errors: `EPERM`.
+fn send_to_thread(
+    context: &SyscallContext<'_>,
+    thread: &Thread,
+    signal: Option<Signal>,
+    info: SigInfo,
+) -> Result<Result<()>> {
+    if !may_signal(context.process(), &thread.process) {
+        return Err(Errno::EPERM);
+    }
+    Ok(signal.map_or(Ok(()), |signal| thread.send(signal, info)))
+}
+
+/// `rt_sigqueueinfo`: to a process, with what the caller gives. Errors: `EAGAIN` (too many wait), `EINVAL`, `ESRCH`, `EPERM`, `EFAULT`.
+pub fn rt_sigqueueinfo(context: &mut SyscallContext<'_>, pid: u32, signal: u32, info: UserAddr) -> Result<u64> {
+    let signal = sendable(signal)?;
+    let info = read_info(context, pid, info)?;
+    let process = context.process().system.process(pid).ok_or(Errno::ESRCH)?;
     if !may_signal(context.process(), &process) {
         return Err(Errno::EPERM);
     }
-    if let Some(signal) = signal {
-        thread.send_signal(signal);
-    }
-    Ok(0)
+    signal.map_or(Ok(()), |signal| process.send(signal, info)).map(|()| 0)
+}
+
+/// `rt_tgsigqueueinfo`: the same, to a thread. Errors: as `rt_sigqueueinfo`.
+pub fn rt_tgsigqueueinfo(
+    context: &mut SyscallContext<'_>,
+    tgid: u32,
+    tid: u32,
+    signal: u32,
+    info: UserAddr,
+) -> Result<u64> {
+    let signal = sendable(signal)?;
+    let info = read_info(context, tgid, info)?;
+    let process = context.process().system.process(tgid).ok_or(Errno::ESRCH)?;
+    let thread = process.thread(tid).ok_or(Errno::ESRCH)?;
+    send_to_thread(context, &thread, signal, info)?.map(|()| 0)
+}
+
+/// What the caller wants to come with a signal to `pid`. To others nobody can say that it comes from the kernel or by `tkill`. Errors:
+/// `EFAULT`, `EPERM`.
+fn read_info(context: &SyscallContext<'_>, pid: u32, info: UserAddr) -> Result<SigInfo> {
+    let info = context.mm().read::<SigInfo>(info)?;
+    let forged = info.code() >= 0 || info.code() == abi::SI_TKILL;
+    if forged && pid != context.process().pid { Err(Errno::EPERM) } else { Ok(info) }
 }

@@ -6,8 +6,8 @@
 use super::read_write::{Buffers, Position};
 use super::{Handler, to_register};
 use super::{
-    access, aio, attrs, cwd, descriptors, exec, futex, getdents, identity, limits, memory, misc, mounts, names, open,
-    pipes, poll, process, read_write, seek, shm, signals, stat, statfs, sync, time, wait,
+    access, aio, attrs, cwd, descriptors, exec, futex, getdents, identity, limits, locks, memory, misc, mounts, names,
+    open, pipes, poll, process, read_write, seek, shm, signals, stat, statfs, sync, time, timers, wait,
 };
 use core::fmt::{self, Write};
 use linux_raw_sys::general as abi;
@@ -84,6 +84,9 @@ calls! {
     33 dup2 => descriptors::dup2 [old, new] "Complete.";
     34 pause => signals::pause [] "Complete.";
     35 nanosleep => time::nanosleep [request, remaining] "Complete.";
+    36 getitimer => timers::getitimer [which, out] "As setitimer.";
+    37 alarm => timers::alarm [seconds] "Complete.";
+    38 setitimer => timers::setitimer [which, new, old] "`ITIMER_REAL`. The timers of CPU time: `EINVAL`.";
     39 getpid => identity::getpid [] "Complete.";
     40 sendfile => read_write::sendfile [output, input, offset, count] "By a copy through the kernel.";
     56 clone => process::clone [flags, stack, parent_tid, child_tid, tls] "Threads (`CLONE_VM|FS|FILES|SIGHAND|THREAD|SYSVSEM`); processes, which can share memory (`CLONE_VM`, `CLONE_VFORK`) and nothing else. No namespaces, no pidfd, no tracing.";
@@ -95,7 +98,8 @@ calls! {
     62 kill => signals::kill [pid, signal] "Complete.";
     63 uname => identity::uname [buffer] "Complete.";
     67 shmdt => shm::shmdt [addr] "Complete.";
-    72 fcntl => descriptors::fcntl [fd, command, arg] "Descriptors, flags, POSIX record locks (there is one process: always granted). No leases, no OFD locks, no signals.";
+    72 fcntl => descriptors::fcntl [fd, command, arg] "Descriptors, flags, record locks of processes and of open files (`F_OFD_*`). No leases, no signals.";
+    73 flock => locks::flock [fd, operation] "Complete.";
     74 fsync => sync::fsync [fd] "Complete.";
     75 fdatasync => sync::fdatasync [fd] "Complete.";
     76 truncate => attrs::truncate [path, len] "Complete.";
@@ -136,6 +140,8 @@ calls! {
     121 getpgid => identity::getpgid [pid] "Complete.";
     124 getsid => identity::getsid [pid] "Complete.";
     127 rt_sigpending => signals::rt_sigpending [set, size] "Complete.";
+    128 rt_sigtimedwait => signals::rt_sigtimedwait [set, info, timeout, size] "Complete.";
+    129 rt_sigqueueinfo => signals::rt_sigqueueinfo [pid, signal, info] "Complete; at most 1,024 signals wait for a process.";
     130 rt_sigsuspend => signals::rt_sigsuspend [set, size] "Complete.";
     131 sigaltstack => signals::sigaltstack [new, old] "Complete.";
     133 mknod => names::mknodat [path, mode, dev] with (CWD, path, mode, dev) "Nodes of every kind; fifos and sockets cannot be opened.";
@@ -185,16 +191,20 @@ calls! {
     269 faccessat => access::faccessat2 [dirfd, path, mode] with (dirfd, path, mode, 0u32) "Complete.";
     270 pselect6 => poll::pselect6 [count, read, write, except, timeout, mask] "As select, with a signal mask.";
     271 ppoll => poll::ppoll [fds, count, timeout, mask, mask_len] "As poll, with a signal mask; stores the time that is left.";
-    273 set_robust_list => misc::set_robust_list [head, len] "Stored; not walked at a thread's end.";
+    273 set_robust_list => misc::set_robust_list [head, len] "The locks that a thread has at its end are marked and handed on.";
     277 sync_file_range => sync::sync_file_range [fd, offset, len, flags] "Writes and waits for the range as the flags say; makes nothing durable.";
     280 utimensat => attrs::utimensat [dirfd, path, times, flags] "Complete.";
+    283 timerfd_create => timers::timerfd_create [clock, flags] "REALTIME, MONOTONIC, BOOTTIME.";
     284 eventfd => pipes::eventfd2 [initial] with (initial, 0u32) "Complete.";
     285 fallocate => sync::fallocate [fd, mode, offset, len] "Allocation, `PUNCH_HOLE`, `ZERO_RANGE`, `COLLAPSE_RANGE`, `INSERT_RANGE`. tmpfs: allocation and `PUNCH_HOLE`. Others: `EOPNOTSUPP`.";
+    286 timerfd_settime => timers::timerfd_settime [fd, flags, new, old] "Complete; the wall clock is never set, so `TFD_TIMER_CANCEL_ON_SET` has no effect.";
+    287 timerfd_gettime => timers::timerfd_gettime [fd, out] "Complete.";
     290 eventfd2 => pipes::eventfd2 [initial, flags] "Complete.";
     292 dup3 => descriptors::dup3 [old, new, flags] "Complete.";
     293 pipe2 => pipes::pipe2 [out, flags] "`O_CLOEXEC`, `O_NONBLOCK`.";
     295 preadv => read_write::read [fd, iov, count, offset] with (fd, Buffers::Vector(iov.into(), count.into()), Position::At(offset.into()), 0u32) "Complete.";
     296 pwritev => read_write::write [fd, iov, count, offset] with (fd, Buffers::Vector(iov.into(), count.into()), Position::At(offset.into()), 0u32) "Complete.";
+    297 rt_tgsigqueueinfo => signals::rt_tgsigqueueinfo [tgid, tid, signal, info] "As rt_sigqueueinfo.";
     302 prlimit64 => limits::prlimit64 [pid, resource, new, old] "Complete for the own process.";
     306 syncfs => sync::syncfs [fd] "Complete.";
     309 getcpu => misc::getcpu [cpu, node] "Complete: one node.";

@@ -1,0 +1,16 @@
+//! Timers of programs: timerfd, `setitimer` and `timer_create`.
+//!
+//! | file | contents |
+//! |---|---|
+//! | `setting` | next expiry and interval (pure) |
+//! | `queue` | armed timers, and the task that tells of their expiries |
+//!
+//! Who waits for a timer alone needs none of this: sleeping until a deadline is the scheduler's. A timer tells somebody who does something
+//! else meanwhile: it sends a signal, or wakes who polls many files.
+//!
+//! The lock of a timer is taken before that of the queue. The task holds neither when it tells.
+mod queue;
+mod setting;
+
+pub use queue::{Timer, Timers};
+pub use setting::Setting;
