@@ -99,6 +99,7 @@ static REAPER: spin::Once<(Arc<Inner>, Arc<Kthread>)> = spin::Once::new();
 pub(super) fn init() -> Result<()> {
     let boot = Inner::new("boot", Arc::new(()));
     boot.run.status.lock().0 = Status::Running;
+    boot.cpu.start(hal::time::now_ns());
     *boot.run.thread.lock() = Some(thread::adopt_boot_thread(boot.clone()));
     CURRENT_ID.store(boot.id(), Ordering::Relaxed);
     STARTED.store(true, Ordering::Release);
@@ -156,7 +157,7 @@ fn block(deadline_ns: Option<u64>) {
         }
         me.run.status.lock().0 = Status::Parked;
         drop(queue);
-        run_next(me.id());
+        run_next(&me);
         if deadline_ns.is_some() && TaskList::<TIMER>::is_linked(&me) {
             QUEUE.lock().timers.remove(&me);
         }
@@ -185,7 +186,7 @@ pub(super) fn yield_now() {
         }
         queue.make_ready(&me);
         drop(queue);
-        run_next(me.id());
+        run_next(&me);
     });
 }
 
@@ -252,18 +253,24 @@ impl RunQueue {
     }
 }
 
-/// Runs the next ready task, which may be the current one, `my_id`, again; halts while there is none. Interrupts are off,
+/// Runs the next ready task, which may be the current one, `me`, again; halts while there is none. Interrupts are off,
 /// before and after.
-fn run_next(my_id: u64) {
+fn run_next(me: &Inner) {
+    let mut now_ns = hal::time::now_ns();
+    me.cpu.stop(now_ns);
     let next = loop {
         // The guard must be gone before the halt.
         let picked = QUEUE.lock().pick();
         match picked {
             Some(next) => break next,
-            None => hal::irq::wait_for_interrupt(),
+            None => {
+                hal::irq::wait_for_interrupt();
+                now_ns = hal::time::now_ns();
+            }
         }
     };
-    if next.id() == my_id {
+    next.0.cpu.start(now_ns);
+    if next.id() == me.id() {
         return;
     }
     let thread = next.0.run.thread.lock().clone().expect("a task that is ready has a thread");
@@ -271,12 +278,13 @@ fn run_next(my_id: u64) {
     crate::stats::count(crate::stats::Counter::Switches);
     drop(next);
     thread::switch_to(thread);
-    CURRENT_ID.store(my_id, Ordering::Relaxed);
+    CURRENT_ID.store(me.id(), Ordering::Relaxed);
 }
 
 /// The timer interrupt: ends the time-outs that are due and marks the CPU when a slice is over.
 fn on_timer() {
     let now_ns = hal::time::now_ns();
+    with_inner(|me| me.cpu.tick(hal::irq::found_user()));
     let mut queue = QUEUE.lock();
     while queue.timers.front().is_some_and(|t| t.run.deadline_ns.load(Ordering::Relaxed) <= now_ns) {
         let Some(due) = queue.timers.pop_front() else { break };
@@ -300,6 +308,9 @@ fn exit_current() -> ! {
         let (reaper, thread) = REAPER.get().expect("the reaper starts before any task can end");
         {
             let me = current();
+            let now_ns = hal::time::now_ns();
+            me.cpu.stop(now_ns);
+            reaper.cpu.start(now_ns);
             let mut queue = QUEUE.lock();
             me.run.status.lock().0 = Status::Dead;
             queue.dead.push_back(me);
