@@ -161,6 +161,7 @@ pub(super) fn init() -> Result<()> {
 fn adopt(name: &str) -> Arc<Inner> {
     let task = Inner::new(name, Arc::new(()));
     task.run.run_on(smp::cpu());
+    task.cpu.start(hal::time::now_ns());
     *task.run.thread.lock() = Some(thread::adopt_boot_thread(task.clone()));
     thread::set_tag(task.id());
     task
@@ -370,6 +371,8 @@ impl RunQueue {
     /// Takes the next task that this CPU may run; `me` is the one it leaves, unless that is the next. `None`: it shall halt.
     fn pick(&mut self, me: &Arc<Inner>) -> Option<Arc<Inner>> {
         let cpu = smp::cpu();
+        let now_ns = hal::time::now_ns();
+        me.cpu.stop(now_ns);
         let next = self.ready.pop_first(|task| task.run.fits(cpu)).map(|task| task.0);
         // It is ready, and may not run here: it has to be left, so that another CPU may take it.
         let next = next.or_else(|| TaskList::<RUN>::is_linked(me).then(|| self.take_reaper(cpu).clone()));
@@ -379,6 +382,7 @@ impl RunQueue {
         };
         self.idle &= !(1 << cpu);
         next.run.run_on(cpu);
+        next.cpu.start(now_ns);
         if !Arc::ptr_eq(&next, me) {
             me.run.on.store(NOWHERE, Ordering::Relaxed);
             if TaskList::<RUN>::is_linked(me) && smp::online() > 1 {
@@ -432,6 +436,7 @@ fn run(mut next: Option<Arc<Inner>>, me: &Arc<Inner>) {
 /// The timer interrupt: ends the time-outs of this CPU that are due, and marks it when a slice is over.
 fn on_timer() {
     let now_ns = hal::time::now_ns();
+    with_inner(|me| me.cpu.tick(hal::irq::found_user()));
     let mut queue = QUEUE.lock();
     let me = smp::cpu();
     while queue.cpus[me].timers.front().is_some_and(|t| t.run.deadline_ns.load(Ordering::Relaxed) <= now_ns) {
@@ -472,6 +477,9 @@ fn exit_current() -> ! {
         let (reaper, thread) = REAPERS[cpu].get().expect("the reaper starts before any task can end");
         {
             let me = current();
+            let now_ns = hal::time::now_ns();
+            me.cpu.stop(now_ns);
+            reaper.cpu.start(now_ns);
             let mut queue = QUEUE.lock();
             me.run.status.lock().0 = Status::Dead;
             me.run.on.store(NOWHERE, Ordering::Relaxed);

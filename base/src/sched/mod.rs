@@ -3,6 +3,7 @@
 //! | file | idea |
 //! |---|---|
 //! | `task` | [`Task`]: name, id, interruption, join; what the locks and the plug keep for each task |
+//! | `cputime` | how long tasks run |
 //! | `list` | a FIFO of tasks through links embedded in them |
 //! | `bare` | the kernel's scheduler: run queue, CPUs, time-outs, idling, reaping |
 //! | `host` | a task is a thread of the host, or of the checker |
@@ -15,6 +16,7 @@
 //! Everything that sleeps comes down to [`park`]. It checks in debug builds that the task may sleep ([`might_sleep`]) and
 //! kicks the devices whose kick the task's plug holds back (LOCK-6). Wait queues are the way to wait for a condition;
 //! nothing else should call [`park`].
+mod cputime;
 #[cfg(all(feature = "ktest", target_os = "none"))]
 mod ktests;
 mod list;
@@ -29,6 +31,7 @@ mod backend;
 #[path = "host.rs"]
 mod backend;
 
+pub use cputime::CpuTimes;
 pub(crate) use list::{TaskList, WAIT};
 pub use task::{Entry, NAME_LEN, Task};
 pub(crate) use task::{Inner, with_inner};

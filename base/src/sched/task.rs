@@ -1,5 +1,6 @@
 //! The task object, the same on every backend.
 use super::backend;
+use super::cputime::{CpuClock, CpuTimes};
 use super::list::{LINKS, Link};
 use crate::block::PlugState;
 use crate::sync::atomic::AtomicBool;
@@ -31,6 +32,7 @@ pub(crate) struct Inner {
     /// Which experiment the task belongs to; see `lab`.
     #[cfg(feature = "lab")]
     pub(crate) scope: u64,
+    pub(super) cpu: CpuClock,
     /// Where the backend keeps its part.
     pub(super) run: backend::RunState,
 
@@ -65,6 +67,7 @@ impl Inner {
             plug: PlugState::new(),
             #[cfg(feature = "lab")]
             scope: crate::lab::scope_for_new_task(id),
+            cpu: CpuClock::new(),
             run: backend::RunState::new(),
             unsubmitted: PlainBool::new(false),
             no_sleep: PlainBool::new(false),
@@ -128,6 +131,10 @@ impl Task {
     /// Withdraws the interruption; says whether there was one.
     pub fn clear_interrupt(&self) -> bool {
         self.0.interrupted.swap(false, Ordering::AcqRel)
+    }
+    /// How long it has run.
+    pub fn cpu_times(&self) -> CpuTimes {
+        self.0.cpu.read(crate::time::now_ns())
     }
     /// Whether the task has ended.
     pub fn has_exited(&self) -> bool {

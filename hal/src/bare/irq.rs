@@ -21,6 +21,11 @@ pub fn in_interrupt() -> bool {
     this_cpu().irq_depth.get() > 0
 }
 
+/// True while this CPU handles an interrupt that came from user code.
+pub fn found_user() -> bool {
+    this_cpu().found_user.get()
+}
+
 /// True if this CPU takes interrupts now.
 #[inline]
 pub fn enabled() -> bool {

@@ -31,6 +31,8 @@ pub struct PerCpu {
     pub(super) need_resched: AtomicBool,
     /// Depth of hard interrupt handlers.
     pub(super) irq_depth: Cell<u32>,
+    /// The interrupt that is handled has interrupted user code.
+    pub(super) found_user: Cell<bool>,
     /// The task state segment: the stack pointer for entries from ring 3, and the interrupt stacks.
     pub(super) tss: UnsafeCell<TaskStateSegment>,
     /// The segment descriptors, among them that of the TSS.
@@ -71,6 +73,7 @@ impl PerCpu {
             bound_context: Cell::new(0),
             need_resched: AtomicBool::new(false),
             irq_depth: Cell::new(0),
+            found_user: Cell::new(false),
             tss: UnsafeCell::new(TaskStateSegment::new()),
             gdt: UnsafeCell::new(GlobalDescriptorTable::new()),
             current: Cell::new(ptr::null()),

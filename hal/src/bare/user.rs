@@ -102,7 +102,10 @@ impl UserContext {
         let trap = if why == BAD_RIP {
             Trap::Exception { vector: GENERAL_PROTECTION, error: 0 }
         } else if vector >= idt::FIRST_INTERRUPT {
+            // Nothing can interrupt in between.
+            this_cpu().found_user.set(true);
             irq::dispatch(vector);
+            this_cpu().found_user.set(false);
             Trap::Interrupt
         } else if vector == PAGE_FAULT {
             let bit = |n: u32| error & 1 << n != 0;

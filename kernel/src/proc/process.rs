@@ -12,7 +12,7 @@
 //! The folders are made as somebody looks at them. A file that was opened while its process lived is empty afterwards.
 use super::fd::FdDirectory;
 use crate::mm::{Backing, PAGE, Vma};
-use crate::process::{Process, STACK_TOP, System, Thread};
+use crate::process::{Process, STACK_TOP, System, TICK_NS, Thread};
 use crate::syscall::split_device;
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
@@ -245,10 +245,15 @@ fn stat(process: &Process, text: &mut String) {
     let (terminal, foreground) = family.terminal(pid).map_or((0, -1), |(tty, group)| (tty.rdev, i64::from(group)));
     put!(
         text,
-        "{pid} ({}) {} {parent} {group} {session} {terminal} {foreground} 0 0 0 0 0 0 0 0 0 20 0 {threads} 0 0",
+        "{pid} ({}) {} {parent} {group} {session} {terminal} {foreground} 0 0 0 0 0",
         name(process),
         state(process).0
     );
+    let (own, children) = (process.cpu_times(), process.children_times());
+    for ns in [own.user_ns, own.system_ns, children.user_ns, children.system_ns] {
+        put!(text, " {}", ns / TICK_NS);
+    }
+    put!(text, " 20 0 {threads} 0 {}", process.start_ns / TICK_NS);
     let limit = process.soft_limit(abi::RLIMIT_RSS);
     put!(text, " {} {} {limit}", pages(process) * PAGE, resident(process));
     (26..=52).for_each(|_| text.push_str(" 0"));

@@ -8,6 +8,7 @@ use super::signal::Signal;
 use super::{ExitStatus, Process, SigInfo};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use base::sched::CpuTimes;
 use base::sync::{Arc, SpinLock, WaitQueue};
 use base::{Errno, Result};
 use linux_raw_sys::general as abi;
@@ -90,6 +91,16 @@ pub struct Child {
     pub uid: u32,
     /// What it is.
     pub change: Change,
+    /// The CPU times of the child, and of the children that it has waited for.
+    pub times: CpuTimes,
+}
+
+impl Child {
+    fn new(process: &Process, change: Change) -> Child {
+        let mut times = process.cpu_times();
+        times += process.children_times();
+        Child { pid: process.pid, uid: process.credentials.lock().uid, change, times }
+    }
 }
 
 /// The processes.
@@ -184,8 +195,7 @@ impl Family {
         }
         let mut told = None;
         if let Some(member) = members.get_mut(&pid) {
-            let uid = member.process.credentials.lock().uid;
-            let child = Child { pid, uid, change: Change::Ended(status) };
+            let child = Child::new(&member.process, Change::Ended(status));
             member.ended = Some(status);
             (member.stopped, member.news) = (false, None);
             let signal = member.exit_signal;
@@ -222,7 +232,7 @@ impl Family {
         let parent = members.get(&parent).map(|member| member.process.clone());
         drop(members);
         if let Some(parent) = parent {
-            let child = Child { pid: process.pid, uid: process.credentials.lock().uid, change };
+            let child = Child::new(process, change);
             parent.child_changed((!parent.ignores_stops()).then_some((Signal::SIGCHLD, child)));
         }
     }
@@ -243,20 +253,22 @@ impl Family {
         candidates.peek().ok_or(Errno::ECHILD)?;
         let found = candidates.find_map(|(&pid, member)| {
             let change = member.ended.map(Change::Ended).or(member.news)?;
-            wanted.contains(change.kind()).then(|| (pid, member.process.credentials.lock().uid, change))
+            wanted.contains(change.kind()).then(|| (pid, Child::new(&member.process, change)))
         });
-        let Some((pid, uid, change)) = found else { return Ok(None) };
+        let Some((pid, child)) = found else { return Ok(None) };
+        let parent = members.get(&parent).map(|member| member.process.clone());
         let mut gone = None;
-        match change {
+        match child.change {
             _ if keep => {}
             Change::Ended(_) => gone = members.remove(&pid),
             _ => members.get_mut(&pid).into_iter().for_each(|member| member.news = None),
         }
         drop(members);
         if gone.take().is_some() {
+            parent.into_iter().for_each(|parent| parent.add_child_times(child.times));
             self.gone.wake_all();
         }
-        Ok(Some(Child { pid, uid, change }))
+        Ok(Some(child))
     }
 
     /// Whether `pid` has ended and was not waited for yet.

@@ -76,7 +76,7 @@ pub use memory::Memory;
 pub use process::{ExitStatus, Process, ProgramFile};
 pub use rlimit::{Limits, RLimit, most_tasks};
 pub use run::{exit_thread_now, run_thread};
-pub use siginfo::SigInfo;
+pub use siginfo::{SigInfo, TICK_NS};
 pub use signal::{Action, SigSet, Signal, SignalActions};
 pub use sleep::{Deadline, sleep_interruptible};
 pub use system::System;

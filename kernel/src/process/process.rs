@@ -7,9 +7,10 @@ use crate::locks::Owner;
 use crate::timers::Timer;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use base::sched::CpuTimes;
 use base::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use base::sync::{Arc, Once, Rank, SpinLock, WaitQueue};
-use base::{Errno, Result};
+use base::{Errno, Result, time};
 use fs::vfs::{File, fput};
 use linux_raw_sys::general as abi;
 
@@ -86,6 +87,9 @@ pub struct Process {
     umask: AtomicU64,
     /// Signals for whichever thread does not block them.
     pending: Pending,
+    /// When it was made, in monotonic nanoseconds.
+    pub start_ns: u64,
+    times: SpinLock<Times>,
     pub(super) state: SpinLock<State>,
     /// It has, or had, record locks on files.
     record_locks: AtomicBool,
@@ -99,6 +103,15 @@ pub struct Process {
     pub(super) changed: WaitQueue,
     /// A child has changed its state.
     pub children: WaitQueue,
+}
+
+/// CPU times that are kept.
+#[derive(Default)]
+struct Times {
+    /// Of threads that have ended.
+    ended: CpuTimes,
+    /// Of children that were waited for, and of theirs.
+    children: CpuTimes,
 }
 
 pub(super) struct State {
@@ -131,6 +144,8 @@ impl Process {
             program: SpinLock::new(ProgramFile::default()),
             umask: AtomicU64::new(0o022),
             pending: Pending::new(),
+            start_ns: time::now_ns(),
+            times: SpinLock::new(Times::default()),
             state: SpinLock::new(State::new(Memory::new()?)),
             record_locks: AtomicBool::new(false),
             alarm: Once::new(Rank::Leaf),
@@ -159,6 +174,8 @@ impl Process {
             program: SpinLock::new(parent.program.lock().clone()),
             umask: AtomicU64::new(parent.umask.load(Ordering::Relaxed)),
             pending: Pending::new(),
+            start_ns: time::now_ns(),
+            times: SpinLock::new(Times::default()),
             state: SpinLock::new(State::new(memory)),
             record_locks: AtomicBool::new(false),
             alarm: Once::new(Rank::Leaf),
@@ -234,6 +251,23 @@ impl Process {
         self.alarm.get()
     }
 
+    /// The CPU times of its threads, ended ones included.
+    pub fn cpu_times(&self) -> CpuTimes {
+        // Under the lock, so that none ends in between and counts twice or not at all.
+        let state = self.state.lock();
+        let mut times = self.times.lock().ended;
+        state.threads.iter().for_each(|thread| times += thread.cpu_times());
+        times
+    }
+    /// The CPU times of its children that were waited for, and of theirs.
+    pub fn children_times(&self) -> CpuTimes {
+        self.times.lock().children
+    }
+    /// It has waited for a child with these times.
+    pub(super) fn add_child_times(&self, times: CpuTimes) {
+        self.times.lock().children += times;
+    }
+
     /// The thread `tid` of this process.
     pub fn thread(&self, tid: u32) -> Option<Arc<Thread>> {
         self.state.lock().threads.iter().find(|thread| thread.tid == tid).cloned()
@@ -266,6 +300,9 @@ impl Process {
         let mut state = self.state.lock();
         let at = state.threads.iter().position(|thread| thread.tid == tid);
         let gone = at.map(|at| state.threads.swap_remove(at));
+        if let Some(thread) = &gone {
+            self.times.lock().ended += thread.cpu_times();
+        }
         let last = state.threads.is_empty();
         let stopping = state.stop.is_some();
         drop(state);

@@ -9,6 +9,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 #[repr(transparent)]
 pub struct SigInfo([u32; 32]);
 
+/// A clock tick of the ABI: a hundred a second.
+pub const TICK_NS: u64 = 10_000_000;
 const CODE: usize = 2;
 /// The id of the sender, of the child or of the timer; the address of a fault.
 const FIRST: usize = 4;
@@ -40,7 +42,11 @@ impl SigInfo {
             Change::Stopped(signal) => (abi::CLD_STOPPED, signal.number()),
             Change::Continued => (abi::CLD_CONTINUED, Signal::SIGCONT.number()),
         };
-        Self::of_code(code as i32).with(&[child.pid, child.uid, status]).of(Signal::SIGCHLD)
+        let [user, system] = [child.times.user_ns, child.times.system_ns].map(|ns| ns / TICK_NS);
+        let halves = |ticks: u64| [ticks as u32, (ticks >> 32) as u32];
+        let [user, system] = [halves(user), halves(system)];
+        let fields = [child.pid, child.uid, status, 0, user[0], user[1], system[0], system[1]];
+        Self::of_code(code as i32).with(&fields).of(Signal::SIGCHLD)
     }
     /// A fault at the address `addr`.
     pub fn fault(code: u32, addr: u64) -> SigInfo {
@@ -69,6 +75,7 @@ impl SigInfo {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base::sched::CpuTimes;
 
     #[test]
     fn fields_stand_where_the_abi_has_them() {
@@ -87,8 +94,9 @@ mod tests {
             (Change::Continued, abi::CLD_CONTINUED, 18),
         ];
         for (change, code, value) in kinds {
-            let info = SigInfo::child(&Child { pid: 7, uid: 8, change });
-            assert_eq!(info.words()[..7], [17, 0, code, 0, 7, 8, value]);
+            let times = CpuTimes { user_ns: 3 * TICK_NS, system_ns: 4 * TICK_NS };
+            let info = SigInfo::child(&Child { pid: 7, uid: 8, change, times });
+            assert_eq!(info.words()[..11], [17, 0, code, 0, 7, 8, value, 0, 3, 0, 4]);
         }
     }
 }

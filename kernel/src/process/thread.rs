@@ -4,7 +4,7 @@ use super::signal::{Disposition, SigSet, Signal};
 use super::sleep::{Deadline, sleep_interruptible};
 use super::{ExitStatus, Memory, Process, SigInfo};
 use alloc::boxed::Box;
-use base::sched::Task;
+use base::sched::{CpuTimes, Task};
 use base::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use base::sync::{Arc, SpinLock};
 use base::{Errno, Result, sched, time};
@@ -129,6 +129,10 @@ impl Thread {
     /// The task that runs this thread, once it has begun.
     pub fn task(&self) -> Option<Task> {
         self.task.lock().clone()
+    }
+    /// How long it has run; nothing before it runs for the first time.
+    pub fn cpu_times(&self) -> CpuTimes {
+        self.task.lock().as_ref().map_or(CpuTimes::default(), Task::cpu_times)
     }
 
     /// Whether the run loop must look at signals and at the process's state. One load: it is asked after every system call.

@@ -1,11 +1,10 @@
 //! Resource limits and usage.
 use super::{SyscallContext, UserAddr};
-use crate::process::RLimit;
+use crate::process::{RLimit, TICK_NS};
+use base::sched::CpuTimes;
 use base::{Errno, PAGE_SIZE, Result, time};
+use linux_raw_sys::general as abi;
 use zerocopy::{Immutable, IntoBytes};
-
-/// Clock ticks a second in `times`.
-const TICKS_PER_SECOND: u64 = 100;
 
 /// `getrlimit`. Errors: `EINVAL`, `EFAULT`.
 pub fn getrlimit(context: &mut SyscallContext<'_>, resource: u32, limit: UserAddr) -> Result<u64> {
@@ -51,22 +50,37 @@ pub fn prlimit64(
     Ok(0)
 }
 
-/// `struct rusage`: two times and fourteen counters.
+/// `struct rusage`: two times and fourteen counters, of which one is kept.
 #[derive(IntoBytes, Immutable, Default)]
 #[repr(C)]
-struct Usage {
+pub struct Usage {
     times: [u64; 4],
     max_rss_kib: u64,
     rest: [u64; 13],
 }
 
-/// `getrusage`. Errors: `EINVAL`, `EFAULT`.
-pub fn getrusage(context: &mut SyscallContext<'_>, who: i32, usage: UserAddr) -> Result<u64> {
-    if !(-1..=1).contains(&who) {
-        return Err(Errno::EINVAL);
+impl Usage {
+    /// With these CPU times.
+    pub fn of(times: CpuTimes) -> Usage {
+        let parts = |ns: u64| [ns / 1_000_000_000, ns % 1_000_000_000 / 1000];
+        let ([user_s, user_us], [system_s, system_us]) = (parts(times.user_ns), parts(times.system_ns));
+        Usage { times: [user_s, user_us, system_s, system_us], ..Usage::default() }
     }
+}
+
+/// `getrusage`: of the process, its children that were waited for, or the thread. Errors: `EINVAL`, `EFAULT`.
+pub fn getrusage(context: &mut SyscallContext<'_>, who: i32, usage: UserAddr) -> Result<u64> {
+    const THREAD: i32 = abi::RUSAGE_THREAD as i32;
+    const PROCESS: i32 = abi::RUSAGE_SELF as i32;
+    let process = context.process();
     let max_rss_kib = (context.mm().resident_pages() * PAGE_SIZE / 1024) as u64;
-    context.mm().write(usage, &Usage { max_rss_kib, ..Usage::default() })?;
+    let value = match who {
+        PROCESS => Usage { max_rss_kib, ..Usage::of(process.cpu_times()) },
+        THREAD => Usage { max_rss_kib, ..Usage::of(context.thread.cpu_times()) },
+        abi::RUSAGE_CHILDREN => Usage::of(process.children_times()),
+        _ => return Err(Errno::EINVAL),
+    };
+    context.mm().write(usage, &value)?;
     Ok(0)
 }
 
@@ -102,10 +116,12 @@ pub fn sysinfo(context: &mut SyscallContext<'_>, info: UserAddr) -> Result<u64> 
     Ok(0)
 }
 
-/// `times`. Errors: `EFAULT`.
+/// `times`: in ticks. Errors: `EFAULT`.
 pub fn times(context: &mut SyscallContext<'_>, buffer: UserAddr) -> Result<u64> {
     if buffer != 0 {
-        context.mm().write(buffer, &[0u64; 4])?;
+        let (own, children) = (context.process().cpu_times(), context.process().children_times());
+        let times = [own.user_ns, own.system_ns, children.user_ns, children.system_ns];
+        context.mm().write(buffer, &times.map(|ns| ns / TICK_NS))?;
     }
-    Ok(time::now_ns() / (1_000_000_000 / TICKS_PER_SECOND))
+    Ok(time::now_ns() / TICK_NS)
 }

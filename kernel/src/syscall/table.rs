@@ -94,7 +94,7 @@ calls! {
     58 vfork => process::vfork [] "Complete: the child runs in the memory of its parent.";
     59 execve => exec::execve [path, argv, envp] "ELF, static or with an interpreter, and scripts. No set-user-id.";
     60 exit => process::exit [code] "Complete.";
-    61 wait4 => wait::wait4 [pid, status, options, usage] "Complete, but the usage is 0.";
+    61 wait4 => wait::wait4 [pid, status, options, usage] "Complete; of the usage, the CPU times.";
     62 kill => signals::kill [pid, signal] "Complete.";
     63 uname => identity::uname [buffer] "Complete.";
     67 shmdt => shm::shmdt [addr] "Complete.";
@@ -123,9 +123,9 @@ calls! {
     95 umask => identity::umask [mask] "Complete.";
     96 gettimeofday => time::gettimeofday [tv, tz] "The time zone is UTC.";
     97 getrlimit => limits::getrlimit [resource, limit] "Complete.";
-    98 getrusage => limits::getrusage [who, usage] "Memory only; times are 0.";
+    98 getrusage => limits::getrusage [who, usage] "CPU times and memory. The sum of the times is exact; user and system are told apart by the ticks of the timer.";
     99 sysinfo => limits::sysinfo [info] "Uptime, memory, processes.";
-    100 times => limits::times [buffer] "Times are 0; the result is the uptime in ticks.";
+    100 times => limits::times [buffer] "As getrusage; the result is the uptime in ticks.";
     102 getuid => identity::getuid [] "Complete.";
     104 getgid => identity::getgid [] "Complete.";
     105 setuid => identity::setuid [uid] "Complete.";
@@ -171,7 +171,7 @@ calls! {
     217 getdents64 => getdents::getdents64 [fd, out, len] "Complete.";
     218 set_tid_address => process::set_tid_address [addr] "Complete.";
     221 fadvise64 => sync::fadvise64 [fd, offset, len, advice] "`POSIX_FADV_DONTNEED` drops clean pages; other advice is checked and has no effect.";
-    228 clock_gettime => time::clock_gettime [clock, time] "REALTIME, MONOTONIC, their coarse and raw kinds, BOOTTIME, and the CPU clocks as uptime.";
+    228 clock_gettime => time::clock_gettime [clock, time] "REALTIME, MONOTONIC, their coarse and raw kinds, BOOTTIME; the CPU clocks of processes and threads.";
     229 clock_getres => time::clock_getres [clock, time] "One nanosecond.";
     230 clock_nanosleep => time::clock_nanosleep [clock, flags, request, remaining] "REALTIME, MONOTONIC, BOOTTIME; `TIMER_ABSTIME`.";
     231 exit_group => process::exit_group [code] "Complete.";

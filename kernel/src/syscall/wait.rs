@@ -1,6 +1,8 @@
 //! wait4, waitid: what happens to children.
+use super::limits::Usage;
 use super::{SyscallContext, UserAddr};
 use crate::process::{Change, Changes, Child, SigInfo, Which};
+use base::sched::CpuTimes;
 use base::{Errno, Result};
 use linux_raw_sys::general as abi;
 
@@ -8,7 +10,7 @@ use linux_raw_sys::general as abi;
 const KINDS: u32 = abi::__WALL | abi::__WCLONE | abi::__WNOTHREAD;
 
 /// `wait4`: the id of a child that has ended, or also that has stopped (`WUNTRACED`) or goes on (`WCONTINUED`); 0 with `WNOHANG` if there is
-/// none. The usage is 0. Errors: `ECHILD`, `EINTR`, `EINVAL`, `EFAULT`.
+/// none. Errors: `ECHILD`, `EINTR`, `EINVAL`, `EFAULT`.
 pub fn wait4(
     context: &mut SyscallContext<'_>,
     pid: i32,
@@ -31,7 +33,7 @@ pub fn wait4(
         context.mm().write(status, &wait_status(child.change))?;
     }
     if usage != 0 {
-        context.mm().write(usage, &[0u64; 18])?;
+        context.mm().write(usage, &Usage::of(child.times))?;
     }
     Ok(u64::from(child.pid))
 }
@@ -73,11 +75,12 @@ pub fn waitid(
     wanted.set(Changes::STOPPED, options & abi::WSTOPPED != 0);
     wanted.set(Changes::CONTINUED, options & abi::WCONTINUED != 0);
     let child = wait(context, which, wanted, options & abi::WNOHANG == 0, options & abi::WNOWAIT != 0)?;
+    let times = child.as_ref().map_or(CpuTimes::default(), |child| child.times);
     if info != 0 {
         context.mm().write(info, &child.map_or([0; 32], |child| *SigInfo::child(&child).words()))?;
     }
     if usage != 0 {
-        context.mm().write(usage, &[0u64; 18])?;
+        context.mm().write(usage, &Usage::of(times))?;
     }
     Ok(0)
 }
