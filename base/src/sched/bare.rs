@@ -265,7 +265,9 @@ fn run_next(me: &Inner) {
             Some(next) => break next,
             None => {
                 hal::irq::wait_for_interrupt();
-                now_ns = hal::time::now_ns();
+                let woken_ns = hal::time::now_ns();
+                super::cputime::was_idle(woken_ns - now_ns);
+                now_ns = woken_ns;
             }
         }
     };
