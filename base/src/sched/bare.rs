@@ -420,7 +420,9 @@ fn run(mut next: Option<Arc<Inner>>, me: &Arc<Inner>) {
         if let Some(next) = next {
             break next;
         }
+        let halted_ns = hal::time::now_ns();
         hal::irq::wait_for_interrupt();
+        super::cputime::was_idle(hal::time::now_ns() - halted_ns);
         next = QUEUE.lock().pick(me);
     };
     if Arc::ptr_eq(&next, me) {

@@ -38,6 +38,25 @@ impl core::ops::AddAssign for CpuTimes {
     }
 }
 
+/// How long all CPUs together had nothing to run.
+static IDLE_NS: AtomicU64 = AtomicU64::new(0);
+/// Ticks that found some task in user code, and in the kernel.
+static TICKS: [AtomicU32; 2] = [AtomicU32::new(0), AtomicU32::new(0)];
+
+/// A CPU had nothing to run for so long.
+#[cfg_attr(not(target_os = "none"), allow(dead_code, reason = "the host counts for itself"))]
+pub(super) fn was_idle(ns: u64) {
+    IDLE_NS.fetch_add(ns, Relaxed);
+}
+
+/// What became of the CPU time since boot, all CPUs together: how long tasks ran, the kernel's among them, and how long there were none.
+pub fn usage(cpus: u64) -> (CpuTimes, u64) {
+    let idle_ns = IDLE_NS.load(Relaxed);
+    let total_ns = crate::time::now_ns().saturating_mul(cpus).saturating_sub(idle_ns);
+    let [user, kernel] = TICKS.each_ref().map(|ticks| ticks.load(Relaxed));
+    (CpuTimes::divided(total_ns, user, kernel), idle_ns)
+}
+
 /// What the scheduler keeps for a task.
 pub(super) struct CpuClock {
     /// Up to its last switch.
@@ -76,6 +95,7 @@ impl CpuClock {
         if self.since_ns.load(Relaxed) != 0 {
             let ticks = if in_user { &self.user_ticks } else { &self.kernel_ticks };
             ticks.fetch_add(1, Relaxed);
+            TICKS[usize::from(!in_user)].fetch_add(1, Relaxed);
         }
     }
     /// Up to now.

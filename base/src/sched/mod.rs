@@ -31,7 +31,7 @@ mod backend;
 #[path = "host.rs"]
 mod backend;
 
-pub use cputime::CpuTimes;
+pub use cputime::{CpuTimes, usage};
 pub(crate) use list::{TaskList, WAIT};
 pub use task::{Entry, NAME_LEN, Task};
 pub(crate) use task::{Inner, with_inner};

@@ -11,10 +11,12 @@
 //! | `cpuinfo` | the CPUs that run |
 //! | `meminfo` | memory and page cache |
 //! | `mounts` | what is mounted where |
+//! | `stat`, `loadavg`, `uptime`, `version`, `cpuinfo`, `cmdline`, `filesystems`, `sys/` | see `machine` |
 //! | `self`, `PID/` | the processes: see `process` and `fd` |
 mod fd;
 #[cfg(feature = "lab")]
 pub mod lab;
+mod machine;
 mod process;
 
 use crate::process::System;
@@ -70,7 +72,9 @@ pub fn register(vfs: &Arc<Vfs>, cache: &Arc<PageCache>) -> Result<ProcFs, ()> {
 /// Shows the folders of the processes of `system`. Failures are told.
 pub fn show_processes(proc: &ProcFs, vfs: &Arc<Vfs>, system: &Arc<System>) -> Result<(), ()> {
     let pids = process::Pids { system: Arc::downgrade(system), vfs: Arc::downgrade(vfs) };
-    proc.set_names(Box::new(pids)).map_err(|error| error!("/proc: {error}"))
+    machine::register(proc, system)
+        .and_then(|()| proc.set_names(Box::new(pids)))
+        .map_err(|error| error!("/proc: {error}"))
 }
 
 /// A name and a number a line. Formatting into a string does not fail.

@@ -17,6 +17,7 @@ use crate::syscall::split_device;
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use base::sync::atomic::Ordering;
 use base::sync::{Arc, Weak};
 use base::{Errno, Result, sched};
 use core::any::Any;
@@ -253,7 +254,8 @@ fn stat(process: &Process, text: &mut String) {
     for ns in [own.user_ns, own.system_ns, children.user_ns, children.system_ns] {
         put!(text, " {}", ns / TICK_NS);
     }
-    put!(text, " 20 0 {threads} 0 {}", process.start_ns / TICK_NS);
+    let nice = process.nice.load(Ordering::Relaxed);
+    put!(text, " {} {nice} {threads} 0 {}", 20 + nice, process.start_ns / TICK_NS);
     let limit = process.soft_limit(abi::RLIMIT_RSS);
     put!(text, " {} {} {limit}", pages(process) * PAGE, resident(process));
     (26..=52).for_each(|_| text.push_str(" 0"));

@@ -11,6 +11,7 @@ use base::sched::CpuTimes;
 use base::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use base::sync::{Arc, Once, Rank, SpinLock, WaitQueue};
 use base::{Errno, Result, time};
+use core::sync::atomic::AtomicI32;
 use fs::vfs::{File, fput};
 use linux_raw_sys::general as abi;
 
@@ -87,6 +88,8 @@ pub struct Process {
     umask: AtomicU64,
     /// Signals for whichever thread does not block them.
     pending: Pending,
+    /// Its nice value, -20 to 19. Nothing looks at it but who asks: all tasks share the CPU alike.
+    pub nice: AtomicI32,
     /// When it was made, in monotonic nanoseconds.
     pub start_ns: u64,
     times: SpinLock<Times>,
@@ -144,6 +147,7 @@ impl Process {
             program: SpinLock::new(ProgramFile::default()),
             umask: AtomicU64::new(0o022),
             pending: Pending::new(),
+            nice: AtomicI32::new(0),
             start_ns: time::now_ns(),
             times: SpinLock::new(Times::default()),
             state: SpinLock::new(State::new(Memory::new()?)),
@@ -174,6 +178,7 @@ impl Process {
             program: SpinLock::new(parent.program.lock().clone()),
             umask: AtomicU64::new(parent.umask.load(Ordering::Relaxed)),
             pending: Pending::new(),
+            nice: AtomicI32::new(parent.nice.load(Ordering::Relaxed)),
             start_ns: time::now_ns(),
             times: SpinLock::new(Times::default()),
             state: SpinLock::new(State::new(memory)),

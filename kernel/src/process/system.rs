@@ -86,6 +86,10 @@ impl System {
     pub fn new_id(&self) -> u32 {
         self.next_id.fetch_add(1, Ordering::Relaxed)
     }
+    /// The last number that was given.
+    pub fn last_id(&self) -> u32 {
+        self.next_id.load(Ordering::Relaxed) - 1
+    }
     /// Monotonic time at which the system was made, in nanoseconds.
     pub fn boot_ns(&self) -> u64 {
         self.boot_ns

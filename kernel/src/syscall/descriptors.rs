@@ -7,6 +7,8 @@ use base::{Errno, Result};
 use fs::vfs::{File, FileFeatures, FileType, OpenFlags, Shutdown};
 use linux_raw_sys::{general as abi, ioctl as io};
 
+/// Execve closes the range, and not the call.
+const CLOSE_RANGE_CLOEXEC: u32 = 4;
 /// Values that `EXT4_IOC_SHUTDOWN` reads: `EXT4_GOING_FLAGS_DEFAULT`, `_LOGFLUSH` and `_NOLOGFLUSH`.
 const GOING_DOWN_SYNC: u32 = 0;
 const GOING_DOWN_FLUSH_LOG: u32 = 1;
@@ -53,6 +55,24 @@ pub fn dup3(context: &mut SyscallContext<'_>, old: u32, new: u32, flags: u32) ->
     before.into_iter().for_each(|file| process.closed(file));
     keep_path(context, old, new);
     Ok(u64::from(new))
+}
+
+/// `close_range`: closes all descriptors from `first` to `last`, or has execve do so. Errors: `EINVAL`.
+pub fn close_range(context: &mut SyscallContext<'_>, first: u32, last: u32, flags: u32) -> Result<u64> {
+    super::paths::only(flags, CLOSE_RANGE_CLOEXEC)?;
+    if first > last {
+        return Err(Errno::EINVAL);
+    }
+    let process = context.process();
+    for fd in process.files.open().into_iter().filter(|fd| (first..=last).contains(fd)) {
+        // Another thread may have closed it meanwhile.
+        if flags != 0 {
+            let _ = process.files.set_close_on_exec(fd, true);
+        } else if let Ok(file) = process.files.remove(fd) {
+            process.closed(file);
+        }
+    }
+    Ok(0)
 }
 
 /// `fcntl`. Errors: as fcntl(2); `EINVAL` for a command that is not there.

@@ -350,3 +350,56 @@ fn an_alarm_is_a_signal_and_the_one_before_is_told() {
     assert_eq!(p.call(abi::__NR_setitimer, [0, at, 0]), Err(Errno::EINVAL));
     assert_eq!(p.call(abi::__NR_setitimer, [0, 8, 0]), Err(Errno::EFAULT));
 }
+
+#[test]
+fn a_range_is_copied_between_files_and_within_one_if_it_does_not_overlap() {
+    let mut p = Program::new();
+    let from = p.open(b"/from\0", abi::O_RDWR | abi::O_CREAT).unwrap();
+    let to = p.open(b"/to\0", abi::O_RDWR | abi::O_CREAT).unwrap();
+    let (offset, data) = (p.put(BUF, &bytes_of(&[2, 5])), p.put(BUF + 100, b"0123456789"));
+    assert_eq!(p.call(abi::__NR_pwrite64, [from, data, 10, 0]), Ok(10));
+    let copy = |p: &mut Program, args| p.call(abi::__NR_copy_file_range, args);
+    assert_eq!(copy(&mut p, [from, offset, to, 0, 100, 0]), Ok(8), "up to the end of the file");
+    assert_eq!((p.word(offset), p.call(abi::__NR_lseek, [to, 0, 1])), (10, Ok(8)), "both positions moved");
+    assert_eq!(p.call(abi::__NR_pread64, [to, BUF + 100, 100, 0]), Ok(8));
+    assert_eq!(p.get(BUF + 100, 8), b"23456789");
+    assert_eq!(copy(&mut p, [from, offset, to, 0, 100, 0]), Ok(0));
+    let (left, right) = (p.put(BUF, &bytes_of(&[0])), p.put(BUF + 8, &bytes_of(&[5])));
+    assert_eq!(copy(&mut p, [from, left, from, right, 6, 0]), Err(Errno::EINVAL));
+    assert_eq!(copy(&mut p, [from, left, from, right, 5, 0]), Ok(5));
+    assert_eq!(copy(&mut p, [from, left, to, 0, 5, 1]), Err(Errno::EINVAL));
+    let read_only = p.open(b"/to\0", abi::O_RDONLY).unwrap();
+    assert_eq!(copy(&mut p, [from, 0, read_only, 0, 5, 0]), Err(Errno::EBADF));
+}
+
+#[test]
+fn a_range_of_descriptors_is_closed() {
+    let mut p = Program::new();
+    let fds: Vec<u64> = (0..4).map(|_| p.open(b"/f\0", abi::O_RDWR | abi::O_CREAT).unwrap()).collect();
+    assert_eq!(p.call(436, [fds[1], u64::from(u32::MAX), 4]), Ok(0));
+    assert_eq!(p.call(abi::__NR_fcntl, [fds[3], u64::from(abi::F_GETFD)]), Ok(1));
+    assert_eq!(p.call(436, [fds[1], fds[2], 0]), Ok(0));
+    let is_open = |p: &mut Program, fd| p.call(abi::__NR_fcntl, [fd, u64::from(abi::F_GETFD)]).is_ok();
+    assert_eq!(fds.iter().map(|&fd| is_open(&mut p, fd)).collect::<Vec<_>>(), [true, false, false, true]);
+    assert_eq!(p.call(436, [2, 1, 0]), Err(Errno::EINVAL));
+}
+
+#[test]
+fn priorities_are_kept_and_only_root_lowers_them() {
+    let mut p = Program::new();
+    let (get, set) = (abi::__NR_getpriority, abi::__NR_setpriority);
+    assert_eq!(p.call(get, [0, 0]), Ok(20));
+    assert_eq!(p.call(set, [0, 0, 100]), Ok(0));
+    assert_eq!(p.call(get, [0, 0]), Ok(1), "the highest value is 19");
+    assert_eq!(p.call(set, [1, 0, -5_i32 as u64]), Ok(0));
+    assert_eq!(
+        (p.call(get, [2, 0]), p.call(get, [0, 999]), p.call(get, [3, 0])),
+        (Ok(25), Err(Errno::ESRCH), Err(Errno::EINVAL))
+    );
+    p.thread.process.credentials.lock().euid = 7;
+    assert_eq!(p.call(set, [0, 0, -6_i32 as u64]), Err(Errno::EACCES));
+    let param = p.put(BUF, &bytes_of(&[0]));
+    assert_eq!(p.call(abi::__NR_sched_setscheduler, [0, 0, param]), Ok(0));
+    assert_eq!(p.call(abi::__NR_sched_setscheduler, [0, 1, param]), Err(Errno::EINVAL));
+    assert_eq!(p.call(abi::__NR_sched_get_priority_max, [1]), Ok(99));
+}

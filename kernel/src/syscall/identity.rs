@@ -102,13 +102,17 @@ pub fn umask(context: &mut SyscallContext<'_>, mask: u32) -> Result<u64> {
     Ok(u64::from(context.process().set_umask(mask as u16)))
 }
 
+/// What uname tells: system, node, release, version, machine, domain.
+///
+/// The release is that of the Linux ABI spoken here: C libraries refuse to start below the one they were built for.
+pub const NAMES: [&str; 6] =
+    ["Sluice", "sluice", "6.12.0-sluice", concat!("#1 ", env!("CARGO_PKG_VERSION")), "x86_64", "(none)"];
+
 /// `uname`. Errors: `EFAULT`.
 pub fn uname(context: &mut SyscallContext<'_>, buffer: UserAddr) -> Result<u64> {
     const FIELD: usize = 65;
-    // The release is that of the Linux ABI spoken here: C libraries refuse to start below the one they were built for.
-    let fields = ["Sluice", "sluice", "6.12.0-sluice", concat!("#1 ", env!("CARGO_PKG_VERSION")), "x86_64", "(none)"];
     let mut bytes = [0; FIELD * 6];
-    for (place, field) in bytes.chunks_exact_mut(FIELD).zip(fields) {
+    for (place, field) in bytes.chunks_exact_mut(FIELD).zip(NAMES) {
         place.iter_mut().zip(field.bytes()).for_each(|(to, from)| *to = from);
     }
     context.mm().write_bytes(buffer, &bytes)?;

@@ -10,6 +10,22 @@ pub fn not_there(_context: &mut SyscallContext<'_>) -> Result<u64> {
     Err(Errno::ENOSYS)
 }
 
+/// `socket` and its family: there are no address families. `EAFNOSUPPORT`.
+pub fn no_sockets(_context: &mut SyscallContext<'_>) -> Result<u64> {
+    Err(Errno::EAFNOSUPPORT)
+}
+
+/// `syslog`: what was logged is not kept. `EPERM`.
+pub fn syslog(_context: &mut SyscallContext<'_>) -> Result<u64> {
+    Err(Errno::EPERM)
+}
+
+/// `personality`: asks for the one there is, or sets it again. Errors: `EINVAL`.
+pub fn personality(_context: &mut SyscallContext<'_>, persona: u32) -> Result<u64> {
+    const ASK: u32 = u32::MAX;
+    if matches!(persona, 0 | ASK) { Ok(0) } else { Err(Errno::EINVAL) }
+}
+
 /// `sched_yield`
 pub fn sched_yield(_context: &mut SyscallContext<'_>) -> Result<u64> {
     sched::yield_now();

@@ -20,6 +20,7 @@
 //! | `descriptors`, `pipes`, `poll` | descriptors and what they can be besides files |
 //! | `fiemap` | the ioctl that tells of extents |
 //! | `terminal` | the ioctls of terminals |
+//! | `schedule` | priorities and policies, which are told and have no effect |
 //! | `misc` | what fits nowhere else |
 //!
 //! # The way of a call
@@ -51,6 +52,7 @@ mod pipes;
 mod poll;
 mod process;
 mod read_write;
+mod schedule;
 mod seek;
 mod shm;
 mod signals;
@@ -64,6 +66,7 @@ mod timers;
 mod wait;
 
 pub use args::{Register, UserAddr};
+pub use identity::NAMES;
 pub use stat::split_device;
 pub use table::{TABLE_LEN, describe};
 

@@ -17,7 +17,7 @@ use alloc::vec;
 use base::sync::Arc;
 use base::{Errno, Result};
 use fs::io::{SliceSink, SliceSource};
-use fs::vfs::{self, File};
+use fs::vfs::{self, File, FileType, Inode, OpenFlags};
 
 /// `RWF_NOSIGNAL`: a closed pipe gives the error alone.
 const RWF_NOSIGNAL: u32 = fs::kiocb::IoFlags::NOSIGNAL.bits();
@@ -125,6 +125,82 @@ pub fn sendfile(context: &mut SyscallContext<'_>, out: u32, input: u32, offset: 
         addr => context.mm().write(addr, &pos)?,
     }
     Ok(done)
+}
+
+/// `copy_file_range`: by a copy through a buffer of the kernel. Errors: as copy_file_range(2).
+pub fn copy_file_range(
+    context: &mut SyscallContext<'_>,
+    input: u32,
+    input_offset: UserAddr,
+    output: u32,
+    output_offset: UserAddr,
+    count: u64,
+    flags: u32,
+) -> Result<u64> {
+    super::paths::only(flags, 0)?;
+    let (input, output) = (context.file(input)?, context.file(output)?);
+    if !input.readable() || !output.writable() || output.flags().contains(OpenFlags::APPEND) {
+        return Err(Errno::EBADF);
+    }
+    let (from_inode, to_inode) = (regular(&input)?, regular(&output)?);
+    let position = |file: &Arc<File>, addr: UserAddr| match addr {
+        0 => Ok(*file.pos.lock()),
+        _ => u64::try_from(context.mm().read::<i64>(addr)?).map_err(|_| Errno::EINVAL),
+    };
+    let (from, to) = (position(&input, input_offset)?, position(&output, output_offset)?);
+    let count = count.min(vfs::MAX_RW_COUNT as u64);
+    let (from_end, to_end) = (from.checked_add(count), to.checked_add(count));
+    let (from_end, to_end) = (from_end.ok_or(Errno::EOVERFLOW)?, to_end.ok_or(Errno::EOVERFLOW)?);
+    if Arc::ptr_eq(from_inode, to_inode) && from < to_end && to < from_end {
+        return Err(Errno::EINVAL);
+    }
+    let mut buffer = vec![0; CHUNK.min(count as usize)];
+    let mut done = 0;
+    let mut result = Ok(());
+    while done < count && result.is_ok() {
+        let room = buffer.len().min((count - done) as usize);
+        match copy_chunk(&input, from + done, &output, to + done, &mut buffer[..room], context.caller()) {
+            Ok(0) => break,
+            Ok(n) => done += n as u64,
+            Err(error) => result = Err(error),
+        }
+    }
+    if done == 0 {
+        result?;
+    }
+    for (file, addr, before) in [(&input, input_offset, from), (&output, output_offset, to)] {
+        match addr {
+            0 => *file.pos.lock() = before + done,
+            _ => context.mm().write(addr, &(before + done))?,
+        }
+    }
+    Ok(done)
+}
+
+/// Errors: `EISDIR`, `EINVAL`: it is another kind of file.
+fn regular(file: &File) -> Result<&Arc<Inode>> {
+    let inode = file.inode.as_ref().ok_or(Errno::EINVAL)?;
+    match inode.kind {
+        FileType::Regular => Ok(inode),
+        FileType::Directory => Err(Errno::EISDIR),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// Copies what fits into `buffer`; returns how much was written.
+fn copy_chunk(
+    input: &Arc<File>,
+    from: u64,
+    output: &Arc<File>,
+    to: u64,
+    buffer: &mut [u8],
+    caller: &dyn fs::caller::Caller,
+) -> Result<usize> {
+    let read = vfs::read_at(input, from, 0, &mut SliceSink::new(buffer), caller)?;
+    if read == 0 {
+        return Ok(0);
+    }
+    vfs::write_at(output, to, 0, &mut SliceSource::new(&buffer[..read]), caller)
 }
 
 /// Moves what fits into `buffer`; returns how much was written.

@@ -7,7 +7,7 @@ use super::read_write::{Buffers, Position};
 use super::{Handler, to_register};
 use super::{
     access, aio, attrs, cwd, descriptors, exec, futex, getdents, identity, limits, locks, memory, misc, mounts, names,
-    open, pipes, poll, process, read_write, seek, shm, signals, stat, statfs, sync, time, timers, wait,
+    open, pipes, poll, process, read_write, schedule, seek, shm, signals, stat, statfs, sync, time, timers, wait,
 };
 use core::fmt::{self, Write};
 use linux_raw_sys::general as abi;
@@ -89,6 +89,8 @@ calls! {
     38 setitimer => timers::setitimer [which, new, old] "`ITIMER_REAL`. The timers of CPU time: `EINVAL`.";
     39 getpid => identity::getpid [] "Complete.";
     40 sendfile => read_write::sendfile [output, input, offset, count] "By a copy through the kernel.";
+    41 socket => misc::no_sockets [] "There is no network: `EAFNOSUPPORT`.";
+    53 socketpair => misc::no_sockets [] "As socket.";
     56 clone => process::clone [flags, stack, parent_tid, child_tid, tls] "Threads (`CLONE_VM|FS|FILES|SIGHAND|THREAD|SYSVSEM`); processes, which can share memory (`CLONE_VM`, `CLONE_VFORK`) and nothing else. No namespaces, no pidfd, no tracing.";
     57 fork => process::fork [] "Complete; memory is shared until somebody stores to it.";
     58 vfork => process::vfork [] "Complete: the child runs in the memory of its parent.";
@@ -127,6 +129,7 @@ calls! {
     99 sysinfo => limits::sysinfo [info] "Uptime, memory, processes.";
     100 times => limits::times [buffer] "As getrusage; the result is the uptime in ticks.";
     102 getuid => identity::getuid [] "Complete.";
+    103 syslog => misc::syslog [] "The log goes to the console and is not kept: `EPERM`.";
     104 getgid => identity::getgid [] "Complete.";
     105 setuid => identity::setuid [uid] "Complete.";
     106 setgid => identity::setgid [gid] "Complete.";
@@ -145,8 +148,17 @@ calls! {
     130 rt_sigsuspend => signals::rt_sigsuspend [set, size] "Complete.";
     131 sigaltstack => signals::sigaltstack [new, old] "Complete.";
     133 mknod => names::mknodat [path, mode, dev] with (CWD, path, mode, dev) "Nodes of every kind; fifos and sockets cannot be opened.";
+    135 personality => misc::personality [persona] "That of Linux, and no other: `EINVAL`.";
     137 statfs => statfs::statfs [path, out] "Complete.";
     138 fstatfs => statfs::fstatfs [fd, out] "Complete.";
+    140 getpriority => schedule::getpriority [which, id] "As setpriority.";
+    141 setpriority => schedule::setpriority [which, id, nice] "Kept and told. It has no effect.";
+    142 sched_setparam => schedule::sched_setparam [pid, param] "As sched_setscheduler.";
+    143 sched_getparam => schedule::sched_getparam [pid, param] "Priority 0.";
+    144 sched_setscheduler => schedule::sched_setscheduler [pid, policy, param] "`SCHED_OTHER`, which all have. `SCHED_FIFO` and `SCHED_RR`: `EPERM`.";
+    145 sched_getscheduler => schedule::sched_getscheduler [pid] "`SCHED_OTHER`.";
+    146 sched_get_priority_max => schedule::sched_get_priority_max [policy] "Complete.";
+    147 sched_get_priority_min => schedule::sched_get_priority_min [policy] "Complete.";
     149 mlock => memory::mlock2 [addr, len] with (addr, len, 0u32) "As mlock2.";
     150 munlock => memory::munlock [addr, len] "Complete.";
     151 mlockall => memory::mlockall [flags] "As mlock2; `MCL_ONFAULT` holds for what is mapped now.";
@@ -176,6 +188,9 @@ calls! {
     230 clock_nanosleep => time::clock_nanosleep [clock, flags, request, remaining] "REALTIME, MONOTONIC, BOOTTIME; `TIMER_ABSTIME`.";
     231 exit_group => process::exit_group [code] "Complete.";
     234 tgkill => signals::tgkill [tgid, tid, signal] "Complete.";
+    237 mbind => misc::not_there [] "`ENOSYS`: memory has one node.";
+    238 set_mempolicy => misc::not_there [] "As mbind.";
+    239 get_mempolicy => misc::not_there [] "As mbind.";
     247 waitid => wait::waitid [kind, id, info, options, usage] "As wait4; no pidfd.";
     257 openat => open::openat [dirfd, path, flags, mode] "No `O_TMPFILE`: `EOPNOTSUPP`.";
     258 mkdirat => names::mkdirat [dirfd, path, mode] "Complete.";
@@ -214,13 +229,14 @@ calls! {
     322 execveat => exec::execveat [dirfd, path, argv, envp, flags] "As execve.";
     324 membarrier => misc::not_there [] "`ENOSYS`.";
     325 mlock2 => memory::mlock2 [addr, len, flags] "Makes the memory present and counts it. Nothing is ever swapped; clean pages of files may still go and come back.";
-    326 copy_file_range => misc::not_there [] "`ENOSYS`: callers read and write.";
+    326 copy_file_range => read_write::copy_file_range [input, input_offset, output, output_offset, count, flags] "By a copy through the kernel.";
     327 preadv2 => read_write::read [fd, iov, count, offset, high, flags] with (fd, Buffers::Vector(iov.into(), count.into()), Position::AtOrCurrent(offset.into()), flags) "`RWF_HIPRI` has no effect; `RWF_NOWAIT` on pipes and, through the cache, on files of ext4. `RWF_WRITETHROUGH`: `EOPNOTSUPP`.";
     328 pwritev2 => read_write::write [fd, iov, count, offset, high, flags] with (fd, Buffers::Vector(iov.into(), count.into()), Position::AtOrCurrent(offset.into()), flags) "`RWF_WRITETHROUGH`, `DSYNC`, `SYNC`, `APPEND`, `NOAPPEND`, `HIPRI`, `NOSIGNAL`, and `DONTCACHE` with `WRITETHROUGH`; `NOWAIT` with it: `EAGAIN`, alone: pipes only; `ATOMIC`: `EOPNOTSUPP`.";
     332 statx => stat::statx [dirfd, path, flags, mask, out] "Basic fields, birth time, three attributes.";
     333 io_pgetevents => aio::io_pgetevents [context, min, max, events, timeout, sig] "Complete.";
     334 rseq => misc::not_there [] "`ENOSYS`: callers do without.";
     435 clone3 => process::clone3 [args, size] "As clone, with `CLONE_CLEAR_SIGHAND`.";
+    436 close_range => descriptors::close_range [first, last, flags] "`CLOSE_RANGE_CLOEXEC`. No `CLOSE_RANGE_UNSHARE`: `EINVAL`.";
     439 faccessat2 => access::faccessat2 [dirfd, path, mode, flags] "Complete.";
 }
 

@@ -7,10 +7,12 @@
 //! | `mmap` | mappings of files |
 //! | `memory` | memory that processes share, and too little of it |
 //! | `oracle` | random operations against a model, on the host build too |
+//! | `abi` | locks, signals, timers, CPU times |
 //! | `terminal` | keys that are typed, and what they do to programs |
 //! | `lab`, `demo` | races that are played step by step |
 //! | `guest`, `recover` | workloads that the kernel plays for the power cut, a disk that stops, disks it recovers |
 //! | `blklog` | the record of the block server beside that of QEMU's own |
+mod abi;
 mod blklog;
 mod demo;
 mod guest;

@@ -1,0 +1,81 @@
+//! What processes have with each other and with time, as programs see it. It runs on Linux too.
+//!
+//!   abitest             all checks
+//!
+//! | file | checks |
+//! |---|---|
+//! | `locks` | record locks, flock, robust futexes |
+//! | `signals` | what comes with a signal, waiting for one, timers |
+//! | `times` | CPU times, and what `/proc` tells of the machine |
+//!
+//! Exit status: 0 if everything was as it must be; 1 if not.
+mod locks;
+mod signals;
+mod times;
+
+use linux_raw_sys::general as abi;
+use std::process::ExitCode;
+use user::sys::{Errno, Memory, PAGE, raw};
+
+type Outcome = Result<(), String>;
+type Check = (&'static str, fn() -> Outcome);
+
+fn main() -> ExitCode {
+    // All of them, even after one has failed.
+    let checks = [locks::CHECKS, signals::CHECKS, times::CHECKS].concat();
+    let failed = checks.into_iter().filter(|&(name, check)| !told(name, check)).count();
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn told(name: &str, check: fn() -> Outcome) -> bool {
+    let outcome = check();
+    match &outcome {
+        Ok(()) => println!("abitest: {name}: ok"),
+        Err(text) => println!("abitest: {name}: FAILED: {text}"),
+    }
+    outcome.is_ok()
+}
+
+fn same<T: PartialEq + std::fmt::Debug>(what: &str, seen: T, expected: T) -> Outcome {
+    if seen == expected { Ok(()) } else { Err(format!("{what}: {seen:?} instead of {expected:?}")) }
+}
+
+fn call(what: &'static str) -> impl Fn(Errno) -> String {
+    move |errno| format!("{what}: {errno:?}")
+}
+
+/// A system call with its arguments; those that are not given are 0.
+fn sys<const N: usize>(number: u32, args: [u64; N]) -> Result<u64, Errno> {
+    let mut all = [0; 6];
+    all[..N].copy_from_slice(&args);
+    raw(number, all)
+}
+
+/// A page that children share.
+fn shared() -> Result<Memory, String> {
+    let prot = u64::from(abi::PROT_READ | abi::PROT_WRITE);
+    let flags = u64::from(abi::MAP_SHARED | abi::MAP_ANONYMOUS);
+    let at = sys(abi::__NR_mmap, [0, PAGE as u64, prot, flags, u64::MAX, 0]).map_err(call("mmap"))?;
+    Ok(Memory::of_kernel(at, PAGE))
+}
+
+/// Runs `body` in a child, which ends with what it returns; the child's id.
+fn fork(body: impl FnOnce() -> u8) -> Result<u64, String> {
+    let pid = sys(abi::__NR_fork, []).map_err(call("fork"))?;
+    if pid == 0 {
+        let _ = sys(abi::__NR_exit_group, [body().into()]);
+    }
+    Ok(pid)
+}
+
+/// The code with which the child `pid` has ended.
+fn wait(pid: u64) -> Result<u64, String> {
+    let status = Memory::new(PAGE);
+    sys(abi::__NR_wait4, [pid, status.addr(0)]).map_err(call("wait4"))?;
+    let status = status.word(0) & 0xffff;
+    if status & 0xff == 0 { Ok(status >> 8) } else { Err(format!("the child's status: {status:#x}")) }
+}
+
+fn expect_exit(pid: u64, code: u64) -> Outcome {
+    same("the child's code", wait(pid)?, code)
+}

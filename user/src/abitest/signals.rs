@@ -1,0 +1,97 @@
+//! Signals: what comes with them, waiting for them, and timers.
+use crate::{Check, Outcome, call, expect_exit, fork, same, sys};
+use linux_raw_sys::general as abi;
+use user::sys::{EAGAIN, EPERM, Errno, Memory, PAGE};
+
+pub const CHECKS: &[Check] = &[
+    ("SIGCHLD tells of the child", child),
+    ("real-time signals are queued with what they bring", queued),
+    ("an interval timer, and a timerfd", timers),
+];
+
+const REAL_TIME: u32 = 40;
+
+fn bit(signal: u32) -> u64 {
+    1 << (signal - 1)
+}
+
+/// Does `body` while `signals` are blocked.
+fn blocking(signals: u64, body: impl FnOnce() -> Outcome) -> Outcome {
+    let sets = Memory::new(PAGE);
+    sets.set_words(0, &[signals, 0]);
+    let change = |how: u32, set: usize, old: u64| sys(abi::__NR_rt_sigprocmask, [how.into(), sets.addr(set), old, 8]);
+    change(abi::SIG_BLOCK, 0, sets.addr(8)).map_err(call("rt_sigprocmask"))?;
+    let outcome = body();
+    change(abi::SIG_SETMASK, 8, 0).map_err(call("rt_sigprocmask"))?;
+    outcome
+}
+
+/// Waits for one of `signals`, at most `timeout_ms`; what came with it: signal, code, then the words from the sender on.
+fn await_signal(signals: u64, timeout_ms: u64) -> Result<[u32; 6], Errno> {
+    let memory = Memory::new(PAGE);
+    memory.set_words(0, &[signals, timeout_ms / 1000, timeout_ms % 1000 * 1_000_000]);
+    sys(abi::__NR_rt_sigtimedwait, [memory.addr(0), memory.addr(64), memory.addr(8), 8])?;
+    let word = |at: usize| memory.word(64 + at) as u32;
+    Ok([word(0), word(8), word(16), word(20), word(24), word(28)])
+}
+
+fn child() -> Outcome {
+    blocking(bit(abi::SIGCHLD), || {
+        let pid = fork(|| 7)?;
+        let [signal, code, from, _uid, status, _] =
+            await_signal(bit(abi::SIGCHLD), 20_000).map_err(call("the wait"))?;
+        same("SIGCHLD", [signal, code, from, status], [abi::SIGCHLD, abi::CLD_EXITED, pid as u32, 7])?;
+        expect_exit(pid, 7)?;
+        same("a second wait", await_signal(bit(abi::SIGCHLD), 0), Err(EAGAIN))
+    })
+}
+
+fn queued() -> Outcome {
+    let (pid, parent) = (u64::from(std::process::id()), std::process::id());
+    let send = |value: u64, code: i32| {
+        let info = Memory::new(PAGE);
+        info.set_words(0, &[0, u64::from(code as u32), u64::from(parent), value]);
+        sys(abi::__NR_rt_sigqueueinfo, [pid, REAL_TIME.into(), info.addr(0)])
+    };
+    blocking(bit(REAL_TIME) | bit(abi::SIGUSR1), || {
+        for value in [5, 6] {
+            send(value, abi::SI_QUEUE).map_err(call("rt_sigqueueinfo"))?;
+        }
+        let forged = fork(|| u8::from(send(1, abi::SI_TKILL) != Err(EPERM)))?;
+        expect_exit(forged, 0)?;
+        sys(abi::__NR_tgkill, [pid, pid, abi::SIGUSR1.into()]).map_err(call("tgkill"))?;
+        let both = bit(REAL_TIME) | bit(abi::SIGUSR1);
+        let next = || await_signal(both, 0).map_err(call("the wait"));
+        let [signal, code, from, ..] = next()?;
+        same("tgkill", [signal, code, from], [abi::SIGUSR1, abi::SI_TKILL as u32, parent])?;
+        for value in [5, 6] {
+            let [signal, code, from, _uid, low, high] = next()?;
+            let expected = [REAL_TIME, abi::SI_QUEUE as u32, parent, value, 0];
+            same("rt_sigqueueinfo", [signal, code, from, low, high], expected)?;
+        }
+        same("and no more", await_signal(both, 0), Err(EAGAIN))
+    })
+}
+
+fn timers() -> Outcome {
+    let memory = Memory::new(PAGE);
+    blocking(bit(abi::SIGALRM), || {
+        memory.set_words(0, &[0, 2000, 0, 2000]);
+        sys(abi::__NR_setitimer, [abi::ITIMER_REAL.into(), memory.addr(0)]).map_err(call("setitimer"))?;
+        for _ in 0..3 {
+            let [signal, code, ..] = await_signal(bit(abi::SIGALRM), 20_000).map_err(call("the wait"))?;
+            same("SIGALRM", [signal, code], [abi::SIGALRM, abi::SI_KERNEL])?;
+        }
+        sys(abi::__NR_alarm, [0]).map_err(call("alarm"))?;
+        let _ = await_signal(bit(abi::SIGALRM), 0);
+        same("after alarm(0)", await_signal(bit(abi::SIGALRM), 10), Err(EAGAIN))
+    })?;
+    let fd = sys(abi::__NR_timerfd_create, [abi::CLOCK_MONOTONIC.into(), 0]).map_err(call("timerfd_create"))?;
+    memory.set_words(0, &[0, 2_000_000, 0, 2_000_000]);
+    sys(abi::__NR_timerfd_settime, [fd, 0, memory.addr(0), 0]).map_err(call("timerfd_settime"))?;
+    same("a read of the timerfd", sys(abi::__NR_read, [fd, memory.addr(64), 8]), Ok(8))?;
+    memory.set_words(128, &[fd | u64::from(abi::POLLIN) << 32]);
+    same("a poll of it", sys(abi::__NR_poll, [memory.addr(128), 1, 20_000]), Ok(1))?;
+    same("some expiries", memory.word(64) > 0, true)?;
+    sys(abi::__NR_close, [fd]).map(drop).map_err(call("close"))
+}
