@@ -325,6 +325,13 @@ impl RunQueue {
     /// Sees to it that a CPU looks at the queue, where `task` has just come.
     fn tell(&mut self, task: &Inner) {
         let me = smp::cpu();
+        if smp::online() == 1 {
+            // As below, without a look at others.
+            if self.idle == 0 {
+                self.look_here(me);
+            }
+            return;
+        }
         let allowed = match task.run.on() {
             NOWHERE => task.run.allowed.load(Ordering::Relaxed),
             // It halts there, or is just about to look.
@@ -338,13 +345,18 @@ impl RunQueue {
             self.idle &= !(1 << cpu);
             smp::reschedule(cpu);
         } else if here {
-            if hal::irq::in_interrupt() {
-                thread::set_need_resched();
-            }
-            self.want_tick(me);
+            self.look_here(me);
         } else if task.run.on() == NOWHERE {
             smp::reschedule((allowed & ((1 << smp::online()) - 1)).trailing_zeros() as usize);
         }
+    }
+
+    /// This CPU, which is `me` and runs a task, yields when it can.
+    fn look_here(&mut self, me: usize) {
+        if hal::irq::in_interrupt() {
+            thread::set_need_resched();
+        }
+        self.want_tick(me);
     }
 
     fn want_tick(&mut self, me: usize) {
