@@ -11,7 +11,7 @@
 //! | `cpuinfo` | the CPUs that run |
 //! | `meminfo` | memory and page cache |
 //! | `mounts` | what is mounted where |
-//! | `stat`, `loadavg`, `uptime`, `version`, `cpuinfo`, `cmdline`, `filesystems`, `sys/` | see `machine` |
+//! | `stat`, `loadavg`, `uptime`, `version`, `cmdline`, `filesystems`, `sys/` | see `machine` |
 //! | `self`, `PID/` | the processes: see `process` and `fd` |
 mod fd;
 #[cfg(feature = "lab")]
