@@ -56,7 +56,7 @@ mod types;
 mod walk;
 mod writers;
 
-pub use device::{DeviceTable, makedev};
+pub use device::{DeviceTable, OpenFifo, makedev};
 pub use errseq::{ErrCursor, ErrSeq};
 pub use extents::{check_extents, report_extents};
 pub use fallocate::{check_limit, fallocate};

@@ -109,7 +109,8 @@ impl Vfs {
                 Ok(ops.open_device(flags)?.unwrap_or(ops))
             }
             FileType::Regular => inode.ops().open(inode),
-            FileType::Fifo | FileType::Socket | FileType::Symlink => Err(Errno::ENXIO),
+            FileType::Fifo => self.devices.open_fifo(inode, flags),
+            FileType::Socket | FileType::Symlink => Err(Errno::ENXIO),
         }
     }
 }

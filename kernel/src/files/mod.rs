@@ -6,11 +6,13 @@
 //! | `kernel_io` | memory of the kernel as room for a read |
 //! | `eventfd` | a counter to wait on |
 //! | `pipe` | bytes from one descriptor to another |
+//! | `fifo` | a pipe that has a name |
 //! | `poll` | what files have to tell |
 //! | `timerfd` | a timer to wait on |
 //! | `tty` | terminals |
 mod eventfd;
 mod fd_table;
+mod fifo;
 mod kernel_io;
 mod pipe;
 pub mod poll;
@@ -19,6 +21,7 @@ mod tty;
 
 pub use eventfd::EventFd;
 pub use fd_table::FdTable;
+pub use fifo::Fifos;
 pub use kernel_io::{read_at, read_page_at};
 pub use pipe::Pipe;
 pub use timerfd::TimerFd;

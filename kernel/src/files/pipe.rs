@@ -68,31 +68,63 @@ impl Ring {
 }
 
 /// What both ends share.
-struct Shared {
+pub(super) struct Shared {
     bytes: SpinLock<Ring>,
-    /// Open ends; each is one open file.
-    readers: AtomicUsize,
-    writers: AtomicUsize,
+    readers: Ends,
+    writers: Ends,
     changed: PollQueue,
 }
 
-/// One end of a pipe.
+/// Ends of one kind; each is one open file.
+#[derive(Default)]
+struct Ends {
+    open: AtomicUsize,
+    /// Those that are closed again included.
+    ever: AtomicUsize,
+}
+
+/// One end of a pipe; of one with a name it can be both.
 pub struct Pipe {
     shared: Arc<Shared>,
-    write_end: bool,
+    reads: bool,
+    writes: bool,
 }
 
 impl Pipe {
     /// A new pipe: the file to read from and the one to write to. `flags`: `NONBLOCK` or nothing.
     pub fn open(flags: OpenFlags) -> (Arc<File>, Arc<File>) {
-        let shared = Arc::new(Shared {
-            bytes: SpinLock::new(Ring::new()),
-            readers: AtomicUsize::new(1),
-            writers: AtomicUsize::new(1),
-            changed: PollQueue::new(),
-        });
-        let end = |write_end| Arc::new(Pipe { shared: shared.clone(), write_end });
+        let shared = Shared::new();
+        let end = |writes: bool| Arc::new(Pipe::new(&shared, !writes, writes));
         (File::new(None, flags, end(false)), File::new(None, flags | OpenFlags::WRONLY, end(true)))
+    }
+
+    /// One more end.
+    pub(super) fn new(shared: &Arc<Shared>, reads: bool, writes: bool) -> Pipe {
+        for (is_one, count) in [(reads, &shared.readers), (writes, &shared.writers)] {
+            if is_one {
+                count.open.fetch_add(1, Ordering::AcqRel);
+                count.ever.fetch_add(1, Ordering::AcqRel);
+            }
+        }
+        shared.changed.wake_all();
+        Pipe { shared: shared.clone(), reads, writes }
+    }
+
+    /// Sleeps until the other end of a pipe with a name is open, or was since there were `before` of its kind. Errors: `EINTR`.
+    pub(super) fn wait_for_other_end(&self, before: usize) -> Result<()> {
+        let other = self.shared.ends(!self.reads);
+        let is_there = || other.open.load(Ordering::Acquire) > 0 || other.ever.load(Ordering::Acquire) != before;
+        self.shared.changed.wait_interruptible(is_there)
+    }
+
+    /// This end is gone.
+    pub(super) fn leave(&self) {
+        for (is_one, count) in [(self.reads, &self.shared.readers), (self.writes, &self.shared.writers)] {
+            if is_one {
+                count.open.fetch_sub(1, Ordering::AcqRel);
+            }
+        }
+        self.shared.changed.wake_all();
     }
 }
 
@@ -101,11 +133,23 @@ fn blocks(kiocb: &Kiocb<'_>) -> bool {
 }
 
 impl Shared {
-    fn has_writers(&self) -> bool {
-        self.writers.load(Ordering::Acquire) > 0
+    /// An empty pipe without ends.
+    pub(super) fn new() -> Arc<Shared> {
+        let (readers, writers) = (Ends::default(), Ends::default());
+        Arc::new(Shared { bytes: SpinLock::new(Ring::new()), readers, writers, changed: PollQueue::new() })
     }
-    fn has_readers(&self) -> bool {
-        self.readers.load(Ordering::Acquire) > 0
+    fn ends(&self, readers: bool) -> &Ends {
+        if readers { &self.readers } else { &self.writers }
+    }
+    /// How many ends of a kind there ever were.
+    pub(super) fn ever(&self, readers: bool) -> usize {
+        self.ends(readers).ever.load(Ordering::Acquire)
+    }
+    pub(super) fn has_writers(&self) -> bool {
+        self.writers.open.load(Ordering::Acquire) > 0
+    }
+    pub(super) fn has_readers(&self) -> bool {
+        self.readers.open.load(Ordering::Acquire) > 0
     }
     fn room(&self) -> usize {
         CAPACITY - self.bytes.lock().len
@@ -200,12 +244,16 @@ impl FileOps for Pipe {
 
     fn readiness(&self, _file: &File) -> Readiness {
         let shared = &*self.shared;
-        let none = Readiness { readable: false, writable: false, hung_up: false, failed: false };
-        if self.write_end {
-            return Readiness { writable: shared.room() >= ATOMIC, failed: !shared.has_readers(), ..none };
+        let mut is = Readiness { readable: false, writable: false, hung_up: false, failed: false };
+        if self.reads {
+            is.readable = !shared.bytes.lock().is_empty();
+            is.hung_up = !shared.has_writers();
         }
-        let readable = !shared.bytes.lock().is_empty();
-        Readiness { readable, hung_up: !shared.has_writers(), ..none }
+        if self.writes {
+            is.writable = shared.room() >= ATOMIC;
+            is.failed = !shared.has_readers();
+        }
+        is
     }
 
     fn poll_queue(&self) -> Option<&PollQueue> {
@@ -217,9 +265,7 @@ impl FileOps for Pipe {
     }
 
     fn release(&self, _file: &File) {
-        let ends = if self.write_end { &self.shared.writers } else { &self.shared.readers };
-        ends.fetch_sub(1, Ordering::AcqRel);
-        self.shared.changed.wake_all();
+        self.leave();
     }
 }
 

@@ -199,6 +199,9 @@ impl Tables {
         let ranges = self.files.entry(id).or_default().space(space);
         let conflict = kind.and_then(|kind| ranges.conflict(owner, kind, span));
         let result = conflict.map_or_else(|| Ok(ranges.set(owner, kind, span)), Err);
+        if matches!(result, Ok(Ok(true))) {
+            self.no_longer_in_the_way(owner);
+        }
         self.forget_if_empty(id);
         result
     }
@@ -206,6 +209,9 @@ impl Tables {
     fn remove(&mut self, id: FileId, owner: Owner) -> bool {
         let Some(locks) = self.files.get_mut(&id) else { return false };
         let changed = locks.records.remove(owner) | locks.whole.remove(owner);
+        if changed {
+            self.no_longer_in_the_way(owner);
+        }
         self.forget_if_empty(id);
         changed
     }
@@ -238,6 +244,11 @@ impl Tables {
         self.waits.try_reserve(1).map_err(|_| Errno::ENOLCK)?;
         self.waits.push((owner, other));
         Ok(())
+    }
+
+    /// `owner` has given something up: who waited for it looks again, and until then may no longer wait for it.
+    fn no_longer_in_the_way(&mut self, owner: Owner) {
+        self.waits.retain(|(_, other)| *other != owner);
     }
 
     /// Takes one such note back, if there is one.
@@ -331,6 +342,21 @@ mod tests {
         table.release_all(B);
         assert_eq!(first.join().unwrap(), Ok(()));
         assert!(table.tables.lock().waits.is_empty());
+    }
+
+    /// The waiter was woken and has not looked yet when the one before asks for a lock of the waiter's.
+    #[test]
+    fn who_has_given_a_lock_up_is_waited_for_no_longer() {
+        let (table, file) = (LockTable::new(), file());
+        let id = FileId::of(&file);
+        table.try_set(&file, write(A, 0)).unwrap();
+        table.try_set(&file, write(B, 1)).unwrap();
+        let mut tables = table.tables.lock();
+        tables.waits_for(B, A).unwrap();
+        assert_eq!(tables.waits_for(A, B), Err(Errno::EDEADLK));
+        tables.try_set(id, request(A, None, 0, 0)).unwrap().unwrap();
+        assert_eq!(tables.waits_for(A, B), Ok(()));
+        assert_eq!(tables.waits_for(B, A), Err(Errno::EDEADLK), "and if it is so after all, the waiter finds it");
     }
 
     #[test]

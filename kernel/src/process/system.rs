@@ -1,6 +1,7 @@
 //! What all processes share.
 use super::{Family, FutexTable, Process, Thread};
 use crate::disks::Disks;
+use crate::files::Fifos;
 use crate::locks::LockTable;
 use crate::mm::segments::Segments;
 use crate::timers::Timers;
@@ -71,6 +72,7 @@ impl System {
     }
     /// Gives the system its tree, once, before the first process runs; a second call changes nothing.
     pub fn set_vfs(&self, vfs: Arc<Vfs>) {
+        vfs.devices.open_fifos_with(Arc::new(Fifos::new()));
         // Making it cannot fail, because it is there already.
         let _there = self.vfs.get_or_try_init(|| Ok(vfs));
     }

@@ -403,3 +403,36 @@ fn priorities_are_kept_and_only_root_lowers_them() {
     assert_eq!(p.call(abi::__NR_sched_setscheduler, [0, 1, param]), Err(Errno::EINVAL));
     assert_eq!(p.call(abi::__NR_sched_get_priority_max, [1]), Ok(99));
 }
+
+#[test]
+fn a_fifo_is_a_pipe_that_has_a_name() {
+    let mut p = Program::new();
+    let path = p.put(PATH, b"/fifo\0");
+    assert_eq!(p.call(abi::__NR_mknod, [path, u64::from(abi::S_IFIFO | 0o644), 0]), Ok(0));
+    let nonblock = abi::O_NONBLOCK;
+    assert_eq!(p.open(b"/fifo\0", abi::O_WRONLY | nonblock), Err(Errno::ENXIO), "nobody reads");
+    let reader = p.open(b"/fifo\0", abi::O_RDONLY | nonblock).unwrap();
+    assert_eq!(p.call(abi::__NR_read, [reader, BUF, 1]), Ok(0), "nobody writes");
+    let writer = p.open(b"/fifo\0", abi::O_WRONLY).unwrap();
+    let data = p.put(BUF, b"hello");
+    assert_eq!(p.call(abi::__NR_write, [writer, data, 5]), Ok(5));
+    assert_eq!(p.call(abi::__NR_lseek, [writer, 0, 0]), Err(Errno::ESPIPE));
+    assert_eq!(p.call(abi::__NR_read, [reader, BUF + 100, 100]), Ok(5));
+    assert_eq!(p.get(BUF + 100, 5), b"hello");
+    assert_eq!(p.call(abi::__NR_read, [reader, BUF, 1]), Err(Errno::EAGAIN));
+    assert_eq!(p.call(abi::__NR_write, [writer, data, 5]), Ok(5));
+    [reader, writer].into_iter().for_each(|fd| assert_eq!(p.call(abi::__NR_close, [fd]), Ok(0)));
+    let both = p.open(b"/fifo\0", abi::O_RDWR | nonblock).unwrap();
+    assert_eq!(p.call(abi::__NR_read, [both, BUF, 1]), Err(Errno::EAGAIN), "what nobody read is gone");
+
+    let mut other = Program::new_beside(&p);
+    assert_eq!(p.call(abi::__NR_close, [both]), Ok(0));
+    let waiting = std::thread::spawn(move || {
+        other.thread.mm.activate();
+        other.open(b"/fifo\0", abi::O_RDONLY).is_ok()
+    });
+    // Whoever comes first waits for the other.
+    p.thread.mm.activate();
+    assert!(p.open(b"/fifo\0", abi::O_WRONLY).is_ok());
+    assert!(waiting.join().unwrap());
+}

@@ -147,7 +147,7 @@ calls! {
     129 rt_sigqueueinfo => signals::rt_sigqueueinfo [pid, signal, info] "Complete; at most 1,024 signals wait for a process.";
     130 rt_sigsuspend => signals::rt_sigsuspend [set, size] "Complete.";
     131 sigaltstack => signals::sigaltstack [new, old] "Complete.";
-    133 mknod => names::mknodat [path, mode, dev] with (CWD, path, mode, dev) "Nodes of every kind; fifos and sockets cannot be opened.";
+    133 mknod => names::mknodat [path, mode, dev] with (CWD, path, mode, dev) "Nodes of every kind; sockets cannot be opened.";
     135 personality => misc::personality [persona] "That of Linux, and no other: `EINVAL`.";
     137 statfs => statfs::statfs [path, out] "Complete.";
     138 fstatfs => statfs::fstatfs [fd, out] "Complete.";
