@@ -263,10 +263,7 @@ impl Discipline {
         if self.line.is_empty() {
             self.line_column = self.column;
         }
-        if is_control(byte)
-            && byte != b'\t'
-            && self.settings.local(abi::ECHOCTL)
-            && !(byte == b'\n' && !self.canonical())
+        if is_control(byte) && byte != b'\t' && self.settings.local(abi::ECHOCTL) && (byte != b'\n' || self.canonical())
         {
             self.show(&[b'^', byte ^ 0x40], out);
         } else {
