@@ -276,6 +276,33 @@ fn a_small_log_wraps_around_and_is_emptied() {
     cut.check();
 }
 
+/// SQLite makes a commit durable so: the journal's name goes, and the directory is synced.
+#[test]
+fn fdatasync_of_a_directory_makes_its_names_durable() {
+    let image = Image::make("32M", BLOCK as u32, &[]);
+    let mounted = Mounted::new(&image);
+    for name in ["gone", "old"] {
+        fsync(&mounted.write(name, 0, b"x"));
+    }
+    let root = mounted.vfs.root();
+    let directory = mounted.vfs.open(mounted.site(&root), b"/", OpenFlags::empty(), 0).expect("the root opens");
+    fsync(&directory);
+    mounted.unlink("gone");
+    mounted.vfs.rename(mounted.site(&root), b"old", mounted.site(&root), b"new", false).expect("rename");
+    directory.ops().fsync(&directory, SyncKind::Data).expect("fdatasync");
+    let state = cut(&image);
+    let after = Mounted::new(&state);
+    let root = after.vfs.root();
+    let there = |name: &str| after.vfs.lookup(after.site(&root), name.as_bytes(), true).map(|_| ());
+    assert_eq!([there("gone"), there("old"), there("new")], [Err(Errno::ENOENT), Err(Errno::ENOENT), Ok(())]);
+    drop(root);
+    after.unmount();
+    state.check();
+    drop(directory);
+    mounted.unmount();
+    image.check();
+}
+
 #[test]
 fn cra3_freed_blocks_wait_for_the_commit_that_frees_them() {
     // The blocks of an unlinked file go to nobody before the unlink is durable.

@@ -38,12 +38,15 @@ use host::dma as backend_dma;
 #[cfg(not(target_os = "none"))]
 pub use host::{irq, mem, mmio, sync, thread, time, user};
 
+pub mod acpi;
+mod cpu_info;
 mod crc32c;
 mod dma;
 mod user_abi;
 
 pub mod cell;
 mod ktest;
+pub use cpu_info::CpuInfo;
 pub use crc32c::crc32c;
 pub use ktest::{KTest, ktests};
 

@@ -1,10 +1,11 @@
 //! Last words: what happened, where, in what state; then the machine ends with a failure status. It never hangs.
 use core::panic::PanicInfo;
-use core::sync::atomic::{AtomicBool, Ordering};
-use hal::bare::{backtrace, console, power};
+use core::sync::atomic::{AtomicUsize, Ordering};
+use hal::bare::{backtrace, console, power, smp};
 use hal::{irq, mem, time};
 
-static PANICKING: AtomicBool = AtomicBool::new(false);
+/// The number of the CPU that panics, plus one.
+static PANICKING: AtomicUsize = AtomicUsize::new(0);
 /// Return addresses printed at most.
 const MAX_ADDRESSES: usize = 32;
 /// Events of the trace ring printed at most.
@@ -13,9 +14,13 @@ const MAX_EVENTS: u64 = 16;
 #[panic_handler]
 fn panic(info: &PanicInfo) -> ! {
     let interrupts = irq::disable();
-    if PANICKING.swap(true, Ordering::Relaxed) {
+    let me = smp::cpu() + 1;
+    match PANICKING.compare_exchange(0, me, Ordering::Relaxed, Ordering::Relaxed) {
+        Ok(_) => smp::stop_others(),
         // A panic while the last words are said: nothing more can be trusted.
-        power::exit(power::FAILURE);
+        Err(first) if first == me => power::exit(power::FAILURE),
+        // Another CPU was first, says its last words and ends the machine.
+        Err(_) => power::halt(),
     }
     let at_ns = time::now_ns();
     console::write_fmt_unlocked(format_args!("\nPANIC at {at_ns} ns: {info}\n"));

@@ -26,7 +26,10 @@ pub fn kernel_main(boot_info: &'static mut BootInfo) -> ! {
 fn main() -> ! {
     report_machine();
     base::sched::init().unwrap_or_else(|error| panic!("no scheduler: {error:?}"));
-    info!("scheduler: running");
+    match (base::sched::start_other_cpus(), bare::smp::present()) {
+        (1, 1) => info!("scheduler: running"),
+        (running, present) => info!("scheduler: running on {running} of {present} CPUs"),
+    }
     if let Some(line) = cmdline::get() {
         info!("command line: {line}");
     }

@@ -42,12 +42,24 @@ impl TestDisk {
 
     /// Boots with this disk and `init` (program and arguments).
     pub fn run(&self, init: &str, limit_s: u64) -> Result<Outcome> {
-        Machine::with_program(kernel(), init).disk(&self.path).limit(limit_s).run(&mut nowhere)
+        self.run_on(1, init, limit_s)
+    }
+
+    /// As [`TestDisk::run`], with several CPUs.
+    pub fn run_on(&self, cpus: u32, init: &str, limit_s: u64) -> Result<Outcome> {
+        let mut machine = Machine::with_program(kernel(), init).disk(&self.path).limit(limit_s);
+        machine.cpus = cpus;
+        machine.run(&mut nowhere)
     }
 
     /// As [`TestDisk::run`] for a program that must end well; the disk must be clean afterwards.
     pub fn run_ok(&self, init: &str, limit_s: u64) -> Result<Outcome> {
-        let outcome = self.run(init, limit_s)?;
+        self.run_ok_on(1, init, limit_s)
+    }
+
+    /// As [`TestDisk::run_ok`], with several CPUs.
+    pub fn run_ok_on(&self, cpus: u32, init: &str, limit_s: u64) -> Result<Outcome> {
+        let outcome = self.run_on(cpus, init, limit_s)?;
         let text = outcome.console.lines.join("\n");
         ensure!(outcome.console.init_status() == Some(0), "{init}: {:?}\n{text}", outcome.end);
         image::check(&self.path).with_context(|| text)?;

@@ -41,6 +41,8 @@ errnos! {
     EBUSY
     /// "Out of memory"; also: not mapped.
     ENOMEM
+    /// "No such process".
+    ESRCH
     /// "Bad file descriptor".
     EBADF
     /// "Resource temporarily unavailable".

@@ -24,7 +24,7 @@ const LIMIT: u64 = 60;
 pub fn run() -> Result<ExitCode> {
     let kernel = build::kernel(Flavour::Lab)?;
     let programs = build::user()?;
-    let played = play(&kernel, &programs)?;
+    let played = play(&kernel, &programs, 1)?;
     println!();
     played.lines.iter().for_each(|line| println!("{line}"));
     println!("\nsluice: disk: e2fsck -fn is clean");
@@ -57,11 +57,13 @@ impl Played {
     }
 }
 
-/// Boots `kernel` with the demo from the folder `programs`. Errors: the machine did not come to an end, or the disk is damaged.
-pub fn play(kernel: &Path, programs: &Path) -> Result<Played> {
+/// Boots `kernel` on `cpus` CPUs with the demo from the folder `programs`. Errors: the machine did not come to an end, or the disk is damaged.
+pub fn play(kernel: &Path, programs: &Path, cpus: u32) -> Result<Played> {
     let work = work_folder()?;
     let disk = make_disk(work.path(), programs, "demo")?;
-    let outcome = Machine::with_program(kernel, INIT).disk(&disk).limit(LIMIT).run(&mut nowhere)?;
+    let mut machine = Machine::with_program(kernel, INIT).disk(&disk).limit(LIMIT);
+    machine.cpus = cpus;
+    let outcome = machine.run(&mut nowhere)?;
     let status =
         run::judge(kernel, &outcome).inspect_err(|_| outcome.console.lines.iter().for_each(|l| println!("{l}")))?;
     image::check(&disk)?;

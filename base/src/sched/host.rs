@@ -53,6 +53,30 @@ pub(super) fn unpark(inner: &Arc<Inner>) {
     inner.run.0.unpark();
 }
 
+pub(super) fn interrupt(inner: &Arc<Inner>) {
+    inner.run.0.unpark();
+}
+
+pub(super) fn start_other_cpus() -> usize {
+    cpus()
+}
+
+/// Which of the host's CPUs runs a thread is the host's business.
+pub(super) fn cpu() -> usize {
+    0
+}
+
+pub(super) fn cpus() -> usize {
+    1
+}
+
+/// The host's scheduler decides.
+pub(super) fn allowed(_inner: &Inner) -> u32 {
+    1
+}
+
+pub(super) fn set_allowed(_inner: &Arc<Inner>, _allowed: u32) {}
+
 pub(super) fn yield_now() {
     hal::thread::yield_now();
 }

@@ -71,6 +71,23 @@ impl<const KIND: usize> TaskList<KIND> {
         Some(Task(task))
     }
 
+    /// Takes the first task that `fits`. O(n) over those before it.
+    #[cfg_attr(not(target_os = "none"), allow(dead_code))]
+    pub(crate) fn pop_first(&mut self, fits: impl Fn(&Inner) -> bool) -> Option<Task> {
+        if self.head.as_deref().is_some_and(&fits) {
+            return self.pop_front();
+        }
+        let mut at = self.head.clone();
+        while let Some(node) = at {
+            if fits(&node) {
+                self.remove(&node);
+                return Some(Task(node));
+            }
+            at = node.links[KIND].next.lock().clone();
+        }
+        None
+    }
+
     /// Takes `task` out; says whether it was in this list. O(n): only for a waiter that leaves by itself.
     pub(crate) fn remove(&mut self, task: &Arc<Inner>) -> bool {
         let mut before: Option<Arc<Inner>> = None;
@@ -151,6 +168,17 @@ mod tests {
             assert_eq!(drain(&mut list), want);
             assert!(list.is_empty() && list.tail.is_none());
         }
+    }
+
+    #[test]
+    fn the_first_that_fits_is_taken() {
+        let t = tasks(3);
+        let mut list = TaskList::<RUN>::new();
+        t.iter().for_each(|t| list.push_back(t.clone()));
+        assert_eq!(list.pop_first(|other| other.id() > t[0].id()).unwrap().id(), t[1].id());
+        assert!(list.pop_first(|other| other.id() > t[2].id()).is_none());
+        assert_eq!(drain(&mut list), [t[0].id(), t[2].id()]);
+        assert!(list.pop_first(|_| true).is_none());
     }
 
     #[test]

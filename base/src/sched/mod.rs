@@ -5,7 +5,7 @@
 //! | `task` | [`Task`]: name, id, interruption, join; what the locks and the plug keep for each task |
 //! | `cputime` | how long tasks run |
 //! | `list` | a FIFO of tasks through links embedded in them |
-//! | `bare` | the kernel's scheduler: run queue, time-outs, idling, reaping |
+//! | `bare` | the kernel's scheduler: run queue, CPUs, time-outs, idling, reaping |
 //! | `host` | a task is a thread of the host, or of the checker |
 //!
 //! The kernel is not preempted: a task runs until it sleeps, yields or ends. User mode is preempted by the timer: the loop
@@ -20,6 +20,8 @@ mod cputime;
 #[cfg(all(feature = "ktest", target_os = "none"))]
 mod ktests;
 mod list;
+#[cfg(all(feature = "ktest", target_os = "none"))]
+mod smp_ktests;
 mod task;
 
 #[cfg(target_os = "none")]
@@ -43,6 +45,12 @@ use core::sync::atomic::Ordering;
 /// the heap is there. Errors: `ENOMEM`. Elsewhere than in the kernel it does nothing.
 pub fn init() -> Result<()> {
     backend::init()
+}
+
+/// Starts the other CPUs; returns how many run tasks now. Once, on the task that called [`init`]. Elsewhere than in the kernel it
+/// does nothing.
+pub fn start_other_cpus() -> usize {
+    backend::start_other_cpus()
 }
 
 /// Starts a task that runs `entry`. The first [`NAME_LEN`] bytes of `name` are kept. Errors: `ENOMEM`. Task context.
@@ -90,6 +98,16 @@ pub fn sleep_until(deadline_ns: u64) {
     while crate::time::now_ns() < deadline_ns {
         park_until(deadline_ns);
     }
+}
+
+/// The CPU that runs the current task, from 0; it may be another one as soon as the task sleeps or yields. Any context.
+pub fn cpu() -> usize {
+    backend::cpu()
+}
+
+/// How many CPUs run tasks. Any context.
+pub fn cpus() -> usize {
+    backend::cpus()
 }
 
 /// Lets the other tasks that are ready run first. Task context.

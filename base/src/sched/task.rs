@@ -109,10 +109,20 @@ impl Task {
     pub fn unpark(&self) {
         backend::unpark(&self.0);
     }
-    /// Asks the task to leave interruptible waits, and wakes it. Any context.
+    /// Asks the task to leave interruptible waits, and wakes it. If it runs user code, on this CPU or another, it comes back into the
+    /// kernel. Any context.
     pub fn interrupt(&self) {
         self.0.interrupted.store(true, Ordering::Release);
-        self.unpark();
+        backend::interrupt(&self.0);
+    }
+    /// The CPUs that may run the task, a bit for each; there may be more bits than CPUs.
+    pub fn allowed_cpus(&self) -> u32 {
+        backend::allowed(&self.0)
+    }
+    /// Changes where the task may run; one of the CPUs that run must be among them. It leaves a CPU that isn't when it next
+    /// yields or sleeps. Tasks it starts may run where it may. Any context.
+    pub fn set_allowed_cpus(&self, allowed: u32) {
+        backend::set_allowed(&self.0, allowed);
     }
     /// Whether an interruption is asked for.
     pub fn interrupt_pending(&self) -> bool {

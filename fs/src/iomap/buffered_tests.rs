@@ -364,6 +364,69 @@ fn err2_short_copies_publish_nothing_invalid() {
     assert_eq!(f.read(0, 20_000).unwrap(), want);
 }
 
+/// A source that calls a function in the middle of each copy.
+struct Halfway<'a> {
+    inner: crate::io::SliceSource<'a>,
+    halfway: &'a mut dyn FnMut(),
+}
+
+impl IoSource for Halfway<'_> {
+    fn remaining(&self) -> usize {
+        self.inner.remaining()
+    }
+    fn fault_in(&mut self, len: usize) -> usize {
+        self.inner.fault_in(len)
+    }
+    fn resident(&self, len: usize) -> usize {
+        self.inner.resident(len)
+    }
+    fn copy_to_page(&mut self, page: &Page, offset: usize, len: usize) -> usize {
+        let first = self.inner.copy_to_page(page, offset, len / 2);
+        (self.halfway)();
+        first + self.inner.copy_to_page(page, offset + first, len - first)
+    }
+    fn copy_to_slice(&mut self, dst: &mut [u8]) -> usize {
+        self.inner.copy_to_slice(dst)
+    }
+    fn revert(&mut self, len: usize) {
+        self.inner.revert(len);
+    }
+    fn pin(&mut self, _len: usize, _out: &mut crate::io::Pinned) -> Result<usize> {
+        Err(Errno::EFAULT)
+    }
+    fn is_aligned(&self, _align: usize) -> bool {
+        false
+    }
+}
+
+/// BUF-1: a reader that comes in the middle of a copy sees the folio of one moment.
+#[test]
+fn buf1_a_reader_never_sees_half_a_copy() {
+    let f = Arc::new(MemFile::new(4096, 64));
+    f.write(0, &[b'o'; 4096]).unwrap();
+    let seen = Arc::new(base::sync::SpinLock::new(Vec::new()));
+    let torn = stop_at("read.torn").id(0).arm();
+    let mut reader = None;
+    let mut halfway = || {
+        let seen = seen.clone();
+        let task = task(&f, move |f| {
+            let bytes = f.read(0, 4096).unwrap();
+            *seen.lock() = bytes;
+        });
+        while !torn.is_reached() && !task.has_exited() {
+            base::sched::yield_now();
+        }
+        reader = Some(task);
+    };
+    let bytes = [b'n'; 4096];
+    let mut source = Halfway { inner: crate::io::SliceSource::new(&bytes), halfway: &mut halfway };
+    let mut kiocb = Kiocb::sync(&f.file, 0, IoFlags::empty(), &crate::caller::KernelCaller);
+    assert_eq!(buffered_write(&f.inode, &mut kiocb, &mut source), Ok(4096));
+    torn.release();
+    reader.expect("the copy had a middle").join();
+    assert_eq!(*seen.lock(), bytes);
+}
+
 struct Random(u64);
 impl Random {
     fn below(&mut self, n: u64) -> u64 {

@@ -131,7 +131,7 @@ impl Writer<'_> {
 /// Copies without faulting; returns how much of it counts. After a short copy that is what lies in valid blocks before the first that
 /// is not: the rest of the bytes goes back to the source (ERR-2, FOL-5).
 fn copy(guard: &FolioGuard<'_>, offset: usize, len: usize, source: &mut dyn IoSource) -> usize {
-    let copied = source.copy_to_page(guard.folio().page(), offset, len);
+    let copied = guard.change(|page| source.copy_to_page(page, offset, len));
     guard.set_uptodate(offset, copied);
     let mut valid = copied;
     while valid > 0 && !guard.state().uptodate_in(offset, valid) {

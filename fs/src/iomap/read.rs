@@ -14,13 +14,14 @@ const PS: u64 = PAGE_SIZE as u64;
 /// are held by the caller (a direct read that falls back may hold the inode lock shared).
 ///
 /// A reader never waits for the device I/O of a write-through (STB-6): its bytes are in the cache, copied folio by folio under the folio
-/// lock of whoever fills it, and the size is looked at before them (BUF-1). Errors, when nothing was read:
+/// lock of whoever fills or changes it, and the size is looked at before them (BUF-1). Errors, when nothing was read:
 /// `EIO`, `EUCLEAN`, `ENOMEM`, `EFAULT`, `EINTR` (a fatal signal); with `NOWAIT`, which reads what is cached and does not sleep, `EAGAIN`.
 pub fn buffered_read(inode: &Inode, kiocb: &mut Kiocb<'_>, sink: &mut dyn IoSink) -> Result<usize> {
     let start = kiocb.pos;
     let nowait = kiocb.flags.contains(IoFlags::NOWAIT);
     let _no_sleep = nowait.then(sched::NoSleep::begin);
     let mut done = 0;
+    let mut faulted_at = None;
     let stopped = loop {
         let pos = start.saturating_add(done as u64);
         let wanted = sink.remaining();
@@ -41,7 +42,16 @@ pub fn buffered_read(inode: &Inode, kiocb: &mut Kiocb<'_>, sink: &mut dyn IoSink
                 Err(error) => break error,
             },
         };
-        let copied = sink.copy_from_page(folio.page(), offset, n);
+        let Some(copied) = copy_whole(&folio, sink, offset, n, !nowait) else { break Errno::EAGAIN };
+        if copied < n && !nowait && faulted_at != Some(pos) {
+            // The rest would be of another moment (BUF-1): all of it anew, once what it goes to is there as far as it can be.
+            faulted_at = Some(pos);
+            sink.revert(copied);
+            if sink.fault_in(n) == 0 {
+                break Errno::EFAULT;
+            }
+            continue;
+        }
         // And the size once more: after a truncate the copied bytes may be its zeros, which were never in the file.
         let kept = inode.size().saturating_sub(pos).min(copied as u64) as usize;
         sink.revert(copied - kept);
@@ -57,6 +67,24 @@ pub fn buffered_read(inode: &Inode, kiocb: &mut Kiocb<'_>, sink: &mut dyn IoSink
         }
     };
     if done > 0 { Ok(done) } else { Err(stopped) }
+}
+
+/// Copies without faulting, and again while somebody on another CPU was changing the bytes: the folio's are those of one moment
+/// (BUF-1), where the caller says that it `may_wait` for that. Its lock is not waited for, since its holder may wait for the device (STB-2).
+fn copy_whole(folio: &Folio, sink: &mut dyn IoSink, offset: usize, len: usize, may_wait: bool) -> Option<usize> {
+    loop {
+        let changes = folio.changes();
+        let copied = sink.copy_from_page(folio.page(), offset, len);
+        if folio.unchanged_since(changes) {
+            return Some(copied);
+        }
+        base::anchor!("read.torn", folio.index());
+        sink.revert(copied);
+        if !may_wait {
+            return None;
+        }
+        base::sched::yield_now();
+    }
 }
 
 /// The fast path: the folio, if the bytes are valid. At a mark the next window is read ahead, which may sleep, where the caller says that it

@@ -330,8 +330,7 @@ impl<'a> Submission<'a> {
     /// S-8f and S-8g: copies without faulting and returns how much of it counts. After a short copy only whole valid blocks do
     /// (ERR-2, FOL-5): the bytes behind them are given back to the source and copied again once they can be faulted in.
     fn copy(&mut self, folio: &FolioGuard<'_>, offset: usize, len: usize) -> usize {
-        let page = folio.folio().page();
-        let copied = self.source.copy_to_page(page, offset, len);
+        let copied = folio.change(|page| self.source.copy_to_page(page, offset, len));
         folio.set_uptodate(offset, copied);
         if copied == len {
             return len;

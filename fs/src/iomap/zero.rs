@@ -100,7 +100,7 @@ fn zero_block(inode: &Inode, ops: &dyn IomapOps, block: u64, start: u64, end: u6
         let Some(guard) = guard else { return Ok(()) };
         // A store through a user mapping could otherwise follow the zeroing (EOF-4).
         guard.write_protect();
-        guard.folio().page().zero((start % PS) as usize, (end - start) as usize);
+        guard.change(|page| page.zero((start % PS) as usize, (end - start) as usize));
         // What stands behind a hole or an unwritten block reads as zeros already, and if it was dirty it still is; unless its old bytes
         // are on their way: the block is mapped when they have arrived.
         if has_data || base::guard!("edge", on_its_way) {

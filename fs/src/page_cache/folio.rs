@@ -2,7 +2,7 @@
 use super::state::{ATTACHED, LOCKED, READAHEAD, REFERENCED, State, WAITERS, WRITEBACK, uptodate_bits};
 use super::{Mapping, PageCache};
 use base::stats::{self, Counter};
-use base::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use base::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use base::sync::rank::HeldRank;
 use base::sync::{Arc, WaitQueue, Weak};
 use base::{PAGE_SIZE, Page};
@@ -17,6 +17,8 @@ pub struct Folio {
     /// The mapping it was made for; eviction gets there from here.
     pub(super) mapping: Weak<Mapping>,
     state: AtomicU64,
+    /// Changes of valid bytes, twice; odd while one goes on (BUF-1). Written with the folio locked only.
+    changes: AtomicU32,
     /// Bytes under writeback that have not ended (FOL-2).
     pub(super) pending: AtomicU32,
     /// When writeback last started, in the count of the mapping; tells a later writeback from the one waited for (SYN-2).
@@ -34,6 +36,7 @@ impl Folio {
             index,
             mapping,
             state: AtomicU64::new(LOCKED | ATTACHED),
+            changes: AtomicU32::new(0),
             pending: AtomicU32::new(0),
             stamp: AtomicU64::new(0),
             slot: AtomicU32::new(PageCache::NO_SLOT),
@@ -65,6 +68,17 @@ impl Folio {
     /// The flags now. A reader that sees bytes uptodate sees the bytes.
     pub fn state(&self) -> State {
         State(self.state.load(Ordering::Acquire))
+    }
+
+    /// To be asked before bytes are copied without the lock, for [`Folio::unchanged_since`].
+    pub fn changes(&self) -> u32 {
+        self.changes.load(Ordering::Acquire)
+    }
+    /// Whether the bytes that were copied since then are those of one moment.
+    pub fn unchanged_since(&self, changes: u32) -> bool {
+        // The copy's loads come before the second look: one that sees a byte of a change sees its beginning too.
+        fence(Ordering::Acquire);
+        changes.is_multiple_of(2) && self.changes.load(Ordering::Relaxed) == changes
     }
 
     /// Tells the clock that the folio is in use, and whether the next window should be read ahead now.
@@ -220,6 +234,19 @@ impl<'a> FolioGuard<'a> {
     /// The mapping whose folio this is.
     pub fn mapping(&self) -> &'a Mapping {
         self.mapping
+    }
+
+    /// Changes bytes that readers may be copying: `change` gets the page, and does not sleep. Readers do not wait for the lock; they
+    /// copy again what has changed meanwhile (BUF-1).
+    #[inline]
+    pub fn change<R>(&self, change: impl FnOnce(&Page) -> R) -> R {
+        let folio = self.folio();
+        let before = folio.changes.load(Ordering::Relaxed);
+        folio.changes.store(before.wrapping_add(1), Ordering::Relaxed);
+        fence(Ordering::Release);
+        let result = change(&folio.page);
+        folio.changes.store(before.wrapping_add(2), Ordering::Release);
+        result
     }
 
     /// Whether a change of bytes has to wait (STB-2): the folio is under the writeback of a write-through, or under any

@@ -127,7 +127,7 @@ impl Mapping {
         // The next store has to allocate what goes here; what was stored beside it stays dirty.
         guard.write_protect();
         let (offset, len) = ((start % PS) as usize, (end - start) as usize);
-        guard.folio().page().zero(offset, len);
+        guard.change(|page| page.zero(offset, len));
         guard.set_uptodate(offset, len);
         guard.clear_dirty(offset, len);
     }

@@ -6,8 +6,12 @@ const MAX_WORDS: usize = 4096;
 
 /// Calls `emit` with each word on the stack, from the caller's frame up, that points into the kernel's text after a
 /// call. A scan needs no frame pointers; it may show a stale address between the true ones. Any context; doesn't fault.
-pub fn scan(mut emit: impl FnMut(u64)) {
-    let here = &raw const emit as u64;
+pub fn scan(emit: impl FnMut(u64)) {
+    scan_from(&raw const emit as u64, emit);
+}
+
+/// As [`scan`], from the address `here` on a stack of the kernel.
+pub(super) fn scan_from(here: u64, mut emit: impl FnMut(u64)) {
     let top = stack::top_of(here).unwrap_or(here + (MAX_WORDS * 8) as u64);
     let text = image::text();
     for at in (here & !7..top).step_by(8) {

@@ -46,11 +46,25 @@ pub(super) fn init() {
     Star::write(USER_CODE, USER_DATA, KERNEL_CODE, KERNEL_DATA).expect("the table has the order that STAR needs");
 }
 
+/// Gives a CPU that is not the boot CPU its interrupt stacks; false when memory is short. The two exceptions that are the
+/// end share one.
+pub(super) fn set_interrupt_stacks_of_other() -> bool {
+    let (Some(end), Some(nmi)) = (Stack::new(), Stack::new()) else { return false };
+    set_top(InterruptStack::MachineCheck, end.top());
+    set_interrupt_stack(InterruptStack::DoubleFault, end);
+    set_interrupt_stack(InterruptStack::Nmi, nmi);
+    true
+}
+
 /// Gives the CPU a guarded stack for `which`. Before the interrupt table refers to it.
 pub(super) fn set_interrupt_stack(which: InterruptStack, stack: Stack) {
-    let top = VirtAddr::new(stack.top());
+    set_top(which, stack.top());
     // The stack is the CPU's for ever.
     core::mem::forget(stack);
+}
+
+fn set_top(which: InterruptStack, top: u64) {
+    let top = VirtAddr::new(top);
     let tss = this_cpu().tss.get();
     // SAFETY: the TSS of this CPU, written by this CPU alone, before an interrupt uses the entry. The field may be
     // unaligned, so no reference to it is made.

@@ -13,7 +13,9 @@ use super::cpu::{self, Features};
 use super::gdt::{self, InterruptStack};
 use super::stack::Stack;
 use super::sync::SpinLock;
-use super::{apic, console, frames, idt, image, paging, percpu, random, smap, thread, time, tsc, user_entry};
+use super::trampoline::LOW_PAGES;
+use super::{apic, console, frames, idt, image, paging, percpu, random, smap, smp, thread, time, tsc, user_entry};
+use crate::acpi::Cpus;
 use bootloader_api::BootInfo;
 use bootloader_api::info::{MemoryRegion, MemoryRegionKind};
 use core::ops::Range;
@@ -40,11 +42,17 @@ pub struct Platform {
 
 static PLATFORM: spin::Once<Platform> = spin::Once::new();
 static INFO: AtomicPtr<BootInfo> = AtomicPtr::new(core::ptr::null_mut());
+static CPUS: spin::Once<Cpus> = spin::Once::new();
 static MAIN: spin::Once<fn() -> !> = spin::Once::new();
 
 /// What the loader and the CPU said. After [`start`].
 pub fn platform() -> &'static Platform {
     PLATFORM.get().expect("set by start")
+}
+
+/// The CPUs that can be started. After [`start`].
+pub(super) fn cpus() -> &'static Cpus {
+    CPUS.get().expect("set by start")
 }
 
 /// Takes the machine over and calls `main` on a guarded stack, interrupts on, as the boot thread-to-be
@@ -73,6 +81,7 @@ extern "sysv64" fn start_on_boot_stack() -> ! {
     cpu::init(&features);
 
     let memory = Memory::read(&info.memory_regions);
+    CPUS.call_once(|| if low_pages_are_ram(&info.memory_regions) { find_cpus(info) } else { Cpus::default() });
     let (rsdp, ramdisk_addr, ramdisk_len) =
         (info.rsdp_addr.into_option(), info.ramdisk_addr.into_option(), info.ramdisk_len);
     memory.take_over().unwrap_or_else(|| panic!("too little memory to start"));
@@ -100,6 +109,25 @@ extern "sysv64" fn call_main() -> ! {
     super::irq::restore(true);
     let main = MAIN.get().expect("set by start");
     main()
+}
+
+/// Looks for the CPUs in the firmware's tables, where the loader maps them.
+fn find_cpus(info: &BootInfo) -> Cpus {
+    smp::find(info.rsdp_addr.into_option(), &|phys, buffer| {
+        let mapped = phys.checked_add(buffer.len() as u64).is_some_and(|end| end <= EARLY_LIMIT);
+        if mapped {
+            let from = paging::phys_to_virt(phys);
+            // SAFETY: every loader maps memory below the limit there; `buffer` is none of it.
+            unsafe { core::ptr::copy_nonoverlapping(from, buffer.as_mut_ptr(), buffer.len()) };
+        }
+        mapped
+    })
+}
+
+/// Whether the pages where CPUs start are memory that nobody needs any more.
+fn low_pages_are_ram(regions: &[MemoryRegion]) -> bool {
+    let free = |kind| matches!(kind, MemoryRegionKind::Usable | MemoryRegionKind::Bootloader);
+    regions.iter().any(|r| free(r.kind) && r.start <= LOW_PAGES.start && r.end >= LOW_PAGES.end)
 }
 
 /// The memory map, copied: it may lie in memory that the final tables don't map.

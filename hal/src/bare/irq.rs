@@ -1,6 +1,6 @@
 //! Interrupts: masking, the mark of interrupt context, and registration of handlers.
 use super::percpu::this_cpu;
-use super::{apic, ioapic};
+use super::{apic, ioapic, shootdown, smp};
 use alloc::boxed::Box;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use x86_64::instructions::interrupts;
@@ -102,6 +102,10 @@ pub(super) fn dispatch(vector: u8) {
     depth.set(depth.get() + 1);
     if vector == apic::TIMER_VECTOR {
         super::time::timer_interrupt();
+    } else if vector == apic::RESCHEDULE_VECTOR {
+        smp::reschedule_interrupt();
+    } else if vector == apic::FLUSH_VECTOR {
+        shootdown::answer();
     } else if let Some(handler) =
         HANDLERS.get(usize::from(vector).wrapping_sub(usize::from(FIRST_DEVICE))).and_then(spin::Once::get)
     {

@@ -12,6 +12,7 @@
 //! | [`console`] | the polled serial port and the sink of the `log` crate |
 //! | [`power`] | power off with a status |
 //! | [`random`] | random bytes |
+//! | [`smp`] | further CPUs: starting and interrupting them |
 //! | [`fw_cfg`] | options that QEMU was given for us |
 //! | [`backtrace`] | return addresses for last words |
 //!
@@ -25,11 +26,11 @@
 //! | memory | `frames`, `heap`, `mem`, `stack`, `tables` (walks), `paging` (kernel half), `page_table` (user half), `uaccess` |
 //! | time | `tsc`, `apic`, `ioapic`, `rtc`, `time` |
 //! | threads | `thread`, `fpu`, `user` |
+//! | further CPUs | `smp`, `trampoline` (from real mode), `shootdown` (translations that all must forget) |
 //!
 //! # What it does not do
 //!
-//! Only the boot CPU is brought up. What is per CPU is kept per CPU all the same; the places where other CPUs would have
-//! to be told (`page_table`, freeing of page tables) say so.
+//! No CPU is taken away or added while the system runs; interrupts of devices go to the CPU that set the device up.
 pub mod backtrace;
 pub mod console;
 pub(crate) mod dma;
@@ -43,6 +44,7 @@ pub mod paging;
 pub mod pci;
 pub mod power;
 pub mod random;
+pub mod smp;
 pub mod sync;
 pub mod thread;
 pub mod time;
@@ -61,11 +63,13 @@ mod ioapic;
 mod page_table;
 mod percpu;
 mod rtc;
+mod shootdown;
 mod smap;
 mod stack;
 mod tables;
 #[cfg(feature = "ktest")]
 mod tests;
+mod trampoline;
 mod trap;
 mod tsc;
 mod uaccess;

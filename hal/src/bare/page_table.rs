@@ -1,14 +1,16 @@
 //! The user half of an address space: page tables whose leaves own counts of frames.
 use super::mem::Page;
-use super::paging::{self, flush, kernel_root, load_root};
+use super::paging::{kernel_root, load_root};
 use super::percpu::this_cpu;
 use super::sync::SpinLock;
 use super::tables::{self, ENTRIES, Entry, ROOT_LEVEL};
 use super::thread::with_current;
-use super::{frames, irq};
+use super::{frames, irq, shootdown};
 use crate::PAGE_SIZE;
 use crate::user_abi::{Prot, USER_END};
 use alloc::sync::Arc;
+use core::ops::Range;
+use core::sync::atomic::Ordering;
 use x86_64::structures::paging::PageTableFlags as Flags;
 
 /// What is mapped at a user address.
@@ -17,7 +19,7 @@ pub struct Mapped {
     pub page: Page,
     /// What user mode may do.
     pub prot: Prot,
-    /// It was written through this mapping since it was mapped or [`PageTable::clear_dirty`].
+    /// It was written through this mapping since it was mapped or [`PageTable::stop_stores`].
     pub dirty: bool,
     /// It was accessed through this mapping.
     pub accessed: bool,
@@ -83,22 +85,47 @@ impl PageTable {
     pub fn unmap(&self, va: u64) -> Option<Page> {
         let _changing = self.0.lock.lock();
         let entry = self.0.leaf(va)?;
-        let phys = entry.phys();
-        if entry.take() == 0 {
+        let bits = entry.take();
+        if bits == 0 {
             return None;
         }
         self.0.flush(va);
         // SAFETY: the entry owned a count, which is ours now that it is gone.
-        Some(unsafe { Page::from_phys(phys) })
+        Some(unsafe { Page::from_phys(bits & tables::ADDRESS) })
+    }
+
+    /// Takes the mappings at `vas`, at most [`BATCH`], away; all CPUs are told once. Calls `gone` for each that was there, with its
+    /// address, its page, and whether something was stored through it: no CPU can use any of them any more then.
+    ///
+    /// The dirty mark is complete although CPUs are told after it was read: one that has the right to store cached without the mark
+    /// goes to the entry to set it, and faults.
+    pub fn unmap_many(&self, vas: &[u64], mut gone: impl FnMut(u64, Page, bool)) {
+        let mut taken = [0; BATCH];
+        {
+            let _changing = self.0.lock.lock();
+            for (bits, &va) in taken.iter_mut().zip(vas) {
+                *bits = self.0.leaf(va).map_or(0, Entry::take);
+            }
+        }
+        let (first, last) = (vas.iter().min(), vas.iter().max());
+        if let (Some(first), Some(last)) = (first, last) {
+            shootdown::flush(self.0.root, *first..last + PAGE_SIZE as u64);
+        }
+        for (bits, &va) in taken.into_iter().zip(vas).filter(|(bits, _)| *bits != 0) {
+            // SAFETY: as in `unmap`.
+            let page = unsafe { Page::from_phys(bits & tables::ADDRESS) };
+            gone(va, page, bits & Flags::DIRTY.bits() != 0);
+        }
+    }
+
+    /// Starts changes of which all CPUs are told at once, when the value is dropped.
+    pub fn batch(&self) -> Batch<'_> {
+        Batch { tables: &self.0, changed: None }
     }
 
     /// Changes what user mode may do at `va`; false if nothing is mapped there.
     pub fn protect(&self, va: u64, prot: Prot) -> bool {
-        let _changing = self.0.lock.lock();
-        let Some(entry) = self.0.leaf(va).filter(|entry| !entry.is_unused()) else { return false };
-        entry.update(rights(prot), RIGHTS - rights(prot));
-        self.0.flush(va);
-        true
+        self.batch().protect(va, prot)
     }
 
     /// What is mapped at `va`.
@@ -121,15 +148,16 @@ impl PageTable {
         })
     }
 
-    /// Clears the dirty mark at `va`; says whether it was set. No CPU has it cached when this returns.
-    pub fn clear_dirty(&self, va: u64) -> bool {
+    /// Takes the right to store at `va` away, then the dirty mark; says whether that was set. No CPU stores there any more when this
+    /// returns: only then is the mark looked at, so that no store falls between.
+    pub fn stop_stores(&self, va: u64) -> bool {
         let _changing = self.0.lock.lock();
         let Some(entry) = self.0.leaf(va).filter(|entry| !entry.is_unused()) else { return false };
-        let was_dirty = entry.update(Flags::empty(), Flags::DIRTY) & Flags::DIRTY.bits() != 0;
-        if was_dirty {
+        if entry.update(Flags::empty(), Flags::WRITABLE) & Flags::WRITABLE.bits() != 0 {
             self.0.flush(va);
         }
-        was_dirty
+        // Whoever gives the right back changes the entry again, and what is cached of it goes then.
+        entry.update(Flags::empty(), Flags::DIRTY) & Flags::DIRTY.bits() != 0
     }
 
     /// Makes this the address space of the current thread, now and whenever the thread runs again.
@@ -147,6 +175,42 @@ impl PageTable {
     pub fn deactivate() {
         let before = irq::with_disabled(|| with_current(|thread| thread.set_space(None)));
         drop(before);
+    }
+}
+
+/// Mappings that [`PageTable::unmap_many`] takes at a time.
+pub const BATCH: usize = 32;
+
+/// See [`PageTable::batch`]. Until it is dropped, CPUs may go on with the rights of before.
+#[must_use = "the CPUs are told when it is dropped"]
+pub struct Batch<'a> {
+    tables: &'a Tables,
+    /// Holds all pages that lost a right.
+    changed: Option<Range<u64>>,
+}
+
+impl Batch<'_> {
+    /// As [`PageTable::protect`].
+    pub fn protect(&mut self, va: u64, prot: Prot) -> bool {
+        let _changing = self.tables.lock.lock();
+        let Some(entry) = self.tables.leaf(va).filter(|entry| !entry.is_unused()) else { return false };
+        let new = rights(prot);
+        let old = Flags::from_bits_retain(entry.update(new, RIGHTS - new));
+        let lost = (old - new) & (Flags::PRESENT | Flags::WRITABLE | Flags::USER_ACCESSIBLE);
+        if old.contains(Flags::PRESENT) && (!lost.is_empty() || (new - old).contains(Flags::NO_EXECUTE)) {
+            let end = va + PAGE_SIZE as u64;
+            let before = self.changed.take().unwrap_or(va..end);
+            self.changed = Some(before.start.min(va)..before.end.max(end));
+        }
+        true
+    }
+}
+
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        if let Some(changed) = self.changed.take() {
+            shootdown::flush(self.tables.root, changed);
+        }
     }
 }
 
@@ -177,16 +241,14 @@ impl Tables {
         unsafe { tables::find_or_make(self.root, va, 1, &mut frames::alloc_table) }
     }
 
-    /// Forgets a cached translation. Only the boot CPU runs; others would have to be told here.
+    /// All CPUs forget a cached translation.
     fn flush(&self, va: u64) {
-        if this_cpu().active_root.get() == self.root {
-            flush(va);
-        }
+        shootdown::flush(self.root, va..va + PAGE_SIZE as u64);
     }
 
     /// Loads the tables on this CPU, with interrupts off, unless they are loaded.
     pub(super) fn load(&self) {
-        if this_cpu().active_root.get() != self.root {
+        if this_cpu().active_root.load(Ordering::Relaxed) != self.root {
             // SAFETY: the kernel half is in the tables. They stay loaded no longer than they live: `drop` sees to it.
             unsafe { load_root(self.root) };
         }
@@ -211,13 +273,8 @@ impl Tables {
 
 impl Drop for Tables {
     fn drop(&mut self) {
-        // A kernel thread may still run on these tables: switching leaves them loaded until another user thread runs.
-        irq::with_disabled(|| {
-            if this_cpu().active_root.get() == self.root {
-                // SAFETY: the kernel's own tables stay for ever.
-                unsafe { paging::load_root(kernel_root()) };
-            }
-        });
+        // Kernel threads may still run on these tables: switching leaves them loaded until another user thread runs.
+        shootdown::unload(self.root);
         Self::free(self.root, ROOT_LEVEL, ENTRIES / 2);
     }
 }

@@ -105,12 +105,16 @@ pub(super) fn init(ram: &[Range<u64>], alloc: &mut dyn FnMut() -> Option<u64>) -
 ///
 /// # Safety
 ///
-/// `root` must be a root table with the kernel half in it, which stays until another is loaded.
+/// `root` must be a root table with the kernel half in it, which stays until another is loaded. Interrupts are off.
 pub(super) unsafe fn load_root(root: u64) {
-    super::percpu::this_cpu().active_root.set(root);
+    let cpu = super::percpu::this_cpu();
+    // Shown before and after, for CPUs that change the tables: L1 to L3 of `shootdown`.
+    cpu.next_root.store(root, Ordering::SeqCst);
     let frame = PhysFrame::containing_address(x86_64::PhysAddr::new(root));
     // SAFETY: the caller's promise.
     unsafe { Cr3::write(frame, Cr3Flags::empty()) };
+    cpu.active_root.store(root, Ordering::Release);
+    cpu.next_root.store(0, Ordering::Release);
 }
 
 /// Maps whole pages of RAM, with large pages where they fit.

@@ -18,7 +18,7 @@ use x86_64::structures::tss::TaskStateSegment;
 /// # Invariants
 ///
 /// Only the CPU it belongs to uses the `Cell`s, which is why they need no lock. Those that interrupt handlers touch as
-/// well are single words.
+/// well are single words. Other CPUs look at the atomics only.
 #[repr(C)]
 pub struct PerCpu {
     /// Points at the area itself: how kernel code finds it.
@@ -41,25 +41,32 @@ pub struct PerCpu {
     pub(super) current: Cell<*const Kthread>,
     /// The thread that was switched from and whose registers have just been saved. Owns a count.
     pub(super) previous: Cell<*const Kthread>,
-    /// The root of the page tables in CR3.
-    pub(super) active_root: Cell<u64>,
+    /// The root of the page tables in CR3; other CPUs look at it, see `shootdown`.
+    pub(super) active_root: AtomicU64,
+    /// The root that is about to be loaded, or 0.
+    pub(super) next_root: AtomicU64,
     /// When the timer is to go off, in nanoseconds; `u64::MAX` for never.
     pub(super) deadline_ns: Cell<u64>,
     /// Non-maskable interrupts seen.
     pub(super) nmi_count: AtomicU64,
     /// The local APIC's id.
     pub(super) apic_id: Cell<u32>,
+    /// Which CPU it is: 0 for the one that booted.
+    pub(super) index: Cell<u32>,
+    /// What the scheduler remembers of the thread that runs: [`super::thread::tag`].
+    pub(super) tag: Cell<u64>,
 }
 
 /// Offset of the stack pointer that entries from ring 3 begin with. `privilege_stack_table` follows a `u32`.
 pub(super) const RSP0: usize = offset_of!(PerCpu, tss) + offset_of!(TaskStateSegment, privilege_stack_table);
 pub(super) const USER_RSP: usize = offset_of!(PerCpu, user_rsp);
+pub(super) const TAG: usize = offset_of!(PerCpu, tag);
 
 // SAFETY: see the type's invariant. The only `PerCpu`s are reached through GS of their own CPU.
 unsafe impl Sync for PerCpu {}
 
 impl PerCpu {
-    const fn new() -> Self {
+    pub(super) const fn new() -> Self {
         PerCpu {
             this: Cell::new(ptr::null()),
             user_rsp: Cell::new(0),
@@ -71,10 +78,13 @@ impl PerCpu {
             gdt: UnsafeCell::new(GlobalDescriptorTable::new()),
             current: Cell::new(ptr::null()),
             previous: Cell::new(ptr::null()),
-            active_root: Cell::new(0),
+            active_root: AtomicU64::new(0),
+            next_root: AtomicU64::new(0),
             deadline_ns: Cell::new(u64::MAX),
             nmi_count: AtomicU64::new(0),
             apic_id: Cell::new(0),
+            index: Cell::new(0),
+            tag: Cell::new(0),
         }
     }
 }
@@ -83,8 +93,13 @@ static BOOT_CPU: PerCpu = PerCpu::new();
 
 /// Sets GS of the boot CPU. First of all: nothing that asks for the CPU works before.
 pub(super) fn init_boot_cpu() {
-    BOOT_CPU.this.set(&BOOT_CPU);
-    GsBase::write(VirtAddr::from_ptr(&BOOT_CPU));
+    install(&BOOT_CPU);
+}
+
+/// Sets GS of this CPU to `area`, which is no other CPU's.
+pub(super) fn install(area: &'static PerCpu) {
+    area.this.set(area);
+    GsBase::write(VirtAddr::from_ptr(area));
     KernelGsBase::write(VirtAddr::zero());
 }
 

@@ -22,6 +22,12 @@ pub fn exit(status: u32) -> ! {
         Port::new(DEBUG_EXIT).write(status);
         Port::new(PM1A_CONTROL).write(SLEEP_S5);
     }
+    halt()
+}
+
+/// Halts this CPU for good; only a non-maskable interrupt still reaches it.
+pub fn halt() -> ! {
+    interrupts::disable();
     loop {
         hlt();
     }

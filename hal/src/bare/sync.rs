@@ -27,8 +27,9 @@ impl<T> SpinLock<T> {
 
 impl<T: ?Sized> SpinLock<T> {
     /// Takes the lock, spinning until it is free. Task context.
+    #[inline]
     pub fn lock(&self) -> SpinGuard<'_, T> {
-        self.0.lock()
+        self.0.try_lock().unwrap_or_else(|| wait_for_lock(&self.0))
     }
     /// Takes the lock if it is free.
     pub fn try_lock(&self) -> Option<SpinGuard<'_, T>> {
@@ -63,7 +64,8 @@ impl<T: ?Sized> IrqLock<T> {
     /// Takes the lock, spinning until it is free. Any context.
     pub fn lock(&self) -> IrqGuard<'_, T> {
         let was_enabled = irq::disable();
-        IrqGuard { guard: ManuallyDrop::new(self.0.lock()), was_enabled, _not_send: core::marker::PhantomData }
+        let guard = self.0.try_lock().unwrap_or_else(|| wait_for_lock(&self.0));
+        IrqGuard { guard: ManuallyDrop::new(guard), was_enabled, _not_send: core::marker::PhantomData }
     }
     /// Takes the lock if it is free. Any context.
     pub fn try_lock(&self) -> Option<IrqGuard<'_, T>> {
@@ -99,5 +101,57 @@ impl<T: ?Sized> Drop for IrqGuard<'_, T> {
         // come back, which the order of fields alone would not give.
         unsafe { ManuallyDrop::drop(&mut self.guard) };
         irq::restore(self.was_enabled);
+    }
+}
+
+/// Waiting in a loop for another CPU, and saying so when it takes too long to be right.
+pub(super) struct Patience {
+    spins: u32,
+    since_ns: u64,
+}
+
+impl Patience {
+    /// How often the clock is looked at.
+    const SPINS: u32 = 1 << 14;
+    /// After this long a wait is reported. An emulated CPU may stand still for seconds on a busy machine.
+    const LIMIT_NS: u64 = 10_000_000_000;
+
+    pub(super) fn new() -> Patience {
+        Patience { spins: 0, since_ns: 0 }
+    }
+
+    /// Spins once; the first time the limit is passed, says on the console that this CPU waits for `what`, and where all CPUs are.
+    pub(super) fn spin(&mut self, what: &str) {
+        core::hint::spin_loop();
+        self.spins = self.spins.wrapping_add(1);
+        if !self.spins.is_multiple_of(Self::SPINS) {
+            return;
+        }
+        let now_ns = super::time::now_ns();
+        match self.since_ns {
+            0 => self.since_ns = now_ns,
+            u64::MAX => {}
+            since_ns if now_ns - since_ns < Self::LIMIT_NS => {}
+            _ => {
+                self.since_ns = u64::MAX;
+                super::smp::report_all(format_args!("waits for {what}"));
+            }
+        }
+    }
+}
+
+/// Takes a lock that another CPU holds.
+#[cold]
+#[inline(never)]
+fn wait_for_lock<T: ?Sized>(lock: &SpinMutex<T>) -> SpinMutexGuard<'_, T> {
+    let mut patience = Patience::new();
+    loop {
+        // Looks without writing, so that the holder keeps the cache line.
+        if !lock.is_locked()
+            && let Some(guard) = lock.try_lock()
+        {
+            return guard;
+        }
+        patience.spin("a spin lock");
     }
 }

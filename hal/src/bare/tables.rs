@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use x86_64::structures::paging::PageTableFlags as Flags;
 
 /// The bits of an entry that hold a physical address.
-const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+pub(super) const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 /// Entries of a table.
 pub(super) const ENTRIES: usize = 512;
 /// The level of the root table. Level 1 holds 4 KiB pages, level 2 also 2 MiB, level 3 also 1 GiB pages.

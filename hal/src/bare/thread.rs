@@ -189,8 +189,8 @@ pub fn with_current<R>(f: impl FnOnce(&Kthread) -> R) -> R {
     f(unsafe { &*thread })
 }
 
-/// True once the boot code has become a thread.
-pub(super) fn is_started() -> bool {
+/// True once the boot code of this CPU has become a thread.
+pub fn is_started() -> bool {
     !this_cpu().current.get().is_null()
 }
 
@@ -210,13 +210,13 @@ pub fn on_exit(hook: fn() -> !) {
 
 /// Saves this thread and runs `next`. Returns when somebody switches back. Called with interrupts off, returns with
 /// them off. The count of `next` becomes the CPU's, so that none stays behind on the stack of a thread that never runs
-/// again. Panics if `next` runs already or has exited.
+/// again. If another CPU is just leaving `next`, it is waited for; `next` must run nowhere else. Panics if it has exited.
 pub fn switch_to(next: Arc<Kthread>) {
     assert!(!irq::enabled(), "a switch with interrupts on");
     let cpu = this_cpu();
     let prev = cpu.current.get();
     assert!(!prev.is_null() && !next.exited(), "a switch to an exited thread, or before the first");
-    assert!(!next.running.swap(true, Ordering::Acquire), "a switch to a running thread");
+    claim(&next);
     // SAFETY: interrupts are off; `prev` runs here, and `next` has just been claimed.
     let next_rsp = unsafe {
         (*prev).user().leave();
@@ -229,6 +229,15 @@ pub fn switch_to(next: Arc<Kthread>) {
     // counts the thread; `prev` is counted by `previous` until the switch is finished.
     unsafe { switch_stacks((*prev).saved_rsp.get(), next_rsp) };
     finish_switch();
+}
+
+/// Takes a thread for this CPU. Another one may have picked its next thread and still be saving this one's registers: it needs
+/// no lock for that and waits, if at all, only for one that had picked before, so this ends.
+fn claim(next: &Kthread) {
+    debug_assert!(!ptr::eq(next, this_cpu().current.get()), "a switch to the running thread");
+    while next.running.swap(true, Ordering::Acquire) {
+        core::hint::spin_loop();
+    }
 }
 
 /// Runs first on the new stack: the thread switched from is saved now, and free to run elsewhere.
@@ -290,6 +299,23 @@ extern "sysv64" fn thread_start() -> ! {
         Some(hook) => hook(),
         None => panic!("a thread ended, and nobody has said where to go on"),
     }
+}
+
+/// What [`set_tag`] left for the thread that runs on this CPU; in an interrupt, the interrupted one. One instruction.
+#[inline]
+pub fn tag() -> u64 {
+    let tag;
+    // SAFETY: GS points at this CPU's area in kernel mode; the field is a word of it.
+    unsafe {
+        core::arch::asm!("mov {}, gs:[{}]", out(reg) tag, const super::percpu::TAG,
+            options(nostack, preserves_flags, readonly));
+    }
+    tag
+}
+
+/// Sets the tag of this CPU: the scheduler does, with interrupts off, when it switches.
+pub fn set_tag(tag: u64) {
+    this_cpu().tag.set(tag);
 }
 
 /// Asks this CPU to leave user mode: [`super::user::UserContext::run`] returns `Trap::Interrupt` before it enters user

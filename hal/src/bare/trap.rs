@@ -1,9 +1,7 @@
 //! What happens on an exception or interrupt in kernel mode.
 use super::entry::TrapFrame;
 use super::idt::FIRST_INTERRUPT;
-use super::percpu::this_cpu;
 use super::{image, irq, stack};
-use core::sync::atomic::Ordering;
 use x86_64::registers::control::Cr2;
 
 /// Names of the exceptions, by vector.
@@ -54,10 +52,10 @@ fn recover(frame: &mut TrapFrame) -> bool {
     fixup.is_some()
 }
 
-/// Handles what came on an interrupt stack. An NMI is counted; the others are the end.
+/// Handles what came on an interrupt stack. An NMI is a message of another CPU; the others are the end.
 pub(super) extern "C" fn paranoid_trap(frame: &mut TrapFrame) {
     if frame.vector as u8 == NMI {
-        this_cpu().nmi_count.fetch_add(1, Ordering::Relaxed);
+        super::smp::non_maskable(frame);
     } else {
         die(frame);
     }

@@ -11,7 +11,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use x86_64::registers::control::Cr2;
 
 pub use super::fpu::FpuState;
-pub use super::page_table::{Mapped, PageTable};
+pub use super::page_table::{BATCH, Batch, Mapped, PageTable};
 pub use crate::user_abi::{Prot, Trap, USER_END, UserRegs};
 
 /// Copies user memory from `src` into `dst`. Returns the bytes copied before the first one that is not mapped readable

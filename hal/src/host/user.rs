@@ -19,7 +19,7 @@ pub struct Mapped {
     pub page: Page,
     /// What user mode may do.
     pub prot: Prot,
-    /// It was written through this mapping since it was mapped or [`PageTable::clear_dirty`].
+    /// It was written through this mapping since it was mapped or [`PageTable::stop_stores`].
     pub dirty: bool,
     /// It was accessed through this mapping.
     pub accessed: bool,
@@ -62,6 +62,20 @@ impl PageTable {
     pub fn unmap(&self, va: u64) -> Option<Page> {
         lock(&self.0).remove(&va).map(|e| e.page)
     }
+    /// Takes the mappings at `vas` away; calls `gone` for each that was there, with its address, its page, and whether something
+    /// was stored through it.
+    pub fn unmap_many(&self, vas: &[u64], mut gone: impl FnMut(u64, Page, bool)) {
+        for &va in vas {
+            let entry = lock(&self.0).remove(&va);
+            if let Some(entry) = entry {
+                gone(va, entry.page, entry.dirty);
+            }
+        }
+    }
+    /// Starts changes that are all in force when the value is dropped.
+    pub fn batch(&self) -> Batch<'_> {
+        Batch(self)
+    }
     /// Changes what user mode may do at `va`; false if nothing is mapped there.
     pub fn protect(&self, va: u64, prot: Prot) -> bool {
         lock(&self.0).get_mut(&va).map(|entry| entry.prot = prot).is_some()
@@ -72,13 +86,29 @@ impl PageTable {
         let e = entries.get(&va)?;
         Some(Mapped { page: e.page.clone(), prot: e.prot, dirty: e.dirty, accessed: e.accessed })
     }
-    /// Clears the dirty mark at `va`; says whether it was set.
-    pub fn clear_dirty(&self, va: u64) -> bool {
-        lock(&self.0).get_mut(&va).is_some_and(|e| std::mem::take(&mut e.dirty))
+    /// Takes the right to store at `va` away, then the dirty mark; says whether that was set.
+    pub fn stop_stores(&self, va: u64) -> bool {
+        lock(&self.0).get_mut(&va).is_some_and(|e| {
+            e.prot.write = false;
+            std::mem::take(&mut e.dirty)
+        })
     }
     /// Makes this the address space that user copies of this thread see.
     pub fn activate(&self) {
         ACTIVE.with(|a| *a.borrow_mut() = Some(self.0.clone()));
+    }
+}
+
+/// Mappings that [`PageTable::unmap_many`] takes at a time.
+pub const BATCH: usize = 32;
+
+/// See [`PageTable::batch`].
+pub struct Batch<'a>(&'a PageTable);
+
+impl Batch<'_> {
+    /// As [`PageTable::protect`].
+    pub fn protect(&mut self, va: u64, prot: Prot) -> bool {
+        self.0.protect(va, prot)
     }
 }
 

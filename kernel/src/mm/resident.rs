@@ -6,11 +6,12 @@
 use super::PAGE;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use arrayvec::ArrayVec;
 use base::memory::{alloc_user_page, may_allocate, room_for_programs};
 use base::sync::SpinLock;
 use base::{Errno, Page, Result};
 use core::ops::Range;
-use hal::user::{PageTable, Prot};
+use hal::user::{BATCH, Batch, PageTable, Prot};
 
 /// Pages that a fork shares under one hold of the lock.
 const FORK_BATCH: usize = 64;
@@ -117,28 +118,44 @@ impl Resident {
     /// device that is about to store to it, stays where it is, and the child gets a copy. Both mmap locks are held. Errors: `ENOMEM`.
     pub fn share_with(&self, child: &Resident, range: Range<u64>, prot: Prot) -> Result<()> {
         let (mut from, mut spare) = (range.start, None);
-        loop {
-            let mut origins = self.origins.lock();
-            let mut batch = origins.range_mut(from..range.end).take(FORK_BATCH);
-            from = range.end;
-            let mut wants_spare = false;
-            for (&va, origin) in &mut batch {
-                from = va + PAGE;
-                if !self.share_page(child, va, origin, prot, &mut spare)? {
-                    (from, wants_spare) = (va, true);
-                    break;
-                }
-            }
-            drop(origins);
-            if from >= range.end {
-                return Ok(());
-            }
+        while from < range.end {
+            let wants_spare = self.share_some(child, &mut from, range.end, (prot, &mut spare))?;
             // With the lock dropped, since reclaim takes it.
-            room_for_programs()?;
+            if from < range.end {
+                room_for_programs()?;
+            }
             if wants_spare {
                 spare = Some(alloc_user_page()?);
             }
         }
+        Ok(())
+    }
+
+    /// Shares up to [`FORK_BATCH`] pages in `[from, end)` and moves `from` behind them. True: the page at `from` needs a spare one.
+    fn share_some(
+        &self,
+        child: &Resident,
+        from: &mut u64,
+        end: u64,
+        (prot, spare): (Prot, &mut Option<Page>),
+    ) -> Result<bool> {
+        let mut origins = self.origins.lock();
+        // Ends before the lock is let go, errors or not: then no CPU stores to what is marked as shared.
+        let mut rights = self.table.batch();
+        let shared = origins.range_mut(*from..end).take(FORK_BATCH);
+        *from = end;
+        let mut count = 0;
+        for (&va, origin) in shared {
+            if !self.share_page(child, va, origin, (prot, spare), &mut rights)? {
+                *from = va;
+                return Ok(true);
+            }
+            count += 1;
+            if count == FORK_BATCH {
+                *from = va + PAGE;
+            }
+        }
+        Ok(false)
     }
 
     /// Shares one page. False: it needs `spare` for a copy.
@@ -147,8 +164,8 @@ impl Resident {
         child: &Resident,
         va: u64,
         origin: &mut Origin,
-        prot: Prot,
-        spare: &mut Option<Page>,
+        (prot, spare): (Prot, &mut Option<Page>),
+        rights: &mut Batch,
     ) -> Result<bool> {
         let Some(mapped) = self.table.query(va).filter(|_| matches!(origin, Origin::Owned | Origin::Forked)) else {
             return Ok(true);
@@ -163,7 +180,7 @@ impl Resident {
         child.put(va, mapped.page, Origin::Forked, prot)?;
         if *origin == Origin::Owned {
             *origin = Origin::Forked;
-            self.table.protect(va, visible(prot, Origin::Forked));
+            rights.protect(va, visible(prot, Origin::Forked));
         }
         Ok(true)
     }
@@ -223,86 +240,71 @@ impl Resident {
     /// Gives the pages of `range` what an area of protection `prot` allows them. Borrowed ones cannot be stored to then: the next store
     /// faults. That something was stored to them stays noted in the page table.
     pub fn protect(&self, range: Range<u64>, prot: Prot) {
-        for (&va, &origin) in self.origins.lock().range(range) {
-            self.table.protect(va, visible(prot, origin));
+        let origins = self.origins.lock();
+        let mut rights = self.table.batch();
+        for (&va, &origin) in origins.range(range) {
+            rights.protect(va, visible(prot, origin));
         }
     }
 
-    /// Takes the pages of `range` away. The lock is let go between pages. `stored` is called, without the lock, for each borrowed page
+    /// Takes the pages of `range` away. The lock is let go now and then. `stored` is called, without the lock, for each borrowed page
     /// that something was stored to since its folio was last written: with its address and itself.
-    pub fn drop_pages(&self, range: Range<u64>, mut stored: impl FnMut(u64, Page)) {
-        let next = || {
-            let mut origins = self.origins.lock();
-            let (&va, &origin) = origins.range(range.clone()).next()?;
-            let was_stored = matches!(origin, Origin::Borrowed(_)) && self.clean(va);
-            origins.remove(&va);
-            Some((va, self.table.unmap(va), was_stored))
-        };
-        while let Some((va, page, was_stored)) = next() {
-            if let (Some(page), true) = (page, was_stored) {
-                stored(va, page);
+    pub fn drop_pages(&self, range: Range<u64>, stored: impl FnMut(u64, Page)) {
+        self.drop_meant(range, |_| true, stored);
+    }
+
+    fn drop_meant(&self, range: Range<u64>, meant: impl Fn(Origin) -> bool, mut stored: impl FnMut(u64, Page)) {
+        loop {
+            let mut told: ArrayVec<(u64, Page), BATCH> = ArrayVec::new();
+            let more = self.drop_some(range.clone(), &meant, |va, page| told.push((va, page)));
+            told.into_iter().for_each(|(va, page)| stored(va, page));
+            if !more {
+                break;
             }
         }
     }
 
     /// Takes those pages of `range` away that are no file's.
     pub fn drop_own_pages(&self, range: Range<u64>) {
-        let mut from = range.start;
-        loop {
-            let origins = self.origins.lock();
-            let own = |origin: &Origin| matches!(origin, Origin::Owned | Origin::Forked);
-            let Some(va) = origins.range(from..range.end).find(|(_, o)| own(o)).map(|(&va, _)| va) else { return };
-            drop(origins);
-            from = va + PAGE;
-            self.drop_pages(va..from, |_, _| {});
-        }
+        self.drop_meant(range, |origin| matches!(origin, Origin::Owned | Origin::Forked), |_, _| {});
     }
 
     /// Takes those pages of `range` away that are a file's. `stored` as [`Self::drop_pages`].
-    pub fn drop_file_pages(&self, range: Range<u64>, mut stored: impl FnMut(u64, Page)) {
-        let mut from = range.start;
-        loop {
-            let origins = self.origins.lock();
-            let Some((&va, &origin)) = origins.range(from..range.end).next() else { return };
-            drop(origins);
-            from = va + PAGE;
-            if matches!(origin, Origin::Borrowed(_) | Origin::Shared(_)) {
-                self.drop_pages(va..from, &mut stored);
-            }
-        }
+    pub fn drop_file_pages(&self, range: Range<u64>, stored: impl FnMut(u64, Page)) {
+        self.drop_meant(range, |origin| matches!(origin, Origin::Borrowed(_) | Origin::Shared(_)), stored);
     }
 
-    /// Takes the pages of `range` away that are borrowed for file area `area`; says whether something was stored to any of them. Any
+    /// Takes the pages of `range` away that are shown for file area `area`; says whether something was stored to any of them. Any
     /// task context; sleeps nowhere.
     pub fn drop_borrowed(&self, range: Range<u64>, area: u64) -> bool {
-        let mut origins = self.origins.lock();
-        let (mut from, mut stored) = (range.start, false);
-        while let Some((&va, &origin)) = origins.range(from..range.end.max(from)).next() {
-            from = va + PAGE;
-            if origin == Origin::Borrowed(area) || origin == Origin::Shared(area) {
-                stored |= origin == Origin::Borrowed(area) && self.clean(va);
-                origins.remove(&va);
-                drop(self.table.unmap(va));
-            }
-        }
+        let mut stored = false;
+        let meant = |origin| origin == Origin::Borrowed(area) || origin == Origin::Shared(area);
+        while self.drop_some(range.clone(), meant, |_, _| stored = true) {}
         stored
+    }
+
+    /// Takes up to [`BATCH`] pages of `range` away whose origin is `meant`; says whether there may be more. Calls `stored` for each
+    /// borrowed one that something was stored to; no CPU stores to it any more then (MM-2).
+    fn drop_some(&self, range: Range<u64>, meant: impl Fn(Origin) -> bool, mut stored: impl FnMut(u64, Page)) -> bool {
+        let mut origins = self.origins.lock();
+        let found = origins.range(range).filter(|(_, origin)| meant(**origin)).map(|(&va, _)| va);
+        let vas: ArrayVec<u64, BATCH> = found.take(BATCH).collect();
+        self.table.unmap_many(&vas, |va, page, dirty| {
+            let origin = origins.remove(&va);
+            if dirty && matches!(origin, Some(Origin::Borrowed(_))) {
+                stored(va, page);
+            }
+        });
+        vas.is_full()
     }
 
     /// The page at `va`, if it is borrowed for file area `area`, loses the right to stores; says whether something was stored to it. Any
     /// task context; sleeps nowhere.
     pub fn write_protect(&self, va: u64, area: u64) -> bool {
         let origins = self.origins.lock();
-        origins.get(&va) == Some(&Origin::Borrowed(area)) && self.clean(va)
-    }
-
-    /// No store reaches the page at `va` once the right to it is gone from the page table and from what the CPU has cached of it. Only
-    /// then does the mark tell whether there was one (MM-2): the other order would miss a store in between.
-    fn clean(&self, va: u64) -> bool {
-        let Some(mapped) = self.table.query(va) else { return false };
-        if mapped.prot.write {
-            self.table.protect(va, Prot { write: false, ..mapped.prot });
-        }
-        self.table.clear_dirty(va)
+        // No store reaches the page once the right to it is gone from the page table and from what the CPUs have cached of it. Only
+        // then does the mark tell whether there was one (MM-2): the other order would miss a store in between.
+        origins.get(&va) == Some(&Origin::Borrowed(area)) && self.table.stop_stores(va)
     }
 }
 

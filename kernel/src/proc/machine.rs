@@ -12,8 +12,6 @@ use base::{Result, time};
 use core::fmt::Write;
 use fs::procfs::ProcFs;
 
-/// CPUs that run programs.
-const CPUS: u64 = 1;
 const NS_PER_S: u64 = 1_000_000_000;
 /// Requests of aio that a system may have, as far as a program can ask: memory sets the limit.
 const AIO_MAX: u32 = 65536;
@@ -26,7 +24,6 @@ const FILES: &[(&str, Show)] = &[
     ("uptime", uptime),
     ("version", version),
     ("filesystems", |_, text| text.push_str("nodev\tproc\nnodev\ttmpfs\n\text4\n")),
-    ("cpuinfo", cpuinfo),
     ("cmdline", |_, text| put(text, format_args!("{}\n", crate::cmdline::get().unwrap_or_default()))),
     ("sys/kernel/ostype", |_, text| put(text, format_args!("{}\n", NAMES[0]))),
     ("sys/kernel/hostname", |_, text| put(text, format_args!("{}\n", NAMES[1]))),
@@ -51,13 +48,16 @@ fn put(text: &mut String, arguments: core::fmt::Arguments<'_>) {
     let _ = text.write_fmt(arguments);
 }
 
-/// Times in ticks: user, nice, system, idle, and six kinds that are not told apart from these.
+/// Times in ticks: user, nice, system, idle, and six kinds that are not told apart from these. Nor are the CPUs: each has its share.
 fn stat(system: &System, text: &mut String) {
-    let (busy, idle_ns) = sched::usage(CPUS);
-    let [user, kernel, idle] = [busy.user_ns, busy.system_ns, idle_ns].map(|ns| ns / TICK_NS);
-    for name in ["cpu ", "cpu0"] {
+    let cpus = sched::cpus() as u64;
+    let (busy, idle_ns) = sched::usage(cpus);
+    let mut line = |name: core::fmt::Arguments<'_>, share: u64| {
+        let [user, kernel, idle] = [busy.user_ns, busy.system_ns, idle_ns].map(|ns| ns / share / TICK_NS);
         put(text, format_args!("{name} {user} 0 {kernel} {idle} 0 0 0 0 0 0\n"));
-    }
+    };
+    line(format_args!("cpu "), 1);
+    (0..cpus).for_each(|cpu| line(format_args!("cpu{cpu}"), cpus));
     let since = (time::wall_clock_ns() - time::now_ns()) / NS_PER_S;
     put(text, format_args!("ctxt {}\nbtime {since}\n", stats::get(Counter::Switches)));
     put(text, format_args!("processes {}\nprocs_running 1\nprocs_blocked 0\n", system.last_id()));
@@ -70,7 +70,7 @@ fn loadavg(system: &System, text: &mut String) {
 
 /// Seconds since boot, and seconds of all CPUs together without work.
 fn uptime(_system: &System, text: &mut String) {
-    let (_, idle_ns) = sched::usage(CPUS);
+    let (_, idle_ns) = sched::usage(sched::cpus() as u64);
     let hundredths = |ns: u64| (ns / NS_PER_S, ns % NS_PER_S / TICK_NS);
     let ((up_s, up), (idle_s, idle)) = (hundredths(time::now_ns()), hundredths(idle_ns));
     put(text, format_args!("{up_s}.{up:02} {idle_s}.{idle:02}\n"));
@@ -78,9 +78,4 @@ fn uptime(_system: &System, text: &mut String) {
 
 fn version(_system: &System, text: &mut String) {
     put(text, format_args!("{} version {} {}\n", NAMES[0], NAMES[2], NAMES[3]));
-}
-
-fn cpuinfo(_system: &System, text: &mut String) {
-    let khz = hal::time::tsc_khz();
-    put(text, format_args!("processor\t: 0\ncpu MHz\t\t: {}.{:03}\ncpu cores\t: {CPUS}\n\n", khz / 1000, khz % 1000));
 }

@@ -8,9 +8,10 @@
 //! | `sluice/trace` | the trace ring, oldest first; a number written to it becomes a mark |
 //! | `sluice/lab` | commands of an experiment, and what is held or stopped now (feature `lab`) |
 //! | `sluice/durability` | what the device of each mount promises (DUR-3), and flushes and commits so far |
+//! | `cpuinfo` | the CPUs that run |
 //! | `meminfo` | memory and page cache |
 //! | `mounts` | what is mounted where |
-//! | `stat`, `loadavg`, `uptime`, `version`, `cpuinfo`, `cmdline`, `filesystems`, `sys/` | see `machine` |
+//! | `stat`, `loadavg`, `uptime`, `version`, `cmdline`, `filesystems`, `sys/` | see `machine` |
 //! | `self`, `PID/` | the processes: see `process` and `fd` |
 mod fd;
 #[cfg(feature = "lab")]
@@ -43,6 +44,7 @@ pub fn register(vfs: &Arc<Vfs>, cache: &Arc<PageCache>) -> Result<ProcFs, ()> {
         .file("sluice/counters", Box::new(counters))
         .and_then(|()| proc.file("sluice/gauges", Box::new(gauges)))
         .and_then(|()| proc.writable_file("sluice/in-flight", Box::new(in_flight), Box::new(begin_anew)))
+        .and_then(|()| proc.file("cpuinfo", Box::new(cpuinfo)))
         .and_then(|()| proc.writable_file("sluice/trace", Box::new(show_trace), Box::new(mark)))
         .and_then(|()| {
             let cache = cache.clone();
@@ -136,6 +138,20 @@ fn meminfo(cache: &PageCache, text: &mut String) {
         ("Writeback:", cached.writeback as u64),
     ] {
         let _ = writeln!(text, "{name:<16}{:>8} kB", pages * 4);
+    }
+}
+
+/// A block for each CPU, with an empty line behind it. They are all of one kind.
+fn cpuinfo(text: &mut String) {
+    let info = hal::CpuInfo::read();
+    for cpu in 0..base::sched::cpus() {
+        let _ = writeln!(text, "processor\t: {cpu}\nvendor_id\t: {}\ncpu family\t: {}", info.vendor(), info.family);
+        let _ = writeln!(text, "model\t\t: {}\nmodel name\t: {}", info.model, info.model_name());
+        let _ = write!(text, "stepping\t: {}\nflags\t\t:", info.stepping);
+        info.features().for_each(|name| {
+            let _ = write!(text, " {name}");
+        });
+        text.push_str("\n\n");
     }
 }
 

@@ -126,6 +126,10 @@ impl Thread {
         }
     }
 
+    /// The task that runs this thread, once it has begun.
+    pub fn task(&self) -> Option<Task> {
+        self.task.lock().clone()
+    }
     /// How long it has run; nothing before it runs for the first time.
     pub fn cpu_times(&self) -> CpuTimes {
         self.task.lock().as_ref().map_or(CpuTimes::default(), Task::cpu_times)
@@ -138,7 +142,8 @@ impl Thread {
     }
     /// Takes the mark back, before the reasons for it are looked at.
     pub(super) fn clear_attention(&self) {
-        self.mail.attention.store(false, Ordering::Release);
+        // Acquire too: who set the mark had left the reason before, and it is looked for after this.
+        self.mail.attention.swap(false, Ordering::AcqRel);
         if let Some(task) = self.task.lock().as_ref() {
             task.clear_interrupt();
         }

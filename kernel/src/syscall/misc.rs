@@ -26,43 +26,71 @@ pub fn personality(_context: &mut SyscallContext<'_>, persona: u32) -> Result<u6
     if matches!(persona, 0 | ASK) { Ok(0) } else { Err(Errno::EINVAL) }
 }
 
-/// `getcpu`: the first CPU of the first node. Errors: `EFAULT`.
-pub fn getcpu(context: &mut SyscallContext<'_>, cpu: UserAddr, node: UserAddr) -> Result<u64> {
-    for addr in [cpu, node].into_iter().filter(|&addr| addr != 0) {
-        context.mm().write(addr, &0u32)?;
-    }
-    Ok(0)
-}
-
 /// `sched_yield`
 pub fn sched_yield(_context: &mut SyscallContext<'_>) -> Result<u64> {
     sched::yield_now();
     Ok(0)
 }
 
-/// `sched_getaffinity`: one CPU. Errors: `EINVAL`, `EFAULT`, `ESRCH`.
+/// Bytes of a set of CPUs.
+const CPU_SET_LEN: u64 = 8;
+
+/// `sched_getaffinity`. Errors: `EINVAL` (no room for the set), `EFAULT`, `ESRCH`.
 pub fn sched_getaffinity(context: &mut SyscallContext<'_>, pid: u32, len: u64, mask: UserAddr) -> Result<u64> {
-    known_thread(context, pid)?;
-    if len < 8 || !len.is_multiple_of(8) {
+    let task = task_of(context, pid)?.0;
+    if len < CPU_SET_LEN || !len.is_multiple_of(CPU_SET_LEN) {
         return Err(Errno::EINVAL);
     }
-    context.mm().write(mask, &1u64)?;
-    Ok(8)
+    context.mm().write(mask, &(u64::from(task.allowed_cpus()) & online()))?;
+    Ok(CPU_SET_LEN)
 }
 
-/// `sched_setaffinity`. Errors: `EINVAL` (no CPU is left), `EFAULT`, `ESRCH`.
+/// `sched_setaffinity`. Another thread has moved when it next leaves user mode, at once, or sleeps. Errors: `EINVAL` (no CPU is
+/// left), `EFAULT`, `ESRCH`, `EPERM` (another user's process).
 pub fn sched_setaffinity(context: &mut SyscallContext<'_>, pid: u32, len: u64, mask: UserAddr) -> Result<u64> {
-    known_thread(context, pid)?;
-    let mut first = [0u8; 1];
-    if len > 0 {
-        context.mm().read_bytes(mask, &mut first)?;
+    let mut set = [0u8; CPU_SET_LEN as usize];
+    let set_len = set.len().min(len.try_into().unwrap_or(usize::MAX));
+    context.mm().read_bytes(mask, &mut set[..set_len])?;
+    let (task, may) = task_of(context, pid)?;
+    if !may {
+        return Err(Errno::EPERM);
     }
-    if first[0] & 1 == 0 { Err(Errno::EINVAL) } else { Ok(0) }
+    let allowed = u64::from_le_bytes(set) & online();
+    if allowed == 0 {
+        return Err(Errno::EINVAL);
+    }
+    task.set_allowed_cpus(allowed as u32);
+    if task.is(&sched::current()) {
+        sched::yield_now();
+    }
+    Ok(0)
 }
 
-fn known_thread(context: &SyscallContext<'_>, tid: u32) -> Result<()> {
-    let known = tid == 0 || tid == context.thread.tid || context.process().system.thread(tid).is_some();
-    if known { Ok(()) } else { Err(Errno::ESRCH) }
+/// The CPUs that run, a bit for each.
+fn online() -> u64 {
+    (1 << sched::cpus()) - 1
+}
+
+/// The task of thread `tid`, 0 for the caller's, and whether the caller may say where it runs.
+fn task_of(context: &SyscallContext<'_>, tid: u32) -> Result<(sched::Task, bool)> {
+    if tid == 0 || tid == context.thread.tid {
+        return Ok((sched::current(), true));
+    }
+    let thread = context.process().system.thread(tid).ok_or(Errno::ESRCH)?;
+    let task = thread.task().ok_or(Errno::ESRCH)?;
+    let mine = context.process().credentials.lock().euid;
+    let theirs = thread.process.credentials.lock();
+    Ok((task, mine == 0 || mine == theirs.euid || mine == theirs.uid))
+}
+
+/// `getcpu`: there is one node of memory. Errors: `EFAULT`.
+pub fn getcpu(context: &mut SyscallContext<'_>, cpu: UserAddr, node: UserAddr) -> Result<u64> {
+    for (out, value) in [(cpu, sched::cpu() as u32), (node, 0)] {
+        if out != 0 {
+            context.mm().write(out, &value)?;
+        }
+    }
+    Ok(0)
 }
 
 /// `getrandom`. Errors: `EINVAL` (flags), `EFAULT`.

@@ -173,8 +173,8 @@ calls! {
     200 tkill => signals::tkill [tid, signal] "Complete.";
     201 time => time::time [out] "Complete.";
     202 futex => futex::futex [addr, operation, value, timeout, addr2, value3] "WAIT, WAKE, WAIT_BITSET, WAKE_BITSET, REQUEUE, CMP_REQUEUE. No PI futexes, no WAKE_OP: `ENOSYS`.";
-    203 sched_setaffinity => misc::sched_setaffinity [pid, len, mask] "Accepted when the mask has the one CPU.";
-    204 sched_getaffinity => misc::sched_getaffinity [pid, len, mask] "One CPU.";
+    203 sched_setaffinity => misc::sched_setaffinity [pid, len, mask] "Complete: threads run where they may.";
+    204 sched_getaffinity => misc::sched_getaffinity [pid, len, mask] "Complete, for up to 8 CPUs.";
     206 io_setup => aio::io_setup [count, context] "Complete.";
     207 io_destroy => aio::io_destroy [context] "Complete.";
     208 io_getevents => aio::io_getevents [context, min, max, events, timeout] "Complete.";
@@ -222,7 +222,7 @@ calls! {
     297 rt_tgsigqueueinfo => signals::rt_tgsigqueueinfo [tgid, tid, signal, info] "As rt_sigqueueinfo.";
     302 prlimit64 => limits::prlimit64 [pid, resource, new, old] "Complete for the own process.";
     306 syncfs => sync::syncfs [fd] "Complete.";
-    309 getcpu => misc::getcpu [cpu, node] "One CPU.";
+    309 getcpu => misc::getcpu [cpu, node] "Complete: one node.";
     316 renameat2 => names::renameat2 [old_fd, old, new_fd, new, flags] "`RENAME_NOREPLACE`.";
     318 getrandom => misc::getrandom [buffer, len, flags] "Complete.";
     319 memfd_create => memory::memfd_create [name, flags] "No seals: `F_ADD_SEALS` is refused. No huge pages.";

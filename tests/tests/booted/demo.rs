@@ -15,7 +15,7 @@ fn lab_kernel() -> &'static Path {
 
 #[test]
 fn the_truncate_waits_for_the_write_and_the_trace_tells_it() -> Result<()> {
-    let played = demo::play(lab_kernel(), tests::programs())?;
+    let played = demo::play(lab_kernel(), tests::programs(), 2)?;
     let told = played.lines.join("\n");
     ensure!(played.status == 0, "{told}");
     ensure!(told.contains("truncate waits") && told.contains("size of the file: 0"), "{told}");

@@ -21,9 +21,9 @@ fn programs_that_have_failed_once_pass() -> Result<()> {
 
 #[test]
 fn random_operations_in_the_booted_kernel() -> Result<()> {
-    for (block_size, seed) in [(4096, 1), (1024, 1000), (2048, 2000)] {
+    for (block_size, cpus, seed, ops) in [(4096, 1, 1, OPS / 2), (1024, 2, 1000, OPS / 4), (2048, 4, 2000, OPS / 4)] {
         let disk = TestDisk::new(&Spec { block_size, ..Spec::default() }, &["soak"])?;
-        let outcome = disk.run_ok(&format!("/bin/soak / {seed} {}", OPS / 3), 300)?;
+        let outcome = disk.run_ok_on(cpus, &format!("/bin/soak / {seed} {ops}"), 300)?;
         let last = outcome.console.lines.iter().rfind(|line| line.starts_with("soak: "));
         ensure!(last.is_some_and(|line| line.ends_with("operations, 0 failures")), "{last:?}");
     }

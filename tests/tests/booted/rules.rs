@@ -33,27 +33,28 @@ fn judge(outcome: &Outcome, disk: &TestDisk, least: usize) -> Result<()> {
 /// There are no fewer checks than when this was written.
 const CHECKS: usize = 100;
 
-fn all_rules(block_size: u32) -> Result<()> {
+fn all_rules(block_size: u32, cpus: u32) -> Result<()> {
     let disk = disk(block_size, 128)?;
-    judge(&disk.run("/bin/rulecheck", 240)?, &disk, CHECKS)
+    judge(&disk.run_on(cpus, "/bin/rulecheck", 240)?, &disk, CHECKS)
 }
 
 #[test]
 fn every_rule_that_a_program_can_see_holds_with_blocks_of_4096_bytes() -> Result<()> {
-    all_rules(4096)
+    all_rules(4096, 1)
 }
 
 #[test]
-fn every_rule_that_a_program_can_see_holds_with_blocks_of_1024_bytes() -> Result<()> {
-    all_rules(1024)
+fn every_rule_that_a_program_can_see_holds_on_four_cpus_with_blocks_of_1024_bytes() -> Result<()> {
+    all_rules(1024, 4)
 }
 
 #[test]
 fn rules_about_requests_in_flight_hold_in_the_kernel_with_the_lab() -> Result<()> {
     let kernel = build::kernel(Flavour::Lab)?;
-    for block_size in [4096, 1024] {
+    for (block_size, cpus) in [(4096, 1), (1024, 2)] {
         let disk = disk(block_size, 64)?;
-        let machine = Machine::with_program(&kernel, "/bin/rulecheck --only lab").disk(&disk.path).limit(120);
+        let mut machine = Machine::with_program(&kernel, "/bin/rulecheck --only lab").disk(&disk.path).limit(120);
+        machine.cpus = cpus;
         judge(&machine.run(&mut nowhere)?, &disk, 11)?;
     }
     Ok(())

@@ -25,6 +25,7 @@
 //! | `hostile` | wild pointers at every pointer argument |
 //! | `lab` | what needs a request held in flight; only in a kernel with the lab |
 //! | `selves` | `/proc/self` |
+//! | `cpus` | where threads run, and what reaches them there |
 //! | `unprivileged` | what needs a process that is not root's; the last part, since it never is again |
 //!
 //! A check is a line: its name, which starts with its rule, then `ok` or what was seen. The last line is `N passed, N failed`.
@@ -33,6 +34,7 @@ mod aio;
 mod align;
 mod before;
 mod contract;
+mod cpus;
 mod direct;
 mod events;
 mod flags;
@@ -57,7 +59,7 @@ use std::process::ExitCode;
 
 type Part = (&'static str, &'static [Check]);
 
-const PARTS: [Part; 20] = [
+const PARTS: [Part; 21] = [
     ("flags", flags::CHECKS),
     ("vectors", vectors::CHECKS),
     ("before", before::CHECKS),
@@ -77,6 +79,7 @@ const PARTS: [Part; 20] = [
     ("hostile", hostile::CHECKS),
     ("lab", lab::CHECKS),
     ("selves", selves::CHECKS),
+    ("cpus", cpus::CHECKS),
     ("unprivileged", unprivileged::CHECKS),
 ];
 

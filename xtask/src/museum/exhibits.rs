@@ -62,6 +62,7 @@ const FS: Binary = Binary::Unit("fs");
 const KERNEL: Binary = Binary::Unit("kernel");
 const RACES: Binary = Binary::Integration("fs", "races");
 const RULES: Binary = Binary::Integration("fs", "rules");
+const JOURNAL: Binary = Binary::Integration("fs", "journal");
 const CUT: Binary = Binary::Integration("tests", "powercut");
 const DRIVERS: Binary = Binary::Unit("drivers");
 const IOMAP_MODEL: Binary = Binary::Model("fs", "loom_iomap");
@@ -119,6 +120,7 @@ pub(super) const EXHIBITS: &[Exhibit] = &[
     exhibit("CRA-3", CUT, "cra3_freed_blocks_wait_for_the_commit_that_frees_them"),
     exhibit("CRA-3", CUT, "cra3_punched_blocks_wait_for_the_commit_that_punches_them"),
     exhibit("CRA-3", CUT, "cra3_programs_of_the_oracle_survive_every_cut"),
+    exhibit("fdatasync", JOURNAL, "fdatasync_of_a_directory_makes_its_names_durable"),
     exhibit("collapse", CUT, "trc8_a_collapse_is_all_or_nothing"),
     exhibit("CRA-4", CUT, "cra4_the_log_is_emptied_when_all_is_at_its_place"),
     exhibit("revoke", CUT, "revoked_blocks_are_not_written_over_by_recovery"),

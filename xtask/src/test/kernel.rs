@@ -7,8 +7,8 @@ use crate::symbols;
 use anyhow::{Context, Result, bail};
 use std::path::Path;
 
-/// CPU models to test on: everything QEMU can do, and the plainest.
-const CPUS: [&str; 2] = ["max", "qemu64"];
+/// What to test on, CPU model and number of CPUs: everything QEMU can do, and the plainest.
+const CPUS: [(&str, u32); 3] = [("max", 1), ("qemu64", 2), ("max", 4)];
 /// Size of the empty disk the driver's tests write to.
 const SCRATCH_BYTES: u64 = 64 << 20;
 
@@ -17,21 +17,22 @@ pub(super) fn run(tally: &mut Tally) -> Result<()> {
     let work = tempfile::tempdir_in(build::target()).context("cannot make a working folder in target/")?;
     let disk = work.path().join("scratch.img");
     std::fs::File::create(&disk)?.set_len(SCRATCH_BYTES)?;
-    for cpu in CPUS {
-        on_cpu(tally, &kernel, &disk, cpu)?;
+    for (cpu, count) in CPUS {
+        on_cpus(tally, &kernel, &disk, cpu, count)?;
     }
     Ok(())
 }
 
-fn on_cpu(tally: &mut Tally, kernel: &Path, disk: &Path, cpu: &'static str) -> Result<()> {
+fn on_cpus(tally: &mut Tally, kernel: &Path, disk: &Path, cpu: &'static str, count: u32) -> Result<()> {
     let mut done: Vec<String> = Vec::new();
     loop {
         let mut machine = Machine::new(kernel, format!("skip={}", done.join(","))).disk(disk).limit(60);
         machine.cpu = cpu;
+        machine.cpus = count;
         let outcome = machine.run(&mut nowhere)?;
         let before = done.len();
         for (name, passed) in results(&outcome.console.lines) {
-            println!("test {name} ({cpu}) ... {}", if passed { "ok" } else { "FAILED" });
+            println!("test {name} ({count} {cpu}) ... {}", if passed { "ok" } else { "FAILED" });
             tally.passed += u32::from(passed);
             tally.failed += u32::from(!passed);
             done.push(name.to_owned());
