@@ -4,7 +4,7 @@
 //! progress or fails.
 use super::address_space::AddressSpace;
 use super::fault::{Access, FaultError};
-use super::{PAGE, page_floor};
+use super::PAGE;
 use alloc::vec::Vec;
 use base::{Errno, Result};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -59,7 +59,7 @@ impl AddressSpace {
         while string.len() < limit {
             let at = addr.checked_add(string.len() as u64).ok_or(Errno::EFAULT)?;
             // Never across a page: the string may end just before an unmapped one.
-            let in_page = (page_floor(at) + PAGE - at) as usize;
+            let in_page = (PAGE - at % PAGE) as usize;
             let n = chunk.len().min(in_page).min(limit - string.len());
             let chunk = chunk.get_mut(..n).ok_or(Errno::EFAULT)?;
             self.read_bytes(at, chunk)?;

@@ -160,3 +160,5 @@ mod tests {
 
 #[cfg(test)]
 mod file_tests;
+#[cfg(test)]
+mod hostile_tests;
