@@ -2,9 +2,9 @@
 //!
 //! The address space must be the active one of the current task. Pages may come and go while a copy runs: each round makes
 //! progress or fails.
+use super::PAGE;
 use super::address_space::AddressSpace;
 use super::fault::{Access, FaultError};
-use super::PAGE;
 use alloc::vec::Vec;
 use base::{Errno, Result};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
