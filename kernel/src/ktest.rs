@@ -6,6 +6,7 @@
 use crate::cmdline;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use hal::KTest;
 use hal::bare::{console, power};
@@ -20,12 +21,22 @@ pub fn run() -> ! {
         crash(&kind);
     }
     let (only, skip) = (cmdline::option("test"), cmdline::option("skip"));
-    for test in hal::ktests() {
-        if only.as_ref().is_some_and(|list| !matches(list, test.name))
-            || skip.as_ref().is_some_and(|list| matches(list, test.name))
-        {
-            continue;
-        }
+    let selected = |test: &&KTest| {
+        only.as_ref().is_none_or(|list| matches(list, test.name))
+            && skip.as_ref().is_none_or(|list| !matches(list, test.name))
+    };
+    // As at every boot, devices are brought up by one CPU.
+    let (of_devices, others): (Vec<&KTest>, Vec<&KTest>) =
+        hal::ktests().iter().filter(selected).partition(|test| test.name.starts_with("drivers::"));
+    run_all(&of_devices);
+    crate::start::start_other_cpus();
+    run_all(&others);
+    console::write_fmt(format_args!("{} passed, 0 failed\n", PASSED.load(Ordering::Relaxed)));
+    power::exit(power::SUCCESS)
+}
+
+fn run_all(tests: &[&'static KTest]) {
+    for &test in tests {
         console::write_fmt(format_args!("test {} ... ", test.name));
         CURRENT.store(core::ptr::from_ref(test).cast_mut(), Ordering::Relaxed);
         (test.run)();
@@ -33,8 +44,6 @@ pub fn run() -> ! {
         PASSED.fetch_add(1, Ordering::Relaxed);
         console::write_fmt(format_args!("ok\n"));
     }
-    console::write_fmt(format_args!("{} passed, 0 failed\n", PASSED.load(Ordering::Relaxed)));
-    power::exit(power::SUCCESS)
 }
 
 /// Says that the running test failed, if one runs. From the panic handler.

@@ -1,6 +1,6 @@
 //! The stages of the boot, in order. Each leaves one line with the time it was reached.
 //!
-//! machine ─ scheduler ─ disks ─ root file system ─ tree (/dev, /proc, /tmp) ─ first program ─ unmount ─ power off
+//! machine ─ scheduler ─ disks ─ other CPUs ─ root file system ─ tree (/dev, /proc, /tmp) ─ first program ─ unmount ─ power off
 use crate::files::Tty;
 use crate::process::System;
 use crate::{cmdline, console, init, proc, tree};
@@ -26,10 +26,7 @@ pub fn kernel_main(boot_info: &'static mut BootInfo) -> ! {
 fn main() -> ! {
     report_machine();
     base::sched::init().unwrap_or_else(|error| panic!("no scheduler: {error:?}"));
-    match (base::sched::start_other_cpus(), bare::smp::present()) {
-        (1, 1) => info!("scheduler: running"),
-        (running, present) => info!("scheduler: running on {running} of {present} CPUs"),
-    }
+    info!("scheduler: running");
     if let Some(line) = cmdline::get() {
         info!("command line: {line}");
     }
@@ -53,6 +50,7 @@ fn run() -> Result<(), ()> {
     crate::mm::limit_pins(memory.total_frames as usize / 4);
     start_flusher(&cache);
     let disks = tree::find_disks(&cache);
+    start_other_cpus();
     let vfs = tree::mount(&disks)?;
     let system = System::new();
     system.set_vfs(vfs.clone());
@@ -70,6 +68,15 @@ fn run() -> Result<(), ()> {
         Err(error) => error!("unmount: {error}"),
     }
     result.and(unmounted.map_err(drop))
+}
+
+/// After the devices were brought up: finding out how large a device's registers are moves them for a moment, and no other CPU touches
+/// device memory meanwhile (QEMU before 8.2 can send such an access to the wrong device).
+pub(crate) fn start_other_cpus() {
+    match (base::sched::start_other_cpus(), bare::smp::present()) {
+        (1, 1) => {}
+        (running, present) => info!("scheduler: running on {running} of {present} CPUs"),
+    }
 }
 
 fn start_flusher(cache: &Arc<PageCache>) {
