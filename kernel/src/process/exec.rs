@@ -20,8 +20,8 @@ use linux_raw_sys::general as abi;
 /// The terminal of the first program.
 const CONSOLE: &[u8] = b"/dev/console";
 
-/// Makes a process for `program`, and starts it: the leader of a session whose terminal is `console`, which its descriptors 0, 1 and 2 are. A file that is no program ends the
-/// process with code 126 and a line on the log. Errors: `ENOMEM`. Task context.
+/// Makes a process for `program`, and starts it: the leader of a session whose terminal is `console`, which its descriptors 0, 1 and 2
+/// are. A file that is no program ends the process with code 126 and a line on the log. Errors: `ENOMEM`. Task context.
 pub fn start_program(system: &Arc<System>, mut program: Program, console: &Arc<Tty>) -> Result<Arc<Process>> {
     let process = Process::new(system)?;
     system.family.acquire_terminal(process.pid, console, Claim::Given)?;

@@ -134,9 +134,35 @@ pub(super) struct State {
 impl Process {
     /// A process without threads, with root's rights, that nobody waits for. Errors: `ENOMEM`.
     pub fn new(system: &Arc<System>) -> Result<Arc<Process>> {
+        let process = Arc::new(Self::blank(system, 0, Memory::new()?));
+        system.family.add_first(&process);
+        Ok(process)
+    }
+
+    /// A child of `parent`, without threads, which runs in `memory` and has all else as its parent has it now. Errors: `ENOMEM`, `EAGAIN`
+    /// (too many processes).
+    pub(super) fn fork(parent: &Process, memory: Arc<Memory>, exit_signal: Option<Signal>) -> Result<Arc<Process>> {
         let process = Arc::new(Process {
+            files: parent.files.fork()?,
+            cwd: SpinLock::new(parent.cwd.lock().clone()),
+            credentials: SpinLock::new(parent.credentials.lock().clone()),
+            limits: SpinLock::new(parent.limits.lock().clone()),
+            actions: SpinLock::new(parent.actions.lock().clone()),
+            command: SpinLock::new(parent.command.lock().clone()),
+            program: SpinLock::new(parent.program.lock().clone()),
+            umask: AtomicU64::new(parent.umask.load(Ordering::Relaxed)),
+            nice: AtomicI32::new(parent.nice.load(Ordering::Relaxed)),
+            ..Self::blank(&parent.system, parent.pid, memory)
+        });
+        parent.system.family.add_child(&process, parent.pid, exit_signal)?;
+        Ok(process)
+    }
+
+    /// A process that has inherited nothing, and that nobody knows yet.
+    fn blank(system: &Arc<System>, parent_pid: u32, memory: Arc<Memory>) -> Process {
+        Process {
             pid: system.new_id(),
-            parent_pid: AtomicU32::new(0),
+            parent_pid: AtomicU32::new(parent_pid),
             system: system.clone(),
             files: FdTable::new(),
             cwd: SpinLock::new(None),
@@ -150,37 +176,6 @@ impl Process {
             nice: AtomicI32::new(0),
             start_ns: time::now_ns(),
             times: SpinLock::new(Times::default()),
-            state: SpinLock::new(State::new(Memory::new()?)),
-            record_locks: AtomicBool::new(false),
-            alarm: Once::new(Rank::Leaf),
-            replacing: AtomicU32::new(0),
-            memory_released: AtomicBool::new(false),
-            changed: WaitQueue::new(),
-            children: WaitQueue::new(),
-        });
-        system.family.add_first(&process);
-        Ok(process)
-    }
-
-    /// A child of `parent`, without threads, which runs in `memory` and has all else as its parent has it now. Errors: `ENOMEM`, `EAGAIN`
-    /// (too many processes).
-    pub(super) fn fork(parent: &Process, memory: Arc<Memory>, exit_signal: Option<Signal>) -> Result<Arc<Process>> {
-        let process = Arc::new(Process {
-            pid: parent.system.new_id(),
-            parent_pid: AtomicU32::new(parent.pid),
-            system: parent.system.clone(),
-            files: parent.files.fork()?,
-            cwd: SpinLock::new(parent.cwd.lock().clone()),
-            credentials: SpinLock::new(parent.credentials.lock().clone()),
-            limits: SpinLock::new(parent.limits.lock().clone()),
-            actions: SpinLock::new(parent.actions.lock().clone()),
-            command: SpinLock::new(parent.command.lock().clone()),
-            program: SpinLock::new(parent.program.lock().clone()),
-            umask: AtomicU64::new(parent.umask.load(Ordering::Relaxed)),
-            pending: Pending::new(),
-            nice: AtomicI32::new(parent.nice.load(Ordering::Relaxed)),
-            start_ns: time::now_ns(),
-            times: SpinLock::new(Times::default()),
             state: SpinLock::new(State::new(memory)),
             record_locks: AtomicBool::new(false),
             alarm: Once::new(Rank::Leaf),
@@ -188,9 +183,7 @@ impl Process {
             memory_released: AtomicBool::new(false),
             changed: WaitQueue::new(),
             children: WaitQueue::new(),
-        });
-        parent.system.family.add_child(&process, parent.pid, exit_signal)?;
-        Ok(process)
+        }
     }
 
     /// The process that waits for its end; 0: none does.
