@@ -3,13 +3,16 @@
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test --release -p fs --test loom_sizes`
 #![cfg(loom)]
+mod loom_common;
+
 use base::block::{BlockDevice, Durability, Limits, SubmittedBio};
 use base::sync::{Arc, Rank, RwLock};
 use base::workqueue::WorkQueue;
 use base::{Errno, Result};
 use fs::iomap::{self, DrainGuard, DrainKind, IoKind, Iomap, IomapOps, Owed, SharedFlush};
-use fs::vfs::{Attr, FileOps, FileType, Inode, InodeOps, StatFs, SuperBlock, SuperOps, SyncKind, Timespec};
+use fs::vfs::{Attr, FileOps, FileType, Inode, InodeOps, SuperBlock, SyncKind, Timespec};
 use loom::thread;
+use loom_common::NoFs;
 
 fn explore(model: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
@@ -33,25 +36,6 @@ impl BlockDevice for NoDevice {
         unreachable!("nothing is sent")
     }
     fn kick(&self) {}
-}
-
-struct NoFs;
-impl SuperOps for NoFs {
-    fn as_any(&self) -> &dyn std::any::Any {
-        self
-    }
-    fn type_name(&self) -> &'static str {
-        "none"
-    }
-    fn statfs(&self) -> StatFs {
-        StatFs::default()
-    }
-    fn sync(&self) -> Result<()> {
-        Ok(())
-    }
-    fn unmount(&self) -> Result<()> {
-        Ok(())
-    }
 }
 
 /// A file of which there is nothing on the disk but its size, behind the lock that ext4 calls the extent lock.

@@ -2,11 +2,14 @@
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test --release -p fs --test loom_vfs`
 #![cfg(loom)]
+mod loom_common;
+
 use base::{Errno, Result};
-use fs::vfs::{ErrCursor, ErrSeq, FreezeGuard, FreezeLevel, StatFs, SuperBlock, SuperOps};
+use fs::vfs::{ErrCursor, ErrSeq, FreezeGuard, FreezeLevel, SuperBlock};
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use loom::thread;
+use loom_common::NoFs;
 
 const EIO: Result<()> = Err(Errno::EIO);
 
@@ -88,26 +91,6 @@ fn m7_an_open_beside_a_report() {
         assert!(heard == 0 || !was_told, "old news to a new description");
         assert_eq!(reports(&errors, &late), 0);
     });
-}
-
-/// A file system with nothing in it.
-struct NoFs;
-impl SuperOps for NoFs {
-    fn as_any(&self) -> &dyn std::any::Any {
-        self
-    }
-    fn type_name(&self) -> &'static str {
-        "none"
-    }
-    fn statfs(&self) -> StatFs {
-        StatFs::default()
-    }
-    fn sync(&self) -> Result<()> {
-        Ok(())
-    }
-    fn unmount(&self) -> Result<()> {
-        Ok(())
-    }
 }
 
 /// M8, R63, FRZ-1, FRZ-2: a freezer, a writer that comes meanwhile, and a request whose protection is released by another thread than
