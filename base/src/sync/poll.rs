@@ -41,8 +41,8 @@ impl PollQueue {
 
     /// Wakes every sleeper and calls every listener. Any context, hard IRQ included; no allocation.
     pub fn wake_all(&self) {
+        // Its fence stands before the look at the listeners too.
         self.sleepers.wake_all();
-        fence(Ordering::SeqCst);
         if self.listening.load(Ordering::Relaxed) != 0 {
             self.list.lock().iter().for_each(|listener| listener.clone().changed());
         }
