@@ -51,6 +51,23 @@ pub fn syncfs(file: &File) -> Result<()> {
 }
 
 impl Vfs {
+    /// Writes what is dirty in the page cache to its files and waits for it, so that the folios can be given up; false if nothing was. It
+    /// makes nothing durable. Errors go to the error sequences. Task context; sleeps, so nothing may be locked.
+    pub fn write_back(&self) -> bool {
+        let mut was_dirty = false;
+        for mount in self.mounts() {
+            let sb = &mount.root.sb;
+            let figures = sb.page_cache.figures();
+            if figures.dirty + figures.writeback > 0 {
+                was_dirty = true;
+                if let Err(error) = iomap::sync_data(sb) {
+                    log::warn!("writeback of {}: {error}", sb.ops().type_name());
+                }
+            }
+        }
+        was_dirty
+    }
+
     /// sync(2): every writable super block. Errors go to the error sequences; the log names them.
     pub fn sync(&self) {
         for mount in self.mounts() {

@@ -1,7 +1,8 @@
 //! The end of memory.
 //!
 //! Memory is promised freely: `mmap` and `fork` succeed as long as the kernel can keep its own books, and a page is taken when it is first
-//! touched. When a program touches one and there is none, with clean pages of files given up already, a process must end:
+//! touched. When a program touches one and there is none, with clean pages of files given up already, the dirty ones are written. If that
+//! makes no room either, a process must end:
 //!
 //! * one that is dying anyway is waited for;
 //! * else the one with the most pages that only its end makes free, the first process of all excepted, is killed as by `SIGKILL`. Often it is
@@ -23,11 +24,17 @@ pub(super) fn out_of_memory(thread: &Thread) {
         all.iter().find(|process| process.pid != asking.pid && process.is_dying() && process.memory().is_some());
     let victim = match dying {
         Some(process) => process.clone(),
+        None if writeback_makes_room(asking) => return,
         None => kill_largest(&all, asking),
     };
     if victim.pid != asking.pid {
         victim.wait_until_gone();
     }
+}
+
+fn writeback_makes_room(asking: &Process) -> bool {
+    let wrote = asking.system.vfs().is_ok_and(|vfs| vfs.write_back());
+    wrote && base::memory::room_for_programs().is_ok()
 }
 
 fn kill_largest(all: &[Arc<Process>], asking: &Arc<Process>) -> Arc<Process> {
@@ -55,6 +62,8 @@ mod tests {
     use crate::process::tests::{MEMORY, process};
     use crate::process::{SigSet, run_thread};
     use base::memory::fail_allocation;
+    use fs::testing::MemFile;
+    use fs::vfs::{Attr, FileOps, FileType, Inode, InodeOps, Timespec, Vfs};
     use hal::user::{Trap, UserContext};
 
     /// One more process, with its first `pages` pages touched.
@@ -79,6 +88,35 @@ mod tests {
         let victim = kill_largest(&first.system.all(), &first);
         assert_eq!((first.pid, victim.pid), (1, large.pid));
         assert!(large.is_dying() && !small.is_dying() && !first.is_dying());
+    }
+
+    /// A root directory of which only the super block matters.
+    struct Root;
+    impl InodeOps for Root {
+        fn as_any(&self) -> &dyn core::any::Any {
+            self
+        }
+        fn open(&self, _inode: &Arc<Inode>) -> base::Result<Arc<dyn FileOps>> {
+            Err(base::Errno::ENXIO)
+        }
+    }
+
+    #[test]
+    fn dirty_pages_of_files_go_before_a_process() {
+        let (process, thread) = process();
+        let file = MemFile::new(4096, 64);
+        let attr = Attr::new(0o755, Timespec::default());
+        let root = Inode::new(file.inode.sb.clone(), 2, FileType::Directory, attr, 0, alloc::boxed::Box::new(Root));
+        process.system.set_vfs(Vfs::new(root, b"none", None).unwrap());
+        file.write(0, &[7; 4096]).unwrap();
+        assert_eq!(file.inode.sb.page_cache.figures().dirty, 1);
+        out_of_memory(&thread);
+        assert!(!process.is_dying());
+        assert_eq!(file.inode.sb.page_cache.figures().dirty, 0);
+        assert_eq!(file.on_disk(0, 4096), [7; 4096]);
+        file.fs.settle();
+        out_of_memory(&thread);
+        assert!(process.is_dying(), "nothing was dirty");
     }
 
     #[test]
