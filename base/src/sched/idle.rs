@@ -40,14 +40,11 @@ impl Halting {
         Halting(AtomicU32::new(0))
     }
 
-    /// H1 to H3. `None`: there is nothing, and `cpu` may halt if it is still [marked](Self::is_marked).
+    /// H1 to H3: the mark comes before the last look, else a task that is made ready between them waits beside a CPU that halts. `None`:
+    /// there is nothing, and `cpu` may halt if it is still [marked](Self::is_marked).
     #[inline]
     pub fn last_look<T>(&self, cpu: usize, mut look: impl FnMut() -> Option<T>) -> Option<T> {
-        crate::mistake!("last-look", {
-            let found = look();
-            self.mark(cpu);
-            return found;
-        });
+        crate::mistake!("last-look", return (look(), self.mark(cpu)).0);
         self.mark(cpu);
         fence(Ordering::SeqCst);
         look()

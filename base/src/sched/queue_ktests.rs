@@ -121,7 +121,7 @@ ktest! {
             let goes = [note_cpu(1 | 1 << (smp::online() - 1), &there), note_cpu(ALL, &there)];
             held.let_go();
             wait_busily("the others are stolen", || goes.iter().all(Task::has_exited));
-            drop(held);
+            wait_busily("the other CPUs are free", || held.tasks.iter().all(Task::has_exited));
             let idle_ns = now_ns() + 20 * MS_NS;
             wait_busily("CPUs with nothing to do look around", || now_ns() > idle_ns);
             assert!(!stays.has_exited() && here.load(Ordering::Acquire) == 0);

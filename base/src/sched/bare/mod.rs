@@ -464,8 +464,5 @@ fn reap_for_ever() -> ! {
     }
 }
 
-/// For tests of what must never happen.
 #[cfg(feature = "ktest")]
-pub(super) fn forget_to_call(inner: &Arc<Inner>) {
-    place::wake_without_a_call(inner);
-}
+pub(super) use place::wake_without_a_call;

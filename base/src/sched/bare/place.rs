@@ -202,13 +202,15 @@ impl Queue {
     }
 }
 
-/// A wake-up that forgets what it owes: the task stands in its home's queue, and no CPU is told.
+/// A wake-up that forgets what it owes: the task stands in its home's queue, and no CPU is told. False: it was not parked.
 #[cfg(feature = "ktest")]
-pub(super) fn wake_without_a_call(task: &Arc<Inner>) {
+pub(in super::super) fn wake_without_a_call(task: &Arc<Inner>) -> bool {
     let mut queue = lock_home(task);
-    if task.run.status() == Status::Parked {
+    let parked = task.run.status() == Status::Parked;
+    if parked {
         task.run.set_status(Status::Ready);
         task.run.ready_ns.store(hal::time::now_ns(), Ordering::Relaxed);
         queue.append(task.clone());
     }
+    parked
 }
