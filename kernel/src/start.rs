@@ -73,6 +73,12 @@ fn run() -> Result<(), ()> {
 /// After the devices were brought up: finding out how large a device's registers are moves them for a moment, and no other CPU touches
 /// device memory meanwhile (QEMU before 8.2 can send such an access to the wrong device).
 pub(crate) fn start_other_cpus() {
+    if let Some(limit) = cmdline::value("watchdog") {
+        match limit.parse() {
+            Ok(seconds @ 1..=3600) => _ = bare::watchdog::set_limit_ns(1_000_000_000 * seconds),
+            _ => warn!("watchdog={limit}: not a number of seconds, 1 to 3600"),
+        }
+    }
     match (base::sched::start_other_cpus(), bare::smp::present()) {
         (1, 1) => {}
         (running, present) => info!("scheduler: running on {running} of {present} CPUs"),

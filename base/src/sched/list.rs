@@ -88,6 +88,32 @@ impl<const KIND: usize> TaskList<KIND> {
         None
     }
 
+    /// Takes the last task that `fits`. O(n).
+    #[cfg_attr(not(target_os = "none"), allow(dead_code))]
+    pub(crate) fn pop_last(&mut self, fits: impl Fn(&Inner) -> bool) -> Option<Task> {
+        let mut found = None;
+        self.find(|task| {
+            if fits(task) {
+                found = Some(task.clone());
+            }
+            false
+        });
+        found.inspect(|task| _ = self.remove(task)).map(Task)
+    }
+
+    /// The first task for which `is_it`. O(n) over those before it.
+    #[cfg_attr(not(target_os = "none"), allow(dead_code))]
+    pub(crate) fn find(&self, mut is_it: impl FnMut(&Arc<Inner>) -> bool) -> Option<Arc<Inner>> {
+        let mut at = self.head.clone();
+        while let Some(node) = at {
+            if is_it(&node) {
+                return Some(node);
+            }
+            at = node.links[KIND].next.lock().clone();
+        }
+        None
+    }
+
     /// Takes `task` out; says whether it was in this list. O(n): only for a waiter that leaves by itself.
     pub(crate) fn remove(&mut self, task: &Arc<Inner>) -> bool {
         let mut before: Option<Arc<Inner>> = None;
@@ -179,6 +205,17 @@ mod tests {
         assert!(list.pop_first(|other| other.id() > t[2].id()).is_none());
         assert_eq!(drain(&mut list), [t[0].id(), t[2].id()]);
         assert!(list.pop_first(|_| true).is_none());
+    }
+
+    #[test]
+    fn the_last_that_fits_is_taken() {
+        let t = tasks(3);
+        let mut list = TaskList::<RUN>::new();
+        t.iter().for_each(|t| list.push_back(t.clone()));
+        assert_eq!(list.pop_last(|other| other.id() < t[2].id()).unwrap().id(), t[1].id());
+        assert_eq!(list.find(|other| other.id() > t[0].id()).unwrap().id(), t[2].id());
+        assert!(list.pop_last(|_| false).is_none() && list.find(|_| false).is_none());
+        assert_eq!(drain(&mut list), [t[0].id(), t[2].id()]);
     }
 
     #[test]

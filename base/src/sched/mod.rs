@@ -5,7 +5,8 @@
 //! | `task` | [`Task`]: name, id, interruption, join; what the locks and the plug keep for each task |
 //! | `cputime` | how long tasks run |
 //! | `list` | a FIFO of tasks through links embedded in them |
-//! | `bare` | the kernel's scheduler: run queue, CPUs, time-outs, idling, reaping |
+//! | `idle` | which CPUs halt: no wake-up between CPUs is lost |
+//! | `bare` | the kernel's scheduler: run queues, CPUs, time-outs, idling, reaping, the watchdog |
 //! | `host` | a task is a thread of the host, or of the checker |
 //!
 //! The kernel is not preempted: a task runs until it sleeps, yields or ends. User mode is preempted by the timer: the loop
@@ -17,15 +18,20 @@
 //! kicks the devices whose kick the task's plug holds back (LOCK-6). Wait queues are the way to wait for a condition;
 //! nothing else should call [`park`].
 mod cputime;
+pub mod idle;
 #[cfg(all(feature = "ktest", target_os = "none"))]
 mod ktests;
 mod list;
 #[cfg(all(feature = "ktest", target_os = "none"))]
+mod queue_ktests;
+#[cfg(all(feature = "ktest", target_os = "none"))]
 mod smp_ktests;
 mod task;
+#[cfg(all(feature = "ktest", target_os = "none"))]
+mod watch_ktests;
 
 #[cfg(target_os = "none")]
-#[path = "bare.rs"]
+#[path = "bare/mod.rs"]
 mod backend;
 #[cfg(not(target_os = "none"))]
 #[path = "host.rs"]

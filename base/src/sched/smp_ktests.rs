@@ -10,23 +10,23 @@ use hal::mem::{Page, stats};
 use hal::user::{PageTable, Prot, Trap, UserContext};
 use hal::{PAGE_SIZE, ktest};
 
-const ALL: u32 = u32::MAX;
-const PATIENCE_NS: u64 = 20_000_000_000;
+pub(super) const ALL: u32 = u32::MAX;
+pub(super) const PATIENCE_NS: u64 = 20_000_000_000;
 
-fn start(cpus: u32, body: impl FnOnce() + Send + 'static) -> Task {
+pub(super) fn start(cpus: u32, body: impl FnOnce() + Send + 'static) -> Task {
     let task = spawn("hammer", Box::new(body)).expect("memory");
     task.set_allowed_cpus(cpus);
     task
 }
 
 /// The current task runs on `cpus` only, from here on.
-fn stay_on(cpus: u32) {
+pub(super) fn stay_on(cpus: u32) {
     current().set_allowed_cpus(cpus);
     yield_now();
 }
 
 /// A task on each CPU, and as many that run anywhere.
-fn hammer(body: impl Fn(u64) + Clone + Send + 'static) -> u64 {
+pub(super) fn hammer(body: impl Fn(u64) + Clone + Send + 'static) -> u64 {
     let online = smp::online();
     let start_one = |n: usize| {
         let (body, cpus) = (body.clone(), if n < online { 1 << n } else { ALL });
@@ -38,7 +38,7 @@ fn hammer(body: impl Fn(u64) + Clone + Send + 'static) -> u64 {
 }
 
 /// Waits for what another CPU does, without sleeping.
-fn spin_until(what: &str, mut done: impl FnMut() -> bool) {
+pub(super) fn spin_until(what: &str, mut done: impl FnMut() -> bool) {
     let end_ns = now_ns() + PATIENCE_NS;
     while !done() {
         assert!(now_ns() < end_ns, "{what}");
@@ -47,19 +47,19 @@ fn spin_until(what: &str, mut done: impl FnMut() -> bool) {
 }
 
 const CODE: u64 = 0x40_0000;
-const DATA: u64 = 0x50_0000;
+pub(super) const DATA: u64 = 0x50_0000;
 const READ_EXECUTE: Prot = Prot { read: true, write: false, exec: true };
-const READ_WRITE: Prot = Prot { read: true, write: true, exec: false };
+pub(super) const READ_WRITE: Prot = Prot { read: true, write: true, exec: false };
 
 /// A task that runs the program `code` with the address of [`DATA`] in `rdi`, on `cpus`, until it traps or is interrupted.
-struct Program {
-    table: Arc<PageTable>,
+pub(super) struct Program {
+    pub(super) table: Arc<PageTable>,
     trap: Arc<SpinLock<Option<Trap>>>,
-    task: Task,
+    pub(super) task: Task,
 }
 
 impl Program {
-    fn start(cpus: u32, code: &[u8], data: &Page) -> Program {
+    pub(super) fn start(cpus: u32, code: &[u8], data: &Page) -> Program {
         let table = Arc::new(PageTable::new().expect("memory"));
         let text = Page::alloc_zeroed().expect("memory");
         text.write_from(0, code);
@@ -85,18 +85,18 @@ impl Program {
         Program { table, trap, task }
     }
 
-    fn end(&self) -> Option<Trap> {
+    pub(super) fn end(&self) -> Option<Trap> {
         spin_until("the program ends", || self.task.has_exited());
         self.trap.lock().take()
     }
 }
 
 /// 2: inc rax; mov [rdi], rax; jmp 2b
-const COUNTS: [u8; 8] = [0x48, 0xff, 0xc0, 0x48, 0x89, 0x07, 0xeb, 0xf8];
+pub(super) const COUNTS: [u8; 8] = [0x48, 0xff, 0xc0, 0x48, 0x89, 0x07, 0xeb, 0xf8];
 /// 2: jmp 2b
 const SPINS: [u8; 2] = [0xeb, 0xfe];
 
-fn counted(data: &Page) -> u64 {
+pub(super) fn counted(data: &Page) -> u64 {
     let mut bytes = [0; 8];
     data.read_into(0, &mut bytes);
     u64::from_le_bytes(bytes)

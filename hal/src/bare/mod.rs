@@ -13,6 +13,7 @@
 //! | [`power`] | power off with a status |
 //! | [`random`] | random bytes |
 //! | [`smp`] | further CPUs: starting and interrupting them |
+//! | [`watchdog`] | telling what takes too long to be right |
 //! | [`fw_cfg`] | options that QEMU was given for us |
 //! | [`backtrace`] | return addresses for last words |
 //!
@@ -49,6 +50,7 @@ pub mod sync;
 pub mod thread;
 pub mod time;
 pub mod user;
+pub mod watchdog;
 
 mod apic;
 mod cpu;

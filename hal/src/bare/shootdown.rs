@@ -100,7 +100,7 @@ fn ask(root: u64, range: Range<u64>) {
 }
 
 fn wait_for<T>(mut done: impl FnMut() -> Option<T>) -> T {
-    let mut patience = super::sync::Patience::new();
+    let mut patience = super::sync::Patience::new(super::watchdog::Kind::Answer);
     loop {
         if let Some(value) = done() {
             return value;
@@ -108,7 +108,7 @@ fn wait_for<T>(mut done: impl FnMut() -> Option<T>) -> T {
         if !irq::enabled() {
             answer();
         }
-        patience.spin("other CPUs to forget translations");
+        patience.spin();
     }
 }
 

@@ -20,7 +20,7 @@ pub use crate::acpi::MAX_CPUS;
 
 const MS_NS: u64 = 1_000_000;
 /// How long a CPU may take from its start to its arrival.
-const PATIENCE_NS: u64 = 2_000 * MS_NS;
+pub(super) const PATIENCE_NS: u64 = 2_000 * MS_NS;
 
 static ONLINE: AtomicUsize = AtomicUsize::new(1);
 static APIC_IDS: [AtomicU8; MAX_CPUS] = [const { AtomicU8::new(0) }; MAX_CPUS];
@@ -106,7 +106,7 @@ fn is_counted() -> bool {
 }
 
 /// Spins until `done`, or for `ns`; says whether it is done.
-fn wait(ns: u64, done: impl Fn() -> bool) -> bool {
+pub(super) fn wait(ns: u64, done: impl Fn() -> bool) -> bool {
     let end_ns = time::now_ns() + ns;
     while !done() {
         if time::now_ns() >= end_ns {
@@ -195,18 +195,6 @@ pub fn report_others() -> usize {
         wait(PATIENCE_NS, || ASKED.load(Ordering::SeqCst) & 1 << cpu == 0)
     };
     others().filter(answers).count()
-}
-
-/// Says on the console that this CPU does `what`, and where all CPUs are. Any context.
-pub(super) fn report_all(what: core::fmt::Arguments<'_>) {
-    console::write_fmt_unlocked(format_args!("\nwatchdog: cpu {} {what}\n", cpu()));
-    backtrace::scan(|address| console::write_fmt_unlocked(format_args!("  at {address:#x}\n")));
-    report_others();
-}
-
-/// Says on the console that `late` does not take its timer's interrupt, and where all CPUs are. Any context, no lock held.
-pub fn report_late(late: usize) {
-    report_all(format_args!("sees that cpu {late} does not take its tick"));
 }
 
 /// What a non-maskable interrupt is for. `frame` is what it interrupted.

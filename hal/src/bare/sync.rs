@@ -4,6 +4,7 @@
 //! as it doesn't sleep. An [`IrqLock`] masks interrupts on this CPU first; otherwise a handler could spin for ever on a
 //! lock that the code it interrupted holds.
 use super::irq;
+use super::watchdog::{self, Kind};
 use core::mem::ManuallyDrop;
 use core::ops::{Deref, DerefMut};
 use spin::mutex::{SpinMutex, SpinMutexGuard};
@@ -106,6 +107,7 @@ impl<T: ?Sized> Drop for IrqGuard<'_, T> {
 
 /// Waiting in a loop for another CPU, and saying so when it takes too long to be right.
 pub(super) struct Patience {
+    kind: Kind,
     spins: u32,
     since_ns: u64,
 }
@@ -113,15 +115,18 @@ pub(super) struct Patience {
 impl Patience {
     /// How often the clock is looked at.
     const SPINS: u32 = 1 << 14;
-    /// After this long a wait is reported. An emulated CPU may stand still for seconds on a busy machine.
-    const LIMIT_NS: u64 = 10_000_000_000;
 
-    pub(super) fn new() -> Patience {
-        Patience { spins: 0, since_ns: 0 }
+    pub(super) fn new(kind: Kind) -> Patience {
+        Patience { kind, spins: 0, since_ns: 0 }
     }
 
-    /// Spins once; the first time the limit is passed, says on the console that this CPU waits for `what`, and where all CPUs are.
-    pub(super) fn spin(&mut self, what: &str) {
+    fn what(&self) -> &'static str {
+        if self.kind == Kind::Answer { "other CPUs to forget translations" } else { "a spin lock" }
+    }
+
+    /// Spins once; the first time [`limit_ns`](super::watchdog::limit_ns) is passed, says on the console that this CPU waits, and
+    /// where all CPUs are.
+    pub(super) fn spin(&mut self) {
         core::hint::spin_loop();
         self.spins = self.spins.wrapping_add(1);
         if !self.spins.is_multiple_of(Self::SPINS) {
@@ -131,10 +136,10 @@ impl Patience {
         match self.since_ns {
             0 => self.since_ns = now_ns,
             u64::MAX => {}
-            since_ns if now_ns - since_ns < Self::LIMIT_NS => {}
+            since_ns if now_ns - since_ns < watchdog::limit_ns() => {}
             _ => {
                 self.since_ns = u64::MAX;
-                super::smp::report_all(format_args!("waits for {what}"));
+                watchdog::report(self.kind, format_args!("waits for {}", self.what()));
             }
         }
     }
@@ -144,7 +149,7 @@ impl Patience {
 #[cold]
 #[inline(never)]
 fn wait_for_lock<T: ?Sized>(lock: &SpinMutex<T>) -> SpinMutexGuard<'_, T> {
-    let mut patience = Patience::new();
+    let mut patience = Patience::new(Kind::Lock);
     loop {
         // Looks without writing, so that the holder keeps the cache line.
         if !lock.is_locked()
@@ -152,6 +157,6 @@ fn wait_for_lock<T: ?Sized>(lock: &SpinMutex<T>) -> SpinMutexGuard<'_, T> {
         {
             return guard;
         }
-        patience.spin("a spin lock");
+        patience.spin();
     }
 }

@@ -45,7 +45,7 @@ fn bar(count: usize, what: &str) -> Result<ProgressBar> {
 /// One machine that recovers one state after the other.
 fn boot(count: usize, seed: u64) -> Result<booted::Outcome> {
     let bar = bar(count, "states recovered in QEMU")?;
-    let outcome = booted::run(count, seed, &|| bar.inc(1));
+    let outcome = booted::run(count, 1, seed, &|| bar.inc(1));
     bar.finish_and_clear();
     outcome
 }

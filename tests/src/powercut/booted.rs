@@ -47,8 +47,8 @@ pub struct Outcome {
     pub violations: Vec<String>,
 }
 
-/// Lets a machine recover about `count` states; `progress` is told of each. Errors: something could not be built, played or booted.
-pub fn run(count: usize, seed: u64, progress: &dyn Fn()) -> Result<Outcome> {
+/// Lets a machine with so many CPUs recover about `count` states; `progress` is told of each. Errors: something could not be built, played or booted.
+pub fn run(count: usize, cpus: u32, seed: u64, progress: &dyn Fn()) -> Result<Outcome> {
     let watch = Watch::default();
     let (played, samples) = watch.over(|| collect(count, seed, &watch))?;
     let root = TestDisk::new(&Spec { size_mib: 64, ..Spec::default() }, &["recover"])?;
@@ -62,6 +62,7 @@ pub fn run(count: usize, seed: u64, progress: &dyn Fn()) -> Result<Outcome> {
     let mut machine = Machine::with_program(kernel(), "/bin/recover /dev/vdb").disk(&root.path);
     machine.disks.push(Disk::Nbd(socket));
     machine = machine.limit(120 + 4 * count as u64);
+    machine.cpus = cpus;
     let mut judge = Judge { played: &played, samples: &samples, served, fsck: Fsck::new()?, next: 0, told: vec![] };
     let (mut violations, mut failure) = (Vec::new(), None);
     let outcome = machine.converse(&mut |line| match judge.line(line) {

@@ -43,7 +43,7 @@ const EVENT: &str = "play: event ";
 /// Boots a machine that plays one case after the other; each is handed to `played`, which says whether to go on. Errors: something
 /// could not be built or booted, the program does not answer, or the machine does not end within `limit_s` seconds.
 pub fn play(limit_s: u64, cases: impl Iterator<Item = Case>, mut played: impl FnMut(Played) -> bool) -> Result<()> {
-    with_machine(limit_s, |machine| {
+    with_machine(1, limit_s, |machine| {
         for case in cases {
             let run = machine.play(case, &mut |_| ())?;
             if !played(run) {
@@ -54,8 +54,8 @@ pub fn play(limit_s: u64, cases: impl Iterator<Item = Case>, mut played: impl Fn
     })
 }
 
-/// Boots a machine, has `director` use it, and ends it. Errors: as [`play`].
-pub fn with_machine<T>(limit_s: u64, director: impl FnOnce(&mut Guest) -> Result<T>) -> Result<T> {
+/// Boots a machine with so many CPUs, has `director` use it, and ends it. Errors: as [`play`].
+pub fn with_machine<T>(cpus: u32, limit_s: u64, director: impl FnOnce(&mut Guest) -> Result<T>) -> Result<T> {
     let root = TestDisk::new(&Spec { size_mib: 64, ..Spec::default() }, &["play"])?;
     let folder = tempfile::tempdir()?;
     let socket = folder.path().join("nbd");
@@ -63,6 +63,7 @@ pub fn with_machine<T>(limit_s: u64, director: impl FnOnce(&mut Guest) -> Result
     serve_medium(served.clone(), socket.clone())?;
     let mut machine = Machine::with_program(kernel(), "/bin/play /dev/vdb").disk(&root.path).limit(limit_s);
     machine.disks.push(Disk::Nbd(socket));
+    machine.cpus = cpus;
     let (heard, lines) = mpsc::channel();
     let (typed, keyboard) = mpsc::channel::<String>();
     std::thread::scope(|scope| {

@@ -3,8 +3,9 @@ use anyhow::Result;
 use tests::TestDisk;
 use xtask::image::Spec;
 
-#[test]
-fn processes_lock_signal_and_are_timed_as_on_linux() -> Result<()> {
-    let disk = TestDisk::new(&Spec { size_mib: 64, ..Spec::default() }, &["abitest"])?;
-    disk.run_ok("/bin/abitest", 120).map(drop)
+on_cpus! {
+    fn processes_lock_signal_and_are_timed_as_on_linux(cpus: u32) -> Result<()> {
+        let disk = TestDisk::new(&Spec { size_mib: 64, ..Spec::default() }, &["abitest"])?;
+        disk.run_ok_on(cpus, "/bin/abitest", 120).map(drop)
+    }
 }

@@ -8,12 +8,34 @@ use xtask::qemu::{End, Machine, Outcome};
 
 const PAGE: usize = 4096;
 
-#[test]
-fn mappings_agree_with_the_file_and_the_disk() -> Result<()> {
+on_cpus! {
+    fn mappings_agree_with_the_file_and_the_disk(cpus: u32) -> Result<()> {
+        mappings_agree(cpus)
+    }
+
+    fn stores_reach_the_disk_with_blocks_of_4096_bytes(cpus: u32) -> Result<()> {
+        stores_reach_the_disk(4096, cpus)
+    }
+
+    fn stores_reach_the_disk_with_blocks_of_1024_bytes(cpus: u32) -> Result<()> {
+        stores_reach_the_disk(1024, cpus)
+    }
+
+    fn mm_1_r20_r22_r25_r26_stores_against_requests_in_flight(cpus: u32) -> Result<()> {
+        stores_against_requests(cpus)
+    }
+
+    /// MM-6, MM-9: stores that end a program, and leave the disk in order.
+    fn mm_6_mm_9_stores_that_are_sigbus(cpus: u32) -> Result<()> {
+        stores_that_are_sigbus(cpus)
+    }
+}
+
+fn mappings_agree(cpus: u32) -> Result<()> {
     for block_size in [4096, 1024] {
         let spec = Spec { block_size, ..Spec::default() };
         let disk = TestDisk::new(&spec, &["maptest"])?;
-        disk.run_ok("/bin/maptest", 60)?;
+        disk.run_ok_on(cpus, "/bin/maptest", 60)?;
         let pages = |path: &str| -> Result<Vec<u8>> {
             Ok(image::read_file(&disk.path, path)?.chunks(PAGE).map(|page| page[page.len() - 1]).collect())
         };
@@ -37,10 +59,10 @@ fn mm_6_a_load_past_the_end_is_sigbus() -> Result<()> {
 
 /// What was stored through mappings is what the disk has after the unmount, and the disk is in order. With as little memory as here the
 /// page cache takes fewer dirty pages than one of the checks makes: who stores is throttled, and folios are evicted from mappings.
-fn stores_reach_the_disk(block_size: u32) -> Result<()> {
+fn stores_reach_the_disk(block_size: u32, cpus: u32) -> Result<()> {
     let disk = TestDisk::new(&Spec { block_size, size_mib: 64, ..Spec::default() }, &["maptest"])?;
     let mut machine = Machine::with_program(kernel(), "/bin/maptest").disk(&disk.path).limit(120);
-    machine.memory_mib = 32;
+    (machine.memory_mib, machine.cpus) = (32, cpus);
     let outcome = machine.run(&mut nowhere)?;
     show(&outcome);
     assert_eq!(outcome.console.init_status(), Some(0), "{:?}", outcome.console.lines);
@@ -70,23 +92,13 @@ fn show(outcome: &Outcome) {
     outcome.console.lines.iter().filter(|line| line.contains("maptest:")).for_each(|line| println!("{line}"));
 }
 
-#[test]
-fn stores_reach_the_disk_with_blocks_of_4096_bytes() -> Result<()> {
-    stores_reach_the_disk(4096)
-}
-
-#[test]
-fn stores_reach_the_disk_with_blocks_of_1024_bytes() -> Result<()> {
-    stores_reach_the_disk(1024)
-}
-
-#[test]
-fn mm_1_r20_r22_r25_r26_stores_against_requests_in_flight() -> Result<()> {
+fn stores_against_requests(cpus: u32) -> Result<()> {
     let kernel = build::kernel(Flavour::Lab)?;
     for block_size in [4096, 1024] {
         let disk = TestDisk::new(&Spec { block_size, size_mib: 64, ..Spec::default() }, &["maptest"])?;
-        let outcome =
-            Machine::with_program(&kernel, "/bin/maptest lab").disk(&disk.path).limit(120).run(&mut nowhere)?;
+        let mut machine = Machine::with_program(&kernel, "/bin/maptest lab").disk(&disk.path).limit(120);
+        machine.cpus = cpus;
+        let outcome = machine.run(&mut nowhere)?;
         show(&outcome);
         assert_eq!(outcome.console.init_status(), Some(0), "{:?}", outcome.console.lines);
         image::check(&disk.path)?;
@@ -97,14 +109,14 @@ fn mm_1_r20_r22_r25_r26_stores_against_requests_in_flight() -> Result<()> {
     Ok(())
 }
 
-/// MM-6, MM-9: stores that end a program, and leave the disk in order.
-#[test]
-fn mm_6_mm_9_stores_that_are_sigbus() -> Result<()> {
+fn stores_that_are_sigbus(cpus: u32) -> Result<()> {
     let lab = build::kernel(Flavour::Lab)?;
     for (mode, kernel) in [("bus-store", kernel()), ("bus-full", kernel()), ("bus-cut", lab.as_path())] {
         let disk = TestDisk::new(&Spec { size_mib: 64, ..Spec::default() }, &["maptest"])?;
         let program = format!("/bin/maptest {mode}");
-        let outcome = Machine::with_program(kernel, &program).disk(&disk.path).limit(120).run(&mut nowhere)?;
+        let mut machine = Machine::with_program(kernel, &program).disk(&disk.path).limit(120);
+        machine.cpus = cpus;
+        let outcome = machine.run(&mut nowhere)?;
         let text = outcome.console.lines.join("\n");
         assert!(text.contains("about to store"), "{mode}: {text}");
         assert_eq!((outcome.end, outcome.console.init_status()), (End::Clean, Some(128 + 7)), "{mode}: {text}");

@@ -6,24 +6,34 @@ use xtask::image::{self, Spec};
 use xtask::qemu::{End, Machine};
 use xtask::{digests, interrupts};
 
-#[test]
-fn the_benchmark_writes_every_way_and_the_disk_has_the_bytes() -> Result<()> {
-    let disk = TestDisk::new(&Spec::default(), &["bench"])?;
-    let outcome = disk.run_ok("/bin/bench --ops 3", 120)?;
-    assert!(digests::compare(&disk.path, &outcome.console.lines)? >= 2);
-    assert!(interrupts::check(&outcome.console.lines)?, "the benchmark says nothing of interrupts");
-    Ok(())
-}
-
-#[test]
-fn small_blocks_work_as_well() -> Result<()> {
-    for block_size in [1024, 2048] {
-        let spec = Spec { block_size, ..Spec::default() };
-        let disk = TestDisk::new(&spec, &["bench"])?;
-        let outcome = disk.run_ok("/bin/bench --ops 1 --only pwrite*,aio_w_wt*,append_wt*,unwritten_wt*", 120)?;
-        assert!(digests::compare(&disk.path, &outcome.console.lines)? >= 1);
+on_cpus! {
+    fn the_benchmark_writes_every_way_and_the_disk_has_the_bytes(cpus: u32) -> Result<()> {
+        let disk = TestDisk::new(&Spec::default(), &["bench"])?;
+        let outcome = disk.run_ok_on(cpus, "/bin/bench --ops 3", 120)?;
+        assert!(digests::compare(&disk.path, &outcome.console.lines)? >= 2);
+        assert!(interrupts::check(&outcome.console.lines)?, "the benchmark says nothing of interrupts");
+        Ok(())
     }
-    Ok(())
+
+    fn small_blocks_work_as_well(cpus: u32) -> Result<()> {
+        for block_size in [1024, 2048] {
+            let spec = Spec { block_size, ..Spec::default() };
+            let disk = TestDisk::new(&spec, &["bench"])?;
+            let init = "/bin/bench --ops 1 --only pwrite*,aio_w_wt*,append_wt*,unwritten_wt*";
+            let outcome = disk.run_ok_on(cpus, init, 120)?;
+            assert!(digests::compare(&disk.path, &outcome.console.lines)? >= 1);
+        }
+        Ok(())
+    }
+
+    fn a_disk_without_a_journal_works_as_well(cpus: u32) -> Result<()> {
+        let spec = Spec { options: vec!["-O".into(), "^has_journal".into()], ..Spec::default() };
+        let disk = TestDisk::new(&spec, &["bench"])?;
+        let outcome = disk.run_ok_on(cpus, "/bin/bench --ops 3 --only pwrite*,aio_w_*,append_*,create_unlink", 120)?;
+        assert!(digests::compare(&disk.path, &outcome.console.lines)? >= 1);
+        assert!(outcome.console.lines.iter().any(|l| l.contains("no journal")), "{:?}", outcome.console.lines);
+        Ok(())
+    }
 }
 
 #[test]
@@ -34,16 +44,6 @@ fn a_missing_program_is_told() -> Result<()> {
     assert!(outcome.console.lines.iter().any(|l| l.contains("/bin/nothing")), "{:?}", outcome.console.lines);
     assert_ne!(outcome.end, End::TimeOut);
     image::check(&disk.path)
-}
-
-#[test]
-fn a_disk_without_a_journal_works_as_well() -> Result<()> {
-    let spec = Spec { options: vec!["-O".into(), "^has_journal".into()], ..Spec::default() };
-    let disk = TestDisk::new(&spec, &["bench"])?;
-    let outcome = disk.run_ok("/bin/bench --ops 3 --only pwrite*,aio_w_*,append_*,create_unlink", 120)?;
-    assert!(digests::compare(&disk.path, &outcome.console.lines)? >= 1);
-    assert!(outcome.console.lines.iter().any(|l| l.contains("no journal")), "{:?}", outcome.console.lines);
-    Ok(())
 }
 
 #[test]

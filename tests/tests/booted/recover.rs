@@ -4,11 +4,12 @@ use tests::TestDisk;
 use xtask::image::{self, Spec};
 use xtask::qemu::{End, Machine};
 
-#[test]
-fn a_program_mounts_a_second_disk_again_and_again() -> Result<()> {
+fn mounts_a_second_disk(cpus: u32) -> Result<()> {
     let root = TestDisk::new(&Spec::default(), &["recover"])?;
     let second = TestDisk::new(&Spec { size_mib: 64, ..Spec::default() }, &["maptest"])?;
-    let machine = Machine::with_program(tests::kernel(), "/bin/recover /dev/vdb").disk(&root.path).disk(&second.path);
+    let mut machine =
+        Machine::with_program(tests::kernel(), "/bin/recover /dev/vdb").disk(&root.path).disk(&second.path);
+    machine.cpus = cpus;
     let mut rounds = 0;
     let outcome = machine.limit(60).converse(&mut |line| {
         let asks = line == "recover: ready" || line.starts_with("recover: done");
@@ -23,11 +24,17 @@ fn a_program_mounts_a_second_disk_again_and_again() -> Result<()> {
     image::check(&second.path)
 }
 
-/// States of cut disks, recovered by the booted kernel: a few here, `make powercut` does hundreds.
-#[test]
-fn the_booted_kernel_recovers_what_a_cut_has_left() -> Result<()> {
-    let outcome = tests::powercut::booted::run(30, 1, &|| ())?;
-    assert_eq!(outcome.violations, [] as [String; 0]);
-    assert!(outcome.states >= 30);
-    Ok(())
+on_cpus! {
+    fn a_program_mounts_a_second_disk_again_and_again(cpus: u32) -> Result<()> {
+        mounts_a_second_disk(cpus)
+    }
+
+    /// States of cut disks, recovered by the booted kernel: a few here, `make powercut` does hundreds.
+    fn the_booted_kernel_recovers_what_a_cut_has_left(cpus: u32) -> Result<()> {
+        let count = if cpus == 1 { 30 } else { 15 };
+        let outcome = tests::powercut::booted::run(count, cpus, cpus.into(), &|| ())?;
+        assert_eq!(outcome.violations, [] as [String; 0]);
+        assert!(outcome.states >= count);
+        Ok(())
+    }
 }

@@ -65,6 +65,7 @@ const RULES: Binary = Binary::Integration("fs", "rules");
 const JOURNAL: Binary = Binary::Integration("fs", "journal");
 const CUT: Binary = Binary::Integration("tests", "powercut");
 const DRIVERS: Binary = Binary::Unit("drivers");
+const IDLE_MODEL: Binary = Binary::Model("base", "loom_idle");
 const IOMAP_MODEL: Binary = Binary::Model("fs", "loom_iomap");
 const FOLIO_MODEL: Binary = Binary::Model("fs", "loom_folio");
 const QUEUE_MODEL: Binary = Binary::Model("fs", "loom_queue");
@@ -166,5 +167,6 @@ pub(super) const EXHIBITS: &[Exhibit] = &[
     exhibit("NOW-1", RULES, "now::now1_freeze_inode_lock_range_lock_and_extent_lock"),
     exhibit("NOW-2", RULES, "now::now2_a_synchronous_call"),
     exhibit("R71-fork", KERNEL, "mm::fork_tests::r71_a_frame_that_a_device_stores_to_stays_the_parents"),
+    exhibit("last-look", IDLE_MODEL, "a_cpu_about_to_halt_sees_the_task_or_is_called"),
     exhibit("R54", CUT, "r54_dsync_is_told_after_the_commit"),
 ];

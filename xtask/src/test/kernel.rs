@@ -26,7 +26,7 @@ pub(super) fn run(tally: &mut Tally) -> Result<()> {
 fn on_cpus(tally: &mut Tally, kernel: &Path, disk: &Path, cpu: &'static str, count: u32) -> Result<()> {
     let mut done: Vec<String> = Vec::new();
     loop {
-        let mut machine = Machine::new(kernel, format!("skip={}", done.join(","))).disk(disk).limit(60);
+        let mut machine = Machine::new(kernel, format!("skip={}", done.join(","))).disk(disk).limit(120);
         machine.cpu = cpu;
         machine.cpus = count;
         let outcome = machine.run(&mut nowhere)?;
