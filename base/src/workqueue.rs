@@ -183,10 +183,8 @@ struct Shared {
 
 impl Shared {
     fn new(lists: usize) -> Self {
-        let line = |_| Line {
-            list: IrqLock::new(List { head: None, tail: None, unfinished: 0 }),
-            more: WaitQueue::new(),
-        };
+        let line =
+            |_| Line { list: IrqLock::new(List { head: None, tail: None, unfinished: 0 }), more: WaitQueue::new() };
         Shared { lines: (0..lists).map(line).collect(), idle: WaitQueue::new(), closed: AtomicBool::new(false) }
     }
 
