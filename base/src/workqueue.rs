@@ -88,7 +88,11 @@ impl WorkQueue {
     }
 
     /// Starts a worker task named `name` on each of the CPUs that run tasks now: it runs what is queued there. Errors: `ENOMEM`. Task context.
+    /// In a model, whose tasks are on no CPU, two workers share a list.
     pub fn per_cpu(name: &str) -> Result<Arc<WorkQueue>> {
+        if cfg!(shuttle) {
+            return WorkQueue::new(name, 2);
+        }
         WorkQueue::for_cpus(name, sched::cpus())
     }
 

@@ -132,6 +132,7 @@ pub(super) const EXHIBITS: &[Exhibit] = &[
     exhibit("R53", RACES, "log::r53_size_pending_of_the_write_that_was_waited_for"),
     exhibit("SIZE-1", RACES, "truncate::size1_a_finish_raises_no_size_behind_a_truncate"),
     exhibit("SIZE-2", RULES, "sizes::size2_d_size_is_at_most_i_size"),
+    exhibit("R40-kick", DRIVERS, "virtio::blk::queue_tests::kicks::a_kick_follows_the_task_to_another_cpu"),
     exhibit("R40-wrap", DRIVERS, "virtio::queue::index::tests::a_batch_across_the_wrap_is_not_lost"),
     exhibit("R18", RACES, "readers::r18_dirty_neighbour_lost"),
     exhibit("R24", RULES, "submission::r24_eof_pollution"),

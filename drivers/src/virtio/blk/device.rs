@@ -220,12 +220,14 @@ impl<T: BlkTransport> BlockDevice for VirtioBlk<T> {
     fn kick(&self) {
         let here = self.here();
         self.queues[here].kick();
-        if self.queues.len() > 1 {
-            // The task may have come from another CPU since it submitted.
-            let owed = |(queue, other): &(usize, &RequestQueue<_>)| {
-                *queue != here && base::guard!("MQ-kick", other.is_owed_by_me())
-            };
-            self.queues.iter().enumerate().filter(owed).for_each(|(_, other)| other.kick());
+        if self.queues.len() == 1 {
+            return;
+        }
+        for (queue, other) in self.queues.iter().enumerate() {
+            // The task may have come from another CPU since it submitted, and nobody else owes a kick for its requests there.
+            if queue != here && base::guard!("R40-kick", other.is_owed_by_me()) {
+                other.kick();
+            }
         }
     }
 }

@@ -132,6 +132,7 @@ mod io {
 mod kicks {
     use super::*;
 
+    /// The task that kicks is on a third CPU by then, and the device sleeps at two queues.
     #[test]
     fn a_kick_follows_the_task_to_another_cpu() {
         let bench = Bench::with_queues(4);
