@@ -126,6 +126,7 @@ pub(super) const EXHIBITS: &[Exhibit] = &[
     exhibit("revoke", CUT, "revoked_blocks_are_not_written_over_by_recovery"),
     exhibit("EXT-1", CUT, "r56_no_stale_block_shows"),
     exhibit("EXT-2", RACES, "log::ext2_finishes_never_outgrow_the_log"),
+    exhibit("EXT-2", RACES, "log::ext2_finishes_side_by_side_never_outgrow_the_log"),
     deadlock("R75", RULES, "cache::r75_fsync_between_the_halves_of_a_folio"),
     exhibit("TRC-3", RULES, "truncate::trc3_a_tail_that_cannot_be_written_is_an_error"),
     exhibit("R51", RACES, "completion::r51_fdatasync_between_writeback_and_outcome"),
