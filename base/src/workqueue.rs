@@ -12,6 +12,12 @@
 //! An item stands in one list at most (I9) and never runs twice at a time: queued while it runs, it runs again afterwards,
 //! in the queue that was named first. A `queue` that is refused because the item is queued already is served by the run that
 //! is still to come: that run begins after the refusal, because the step to Running is made under the same lock.
+//!
+//! # Lists
+//!
+//! A queue has one list, or one for each CPU ([`WorkQueue::per_cpu`]), and each list has workers of its own. An item goes to the list
+//! of the CPU that queues it and stays there until it has run, also when it was queued again meanwhile. So who has seen each
+//! list empty once, one after the other, knows that everything has run that was queued before (`wait_idle`).
 use crate::errno::Result;
 use crate::sched::{self, Task};
 use crate::stats::{self, Counter};
@@ -66,30 +72,62 @@ impl Default for WorkLink {
     }
 }
 
-/// A FIFO of work items with worker tasks of its own (SEMANTICS QUE-6). Dropping it waits until it is empty and its workers
-/// have ended, except on one of those workers, which then ends by itself.
+/// Work items and worker tasks of its own: a FIFO (SEMANTICS QUE-6), or one for each CPU. Dropping it waits until it is empty and its
+/// workers have ended, except on one of those workers; then they end by themselves.
 pub struct WorkQueue {
     shared: Arc<Shared>,
     workers: SpinLock<Vec<Task>>,
 }
 
 impl WorkQueue {
-    /// Starts `workers` worker tasks named `name`. Errors: `ENOMEM`. Task context.
+    /// Starts `workers` worker tasks named `name` on one list, on whatever CPU. Errors: `ENOMEM`. Task context.
     pub fn new(name: &str, workers: usize) -> Result<Arc<WorkQueue>> {
-        crate::memory::may_allocate()?;
-        let queue = Arc::new(WorkQueue { shared: Arc::new(Shared::new()), workers: SpinLock::new(Vec::new()) });
-        for _ in 0..workers {
-            // On failure the queue is dropped here and ends the workers that did start.
-            let shared = queue.shared.clone();
-            let worker = sched::spawn(name, Box::new(move || shared.work_until_closed()))?;
-            queue.workers.lock().push(worker);
+        let queue = WorkQueue::with_lists(1)?;
+        (0..workers).try_for_each(|_| queue.start_worker(name, 0).map(drop))?;
+        Ok(queue)
+    }
+
+    /// Starts a worker task named `name` on each of the CPUs that run tasks now: it runs what is queued there. Errors: `ENOMEM`. Task context.
+    /// In a model, whose tasks are on no CPU, two workers share a list.
+    pub fn per_cpu(name: &str) -> Result<Arc<WorkQueue>> {
+        if cfg!(shuttle) {
+            return WorkQueue::new(name, 2);
+        }
+        WorkQueue::for_cpus(name, sched::cpus())
+    }
+
+    /// As [`Self::per_cpu`] with the first `cpus` CPUs; the others share their workers.
+    fn for_cpus(name: &str, cpus: usize) -> Result<Arc<WorkQueue>> {
+        let queue = WorkQueue::with_lists(cpus)?;
+        for cpu in 0..cpus {
+            let worker = queue.start_worker(name, cpu)?;
+            if cpus > 1 {
+                worker.set_allowed_cpus(1 << cpu);
+            }
         }
         Ok(queue)
+    }
+
+    fn with_lists(lists: usize) -> Result<Arc<WorkQueue>> {
+        crate::memory::may_allocate()?;
+        Ok(Arc::new(WorkQueue { shared: Arc::new(Shared::new(lists)), workers: SpinLock::new(Vec::new()) }))
+    }
+
+    /// On failure the caller drops the queue, which ends the workers that did start.
+    fn start_worker(&self, name: &str, list: usize) -> Result<Task> {
+        let shared = self.shared.clone();
+        let worker = sched::spawn(name, Box::new(move || shared.work_until_closed(list)))?;
+        self.workers.lock().push(worker.clone());
+        Ok(worker)
     }
 
     /// Queues `work`; false if it was queued already, and then the reference is dropped here: who calls from an interrupt
     /// keeps another one that falls in a task. Any context; no allocation, no free.
     pub fn queue(&self, work: Arc<dyn Work>) -> bool {
+        self.queue_at(self.shared.here(), work)
+    }
+
+    fn queue_at(&self, list: usize, work: Arc<dyn Work>) -> bool {
         let mut state = work.link().state.lock();
         match *state {
             State::Queued | State::Again(_) => return false,
@@ -100,20 +138,24 @@ impl WorkQueue {
             State::Idle => *state = State::Queued,
         }
         drop(state);
-        self.shared.push(work);
+        self.shared.push(list, work);
         true
     }
 
     /// Sleeps until every item that was queued before has run. Task context, not on a worker of this queue.
     pub fn wait_idle(&self) {
-        self.shared.idle.wait_until(|| self.shared.list.lock().unfinished == 0);
+        for line in &self.shared.lines {
+            self.shared.idle.wait_until(|| line.list.lock().unfinished == 0);
+        }
     }
 }
 
 impl Drop for WorkQueue {
     fn drop(&mut self) {
         self.shared.closed.store(true, Ordering::Release);
-        self.shared.more.wake_all();
+        for line in &self.shared.lines {
+            line.more.wake_all();
+        }
         let workers = core::mem::take(&mut *self.workers.lock());
         let me = sched::current_id();
         if workers.iter().all(|w| w.id() != me) {
@@ -129,35 +171,78 @@ struct List {
     unfinished: usize,
 }
 
-/// What the workers keep alive.
-struct Shared {
+/// A list and those who wait for its items. Each on cache lines of its own.
+#[repr(align(128))]
+struct Line {
     list: IrqLock<List>,
     more: WaitQueue,
+}
+
+/// What the workers keep alive.
+struct Shared {
+    lines: Box<[Line]>,
     idle: WaitQueue,
     closed: AtomicBool,
 }
 
 impl Shared {
-    fn new() -> Self {
-        Shared {
-            list: IrqLock::new(List { head: None, tail: None, unfinished: 0 }),
-            more: WaitQueue::new(),
-            idle: WaitQueue::new(),
-            closed: AtomicBool::new(false),
-        }
+    fn new(lists: usize) -> Self {
+        let line =
+            |_| Line { list: IrqLock::new(List { head: None, tail: None, unfinished: 0 }), more: WaitQueue::new() };
+        Shared { lines: (0..lists).map(line).collect(), idle: WaitQueue::new(), closed: AtomicBool::new(false) }
     }
 
-    fn push(&self, work: Arc<dyn Work>) {
-        let mut list = self.list.lock();
+    /// The list of this CPU.
+    fn here(&self) -> usize {
+        if self.lines.len() == 1 { 0 } else { sched::cpu() % self.lines.len() }
+    }
+
+    fn push(&self, list: usize, work: Arc<dyn Work>) {
+        let line = &self.lines[list];
+        let mut list = line.list.lock();
         list.unfinished += 1;
         match list.tail.replace(work.clone()) {
             Some(tail) => *tail.link().next.lock() = Some(work),
             None => list.head = Some(work),
         }
         drop(list);
-        self.more.wake_one();
+        line.more.wake_one();
     }
 
+    fn work_until_closed(self: &Arc<Self>, list: usize) {
+        let line = &self.lines[list];
+        loop {
+            let mut taken = None;
+            line.more.wait_until(|| {
+                // In this order: whoever sees the end sees everything that was queued before it.
+                let closed = self.closed.load(Ordering::Acquire);
+                taken = line.pop();
+                taken.is_some() || closed
+            });
+            match taken {
+                Some(work) => self.run(list, work),
+                None => return,
+            }
+        }
+    }
+
+    fn run(self: &Arc<Self>, list: usize, work: Arc<dyn Work>) {
+        *work.link().state.lock() = State::Running;
+        stats::count(Counter::WorkItems);
+        work.clone().run();
+        // Before the end is counted: who waits for it may rely on what the item held.
+        match work.link().end_run() {
+            Some(queue) if Arc::ptr_eq(&queue, self) => self.push(list, work),
+            Some(queue) => queue.push(queue.here(), work),
+            None => drop(work),
+        }
+        if self.lines[list].end_one() {
+            self.idle.wake_all();
+        }
+    }
+}
+
+impl Line {
     fn pop(&self) -> Option<Arc<dyn Work>> {
         let mut list = self.list.lock();
         let work = list.head.take()?;
@@ -169,42 +254,11 @@ impl Shared {
         Some(work)
     }
 
-    fn work_until_closed(&self) {
-        loop {
-            let mut taken = None;
-            self.more.wait_until(|| {
-                // In this order: whoever sees the end sees everything that was queued before it.
-                let closed = self.closed.load(Ordering::Acquire);
-                taken = self.pop();
-                taken.is_some() || closed
-            });
-            match taken {
-                Some(work) => self.run(work),
-                None => return,
-            }
-        }
-    }
-
-    fn run(&self, work: Arc<dyn Work>) {
-        *work.link().state.lock() = State::Running;
-        stats::count(Counter::WorkItems);
-        work.clone().run();
-        // Before the end is counted: who waits for it may rely on what the item held.
-        match work.link().end_run() {
-            Some(queue) => queue.push(work),
-            None => drop(work),
-        }
-        self.end_one();
-    }
-
-    fn end_one(&self) {
+    /// An item has run; whether it was the last one.
+    fn end_one(&self) -> bool {
         let mut list = self.list.lock();
         list.unfinished -= 1;
-        let none_left = list.unfinished == 0;
-        drop(list);
-        if none_left {
-            self.idle.wake_all();
-        }
+        list.unfinished == 0
     }
 }
 
@@ -317,10 +371,55 @@ mod tests {
         assert_eq!(runs.lock().len(), 10);
     }
 
+    /// I9, and the finishes of one file system on several CPUs: an item of one list waits for none of another, runs where it was queued,
+    /// and is in no second list meanwhile.
+    #[test]
+    fn each_cpu_has_a_list_and_a_worker() {
+        let (queue, runs) = (WorkQueue::for_cpus("work", 3).unwrap(), runs());
+        let held: Vec<_> = (0..3).map(|cpu| Item::new(cpu, &runs, false)).collect();
+        for (cpu, item) in held.iter().enumerate() {
+            assert!(queue.queue_at(cpu, item.clone()));
+            item.wait_began();
+            assert!(queue.queue_at(cpu, Item::new(10 + cpu as u32, &runs, true)));
+        }
+        // Again while it runs: it stays in its list, whoever asks from wherever.
+        assert!(queue.queue_at(0, held[2].clone()) && !queue.queue_at(1, held[2].clone()));
+        for (done, cpu) in [1, 2, 0].into_iter().enumerate() {
+            held[cpu].let_end();
+            queue.shared.idle.wait_until(|| queue.shared.lines[cpu].list.lock().unfinished == 0);
+            assert_eq!(runs.lock().len(), [2, 5, 7][done]);
+        }
+        assert_eq!(*runs.lock(), [1, 11, 2, 12, 2, 0, 10]);
+    }
+
+    #[test]
+    fn idle_means_every_list() {
+        let (queue, runs) = (WorkQueue::for_cpus("work", 2).unwrap(), runs());
+        let item = Item::new(1, &runs, false);
+        queue.queue_at(1, item.clone());
+        item.wait_began();
+        let (waiter, seen) = (queue.clone(), runs.clone());
+        let waits = std::thread::spawn(move || {
+            waiter.wait_idle();
+            seen.lock().len()
+        });
+        while queue.shared.idle.waiters() == 0 {
+            std::thread::yield_now();
+        }
+        item.let_end();
+        assert_eq!(waits.join().unwrap(), 1);
+        // Dropping it waits for each of them too.
+        assert!((0..10).all(|n| queue.queue_at(n as usize % 2, Item::new(n, &runs, true))));
+        drop(queue);
+        assert_eq!(runs.lock().len(), 11);
+    }
+
     #[test]
     #[cfg(feature = "lab")]
     fn a_queue_that_lacks_a_worker_is_no_queue() {
-        let _plan = crate::memory::fail_allocation(2, 1);
-        assert_eq!(WorkQueue::new("work", 2).err(), Some(crate::Errno::ENOMEM));
+        for make in [WorkQueue::new, WorkQueue::for_cpus] {
+            let _plan = crate::memory::fail_allocation(2, 1);
+            assert_eq!(make("work", 2).err(), Some(crate::Errno::ENOMEM));
+        }
     }
 }

@@ -11,10 +11,10 @@ use base::sync::atomic::{AtomicUsize, Ordering};
 use base::sync::{Arc, IrqLock, WaitQueue};
 use base::{PAGE_SIZE, Page};
 
-const SECTORS_PER_PAGE: u64 = PAGE_SIZE as u64 / SECTOR_SIZE;
+pub(crate) const SECTORS_PER_PAGE: u64 = PAGE_SIZE as u64 / SECTOR_SIZE;
 
 /// The disk; without one the test has nothing to look at, which stands on its line.
-fn disk_or_skip() -> Option<&'static Arc<Disk>> {
+pub(crate) fn disk_or_skip() -> Option<&'static Arc<Disk>> {
     let disk = probe_disks(Params::default()).first();
     if disk.is_none() {
         hal::bare::console::write_fmt(format_args!("skipped, there is no virtio-blk disk: "));
@@ -55,7 +55,7 @@ impl Ends {
     }
 }
 
-fn page_of(fill: u8) -> Page {
+pub(crate) fn page_of(fill: u8) -> Page {
     let page = Page::alloc_zeroed().expect("memory");
     page.write_from(0, &[fill; PAGE_SIZE]);
     page

@@ -22,6 +22,8 @@ mod ktests;
 pub mod pci;
 #[cfg(target_os = "none")]
 pub mod serial;
+#[cfg(all(feature = "ktest", target_os = "none"))]
+mod smp_ktests;
 #[cfg(all(test, not(loom), not(shuttle)))]
 mod testing;
 pub mod virtio;

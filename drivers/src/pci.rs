@@ -3,7 +3,7 @@
 //! A virtio block device has vendor 0x1af4 and device 0x1042, or 0x1001 where it also speaks the interface from before
 //! version 1 (which is not used). Disks are named `vda`, `vdb`, ... in the order of their addresses on the bus.
 use crate::virtio::blk::{Params, VirtioBlk};
-use crate::virtio::transport::{CONFIG_ENTRY, MsixTransport, QUEUE_ENTRY};
+use crate::virtio::transport::{CONFIG_ENTRY, MsixTransport, queue_entry};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -12,6 +12,7 @@ use base::sync::Arc;
 use base::{sched, time};
 use hal::bare::msi::MsixTable;
 use hal::bare::pci::{ConfigSpace, VirtioHal};
+use hal::bare::smp;
 use hal::irq;
 use hal::mmio::Mmio;
 use spin::Once;
@@ -30,7 +31,7 @@ pub type Disk = VirtioBlk<MsixTransport<PciTransport>>;
 const BRIDGE_BUSES: u8 = 0x18;
 
 /// How often a disk's task looks for requests that have timed out.
-const WATCH_NS: u64 = 1_000_000_000;
+pub(crate) const WATCH_NS: u64 = 1_000_000_000;
 
 /// The disks of this machine, once they were looked for.
 static DISKS: Once<Vec<Arc<Disk>>> = Once::new();
@@ -95,13 +96,13 @@ fn bring_up(
     // Our own mappings come first: they are checked, the transport's are not.
     let (common, _) = registers(root, function, VIRTIO_PCI_CAP_COMMON_CFG)?;
     let (notify, notify_multiplier) = registers(root, function, VIRTIO_PCI_CAP_NOTIFY_CFG)?;
-    let msix = MsixTable::find(root, function).filter(|t| t.entries() > QUEUE_ENTRY).ok_or(Errno::ENODEV)?;
+    let msix = MsixTable::find(root, function).filter(|t| t.entries() > queue_entry(0)).ok_or(Errno::ENODEV)?;
     let inner = PciTransport::new::<VirtioHal, _>(root, function).map_err(|error| {
         log::error!("pci {function}: {error}");
         Errno::ENODEV
     })?;
     let transport = MsixTransport::new(inner, common, notify, notify_multiplier)?;
-    let disk = Arc::new(Disk::new(name, transport, params)?);
+    let disk = Arc::new(Disk::new(name, transport, Params { queues: most_queues(&msix, params.queues), ..params })?);
     bind(&msix, &disk)?;
     let watched = disk.clone();
     sched::spawn("disk-watch", Box::new(move || watch(&watched)))?;
@@ -117,17 +118,33 @@ fn watch(disk: &Disk) {
     }
 }
 
-/// Leads the device's two interrupts to the driver. The handlers keep the disk for ever.
+/// How many queues are of use: each has a CPU, an entry of the table and a vector of its own.
+fn most_queues(msix: &MsixTable, wanted: u16) -> u16 {
+    let entries = msix.entries() - queue_entry(0);
+    // One is for configuration changes. Without any, `bind` says so.
+    let vectors = irq::free_vectors().saturating_sub(1).max(1);
+    entries.min(wanted).min(smp::expected().min(vectors) as u16)
+}
+
+/// Leads the device's interrupts to the driver: that of a queue to the CPU that submits to it, or of those the first. CPUs are not
+/// running yet, and send no requests, from which an interrupt could come; they are started in the order of their numbers, so the
+/// first of those that share a queue runs if any of them does. The handlers keep the disk for ever.
 fn bind(msix: &MsixTable, disk: &Arc<Disk>) -> Result<()> {
-    let on_queue = disk.clone();
-    let on_config = disk.clone();
-    let queue = irq::register(Box::new(move || on_queue.interrupt())).ok_or(Errno::ENOMEM)?;
-    let config = irq::register(Box::new(move || on_config.config_changed())).ok_or(Errno::ENOMEM)?;
-    if !msix.bind(QUEUE_ENTRY, queue) || !msix.bind(CONFIG_ENTRY, config) {
-        return Err(Errno::EIO);
+    const BOOT_CPU: usize = 0;
+    for queue in 0..disk.queues() as u16 {
+        let on_queue = disk.clone();
+        let vector = irq::register(Box::new(move || on_queue.interrupt(queue))).ok_or(Errno::ENOMEM)?;
+        bind_one(msix, queue_entry(queue), vector, queue.into())?;
     }
+    let on_config = disk.clone();
+    let vector = irq::register(Box::new(move || on_config.config_changed())).ok_or(Errno::ENOMEM)?;
+    bind_one(msix, CONFIG_ENTRY, vector, BOOT_CPU)?;
     msix.enable();
     Ok(())
+}
+
+fn bind_one(msix: &MsixTable, entry: u16, vector: u8, cpu: usize) -> Result<()> {
+    if msix.bind(entry, vector, cpu) { Ok(()) } else { Err(Errno::EIO) }
 }
 
 /// Maps the virtio structure `kind` of the device: its registers, and the word after the capability (the multiplier, for the
@@ -153,10 +170,11 @@ fn announce(disk: &Disk, function: DeviceFunction) {
     use base::block::BlockDevice as _;
     let limits = disk.limits();
     log::info!(
-        "{}: pci {function}, {} MiB, {}-byte blocks, {} requests of {} segments, writes durable: {:?}{}",
+        "{}: pci {function}, {} MiB, {}-byte blocks, queues: {} of {} requests of {} segments, writes durable: {:?}{}",
         disk.name(),
         limits.capacity_sectors / 2048,
         limits.logical_block_size,
+        disk.queues(),
         disk.queue_size(),
         limits.max_segments,
         disk.durability(),

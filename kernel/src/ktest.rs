@@ -26,8 +26,9 @@ pub fn run() -> ! {
             && skip.as_ref().is_none_or(|list| !matches(list, test.name))
     };
     // As at every boot, devices are brought up by one CPU.
+    drivers::pci::probe_disks(drivers::virtio::blk::Params::default());
     let (of_devices, others): (Vec<&KTest>, Vec<&KTest>) =
-        hal::ktests().iter().filter(selected).partition(|test| test.name.starts_with("drivers::"));
+        hal::ktests().iter().filter(selected).partition(|test| test.name.starts_with("drivers::ktests::"));
     run_all(&of_devices);
     crate::start::start_other_cpus();
     run_all(&others);

@@ -176,9 +176,12 @@ impl Bio {
 
     /// Hands on a copy of a bio that was counted already, into room that was `reserved` for it or not.
     #[cfg(feature = "lab")]
-    pub(super) fn forward_to(self: Box<Self>, device: &dyn super::BlockDevice, reserved: bool) {
+    pub(super) fn forward_to(self: Box<Self>, device: &dyn super::BlockDevice, reserved: Option<super::Promise>) {
         let copy = SubmittedBio(Some(self));
-        if reserved { device.submit_reserved(copy) } else { device.submit(copy) }
+        match reserved {
+            Some(promise) => device.submit_reserved(copy, promise),
+            None => device.submit(copy),
+        }
     }
 
     /// Submits to `device`; the completion comes later, exactly once. Task context; sleeps while the device's ring is full.
@@ -187,8 +190,8 @@ impl Bio {
     }
 
     /// As [`Self::submit_to`], into room that the device has set aside for it: does not sleep.
-    pub(super) fn submit_reserved_to(self: Box<Self>, device: &dyn super::BlockDevice) {
-        device.submit_reserved(self.into_submitted());
+    pub(super) fn submit_reserved_to(self: Box<Self>, device: &dyn super::BlockDevice, promise: super::Promise) {
+        device.submit_reserved(self.into_submitted(), promise);
     }
 }
 

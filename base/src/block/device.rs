@@ -1,5 +1,5 @@
 //! What a block device offers to the layers above.
-use super::SubmittedBio;
+use super::{Promise, SubmittedBio};
 
 /// The shape of requests a device takes. A submitter never exceeds it; [`super::Bio`]s are split above the driver.
 #[derive(Clone, Copy, Debug)]
@@ -56,20 +56,22 @@ pub trait BlockDevice: Send + Sync {
     /// (kicking first what is already in it).
     fn submit(&self, bio: SubmittedBio);
 
-    /// Sets room aside for one bio, whose [`submit_reserved`](Self::submit_reserved) will not sleep; false if there is none now. Owes that call or
-    /// [`unreserve`](Self::unreserve): see [`super::Room`]. Any task; no sleep. A device whose `submit` never sleeps has always room.
-    fn reserve(&self) -> bool {
-        true
+    /// Sets room aside for one bio, whose [`submit_reserved`](Self::submit_reserved) will not sleep; `None` if there is none now. The
+    /// promise is for that call or [`unreserve`](Self::unreserve): see [`super::Room`]. Any task; no sleep. A device whose `submit` never
+    /// sleeps has always room.
+    fn reserve(&self) -> Option<Promise> {
+        Some(Promise { queue: 0 })
     }
 
     /// Takes the bio into room that was set aside. As [`submit`](Self::submit), but never sleeps.
-    fn submit_reserved(&self, bio: SubmittedBio) {
+    fn submit_reserved(&self, bio: SubmittedBio, _promise: Promise) {
         self.submit(bio);
     }
 
     /// Gives room back that was set aside and not used. Any task; no sleep.
-    fn unreserve(&self) {}
+    fn unreserve(&self, _promise: Promise) {}
 
-    /// Tells the device about everything submitted since the last kick. Any task; cheap when there is nothing to tell.
+    /// Tells the device about everything that this task has submitted, on whatever CPU, and that nobody told it of. Any task; cheap when there
+    /// is nothing to tell.
     fn kick(&self);
 }

@@ -4,7 +4,9 @@
 //! A request that comes to the gate is noted in the log. It is held, or fails, if a rule says so; else a copy of it is sent
 //! to the real disk, and the end of the copy ends the original, which a rule may hold back too: then the disk has done the
 //! work and nobody knows yet.
-use super::{Bio, BioEnd, BioOp, BlockDevice, Durability, Limits, Sector, SubmittedBio, complete_as_interrupt};
+use super::{
+    Bio, BioEnd, BioOp, BlockDevice, Durability, Limits, Promise, Sector, SubmittedBio, complete_as_interrupt,
+};
 use crate::errno::{Errno, Result};
 use crate::sync::{Arc, IrqLock, SpinLock, WaitQueue};
 use alloc::boxed::Box;
@@ -203,7 +205,7 @@ impl Gate {
     pub fn release(&self, number: usize) {
         match self.0.take_held(number) {
             Held::Request(bio) => {
-                self.0.forward(number, bio, false, false);
+                self.0.forward(number, bio, false, None);
                 self.0.disk.kick();
             }
             Held::Completion(bio, status) => self.0.complete(number, bio, status),
@@ -215,7 +217,7 @@ impl Gate {
         for number in self.numbers(|held| matches!(held, Held::Request(_))) {
             // Somebody else may have released it meanwhile.
             if let Some(bio) = self.0.take_request(number) {
-                self.0.forward(number, bio, true, false);
+                self.0.forward(number, bio, true, None);
             }
         }
         self.0.disk.kick();
@@ -251,16 +253,16 @@ impl BlockDevice for Gate {
         self.0.disk.durability()
     }
     fn submit(&self, bio: SubmittedBio) {
-        self.0.take(bio, false);
+        self.0.take(bio, None);
     }
-    fn reserve(&self) -> bool {
+    fn reserve(&self) -> Option<Promise> {
         self.0.disk.reserve()
     }
-    fn submit_reserved(&self, bio: SubmittedBio) {
-        self.0.take(bio, true);
+    fn submit_reserved(&self, bio: SubmittedBio, promise: Promise) {
+        self.0.take(bio, Some(promise));
     }
-    fn unreserve(&self) {
-        self.0.disk.unreserve();
+    fn unreserve(&self, promise: Promise) {
+        self.0.disk.unreserve(promise);
     }
     fn kick(&self) {
         self.0.disk.kick();
@@ -335,7 +337,7 @@ impl Shared {
     }
 
     /// Notes a request and does with it what the rules say. What is held goes on later, without the room that was `reserved` for it.
-    fn take(self: &Arc<Self>, bio: SubmittedBio, reserved: bool) {
+    fn take(self: &Arc<Self>, bio: SubmittedBio, reserved: Option<Promise>) {
         self.free_ended();
         let request = self.note(&bio);
         let held = match self.rule_for(&request) {
@@ -344,14 +346,14 @@ impl Shared {
             Some(Action::Hold) => Held::Request(bio),
             Some(Action::Fail(status)) => Held::Failure(bio, status),
         };
-        if reserved {
-            self.disk.unreserve();
+        if let Some(promise) = reserved {
+            self.disk.unreserve(promise);
         }
         self.hold(request.number, held);
     }
 
     /// Sends a copy to the disk.
-    fn forward(self: &Arc<Self>, number: usize, bio: SubmittedBio, hold_completion: bool, reserved: bool) {
+    fn forward(self: &Arc<Self>, number: usize, bio: SubmittedBio, hold_completion: bool, reserved: Option<Promise>) {
         let mut copy = Bio::for_wait(bio.op(), bio.sector());
         bio.segments().iter().for_each(|s| copy.push(s.clone()));
         copy.set_len_bytes(bio.len_bytes());

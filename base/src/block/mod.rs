@@ -39,7 +39,7 @@ pub use plug::Plug;
 pub(crate) use plug::{PlugState, kick_plugged};
 #[cfg(feature = "testing")]
 pub use ram_disk::{RamDisk, RamDiskBuilder};
-pub use room::Room;
+pub use room::{Promise, Room};
 pub use wait::{flush_and_wait, submit_and_wait};
 
 /// Ends `bio` as a device's interrupt would.

@@ -18,7 +18,8 @@ pub struct Bench {
 }
 
 /// Timeouts of the tests' own clock.
-pub const PARAMS: Params = Params { queue_size: 256, max_segments: 64, timeout_ns: 1000, reset_timeout_ns: 0 };
+pub const PARAMS: Params =
+    Params { queue_size: 256, max_segments: 64, queues: 4, timeout_ns: 1000, reset_timeout_ns: 0 };
 
 impl Bench {
     /// A running driver. Errors: those of bring-up.
@@ -29,7 +30,7 @@ impl Bench {
         // Weak: the device must not keep the driver that keeps the device.
         let (on_queue, on_config) = (Arc::downgrade(&disk), Arc::downgrade(&disk));
         device.connect(
-            Box::new(move || on_queue.upgrade().expect("the driver lives").interrupt()),
+            Box::new(move |queue| on_queue.upgrade().expect("the driver lives").interrupt(queue)),
             Box::new(move || on_config.upgrade().expect("the driver lives").config_changed()),
         );
         disk.start()?;
@@ -41,6 +42,14 @@ impl Bench {
         let mut config = Config::default();
         change(&mut config);
         Bench::try_new(config).expect("the device is good")
+    }
+
+    /// The same with so many queues, and what the device says of them is true.
+    pub fn with_queues(queues: u16) -> Bench {
+        Bench::new(|config| {
+            config.queues = queues;
+            config.num_queues = queues;
+        })
     }
 
     /// Submits without a kick.

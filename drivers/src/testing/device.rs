@@ -3,6 +3,7 @@ use super::rings::{Rings, WRITE};
 use crate::virtio::blk::Features;
 use hal::host::dma;
 use std::boxed::Box;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::vec::Vec;
 use virtio_drivers::transport::DeviceStatus;
@@ -17,6 +18,9 @@ pub struct Config {
     pub blk_size: u32,
     pub writeback: u8,
     pub queue_max: u32,
+    /// What `num_queues` says, and how many there are.
+    pub num_queues: u16,
+    pub queues: u16,
     /// Clears FEATURES_OK whatever the driver accepts.
     pub refuse_features: bool,
 }
@@ -31,6 +35,8 @@ impl Default for Config {
             blk_size: 512,
             writeback: 1,
             queue_max: 16,
+            num_queues: 1,
+            queues: 1,
             refuse_features: false,
         }
     }
@@ -39,6 +45,8 @@ impl Default for Config {
 /// A request the device has fetched.
 #[derive(Clone, Debug)]
 pub struct Request {
+    /// The queue it came by.
+    pub queue: u16,
     /// The head of its chain.
     pub id: u16,
     pub kind: u32,
@@ -53,24 +61,28 @@ pub struct State {
     pub config: Config,
     pub accepted: Features,
     pub status: DeviceStatus,
-    pub rings: Option<Rings>,
+    /// By queue, those that were set up.
+    pub rings: BTreeMap<u16, Rings>,
     pub kicks: usize,
     pub interrupts: usize,
     pub resets: usize,
     /// The device does not come out of reset any more.
     pub stuck: bool,
-    kicked: bool,
+    /// Queues that were kicked and not looked at since.
+    pub kicked: BTreeSet<u16>,
     held: Vec<Request>,
     content: Vec<u8>,
 }
 
 type Handler = Box<dyn Fn() + Send + Sync>;
+/// Is told which queue.
+type QueueHandler = Box<dyn Fn(u16) + Send + Sync>;
 
 /// A block device that does what the test says.
 pub struct ScriptedDisk {
     state: Mutex<State>,
     kick_came: Condvar,
-    queue_irq: Mutex<Option<Handler>>,
+    queue_irq: Mutex<Option<QueueHandler>>,
     config_irq: Mutex<Option<Handler>>,
 }
 
@@ -81,12 +93,12 @@ impl ScriptedDisk {
             config,
             accepted: Features::empty(),
             status: DeviceStatus::empty(),
-            rings: None,
+            rings: BTreeMap::new(),
             kicks: 0,
             interrupts: 0,
             resets: 0,
             stuck: false,
-            kicked: false,
+            kicked: BTreeSet::new(),
             held: Vec::new(),
             content,
         };
@@ -104,38 +116,43 @@ impl ScriptedDisk {
     }
 
     /// Where the interrupts go.
-    pub fn connect(&self, queue: Handler, config: Handler) {
+    pub fn connect(&self, queue: QueueHandler, config: Handler) {
         *self.queue_irq.lock().unwrap() = Some(queue);
         *self.config_irq.lock().unwrap() = Some(config);
     }
 
-    /// The doorbell.
-    pub fn kick(&self) {
+    /// The doorbell of a queue.
+    pub fn kick(&self, queue: u16) {
         let mut state = self.state();
         state.kicks += 1;
-        state.kicked = true;
+        state.kicked.insert(queue);
         self.kick_came.notify_all();
     }
 
     /// Waits for a kick that was not yet answered by [`fetch`](Self::fetch).
     pub fn wait_for_kick(&self) {
         let mut state = self.state();
-        while !state.kicked {
+        while state.kicked.is_empty() {
             state = self.kick_came.wait(state).unwrap();
         }
     }
 
-    /// Takes the available requests, if it was kicked since it last slept; how many it holds now.
+    /// Takes the available requests of the queues that were kicked since they last slept; how many it holds now.
     pub fn fetch(&self) -> usize {
         let mut state = self.state();
-        if std::mem::take(&mut state.kicked) {
-            let rings = state.rings.as_mut().expect("kicked without a queue");
+        for queue in std::mem::take(&mut state.kicked) {
+            let rings = state.rings.get_mut(&queue).expect("kicked without a queue");
             let heads = rings.take_available();
-            let rings = state.rings.as_ref().expect("the queue");
-            let requests: Vec<Request> = heads.into_iter().map(|head| parse(rings, head)).collect();
+            let rings = &state.rings[&queue];
+            let requests: Vec<Request> = heads.into_iter().map(|head| parse(queue, rings, head)).collect();
             state.held.extend(requests);
         }
         state.held.len()
+    }
+
+    /// The queues of the requests that are held, in their order.
+    pub fn held_queues(&self) -> Vec<u16> {
+        self.state().held.iter().map(|request| request.queue).collect()
     }
 
     /// Takes the held request number `n` away from the device, to be returned in a wrong way or never.
@@ -149,7 +166,7 @@ impl ScriptedDisk {
         let request = state.held.remove(n);
         let (status, written) = state.perform(&request);
         dma::write(request.status, &[status]).expect("status byte");
-        state.rings.as_mut().expect("the queue").push_used(request.id.into(), written + 1);
+        state.rings.get_mut(&request.queue).expect("the queue").push_used(request.id.into(), written + 1);
     }
 
     /// Returns a request with this status, without doing anything.
@@ -157,21 +174,32 @@ impl ScriptedDisk {
         if let Some(status) = status {
             dma::write(request.status, &[status]).expect("status byte");
         }
-        self.lie(|rings| rings.push_used(request.id.into(), written));
+        self.lie_in(request.queue, |rings| rings.push_used(request.id.into(), written));
     }
 
-    /// Lets the script write to the used ring as it likes.
+    /// Lets the script write to the used ring of the first queue as it likes.
     pub fn lie(&self, lie: impl FnOnce(&mut Rings)) {
-        lie(self.state().rings.as_mut().expect("the queue"));
+        self.lie_in(0, lie);
     }
 
-    /// Interrupts the driver, if it wants to know of what was returned.
+    /// The same for another queue.
+    pub fn lie_in(&self, queue: u16, lie: impl FnOnce(&mut Rings)) {
+        lie(self.state().rings.get_mut(&queue).expect("the queue"));
+    }
+
+    /// Interrupts the driver for each queue, if it wants to know of what was returned there.
     pub fn interrupt(&self) {
-        let wanted = self.state().rings.as_mut().expect("the queue").interrupt_wanted();
+        let queues: Vec<u16> = self.state().rings.keys().copied().collect();
+        queues.into_iter().for_each(|queue| self.interrupt_for(queue));
+    }
+
+    /// The same for one queue.
+    pub fn interrupt_for(&self, queue: u16) {
+        let wanted = self.state().rings.get_mut(&queue).expect("the queue").interrupt_wanted();
         if wanted {
             self.state().interrupts += 1;
             let handler = self.queue_irq.lock().unwrap();
-            hal::irq::as_interrupt(|| handler.as_ref().expect("connected")());
+            hal::irq::as_interrupt(|| handler.as_ref().expect("connected")(queue));
         }
     }
 
@@ -206,8 +234,8 @@ impl State {
         }
         self.resets += 1;
         self.status = DeviceStatus::empty();
-        self.rings = None;
-        self.kicked = false;
+        self.rings.clear();
+        self.kicked.clear();
         self.held.clear();
     }
 
@@ -220,6 +248,7 @@ impl State {
         put(12, &self.config.seg_max.to_le_bytes());
         put(20, &self.config.blk_size.to_le_bytes());
         put(32, &[self.config.writeback]);
+        put(34, &self.config.num_queues.to_le_bytes());
         put(36, &1024u32.to_le_bytes());
         put(40, &1u32.to_le_bytes());
         put(48, &2048u32.to_le_bytes());
@@ -271,7 +300,7 @@ impl State {
 }
 
 /// Reads a request as the specification lays it out: header, data, status.
-fn parse(rings: &Rings, head: u16) -> Request {
+fn parse(queue: u16, rings: &Rings, head: u16) -> Request {
     let chain = rings.chain(head);
     let [header, data @ .., status] = chain.as_slice() else { panic!("a request without header and status") };
     assert_eq!((header.len, header.flags & WRITE), (16, 0));
@@ -284,6 +313,7 @@ fn parse(rings: &Rings, head: u16) -> Request {
         assert_eq!(d.flags & WRITE != 0, device_writes, "the direction of data");
     }
     Request {
+        queue,
         id: head,
         kind,
         sector: u64::from_le_bytes(raw[8..].try_into().unwrap()),

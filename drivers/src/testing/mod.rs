@@ -18,3 +18,4 @@ mod transport;
 
 pub use bench::{Bench, Io};
 pub use device::Config;
+pub use transport::move_to_cpu;

@@ -2,7 +2,7 @@
 //!
 //! The crate's own `notify` costs three register accesses (select the queue, read its notify offset, ring); on a virtual
 //! machine each is an exit to the host. The offset never changes, so it is read once and a kick is one store.
-use super::blk::BlkTransport;
+use super::blk::{BlkTransport, Doorbell};
 use base::errno::{Errno, Result};
 use hal::mmio::Mmio;
 use virtio_drivers::transport::{DeviceStatus, DeviceType, InterruptStatus, Transport};
@@ -10,8 +10,11 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// MSI-X entry of configuration changes.
 pub const CONFIG_ENTRY: u16 = 0;
-/// MSI-X entry of the request queue.
-pub const QUEUE_ENTRY: u16 = 1;
+
+/// MSI-X entry of the request queue number `queue`.
+pub fn queue_entry(queue: u16) -> u16 {
+    1 + queue
+}
 
 /// Offsets in the common configuration (VIRTIO 1.2, section 4.1.4.3).
 mod common {
@@ -22,17 +25,29 @@ mod common {
     pub const LEN: usize = 32;
 }
 
-/// A transport whose device interrupts by MSI-X entries [`CONFIG_ENTRY`] and [`QUEUE_ENTRY`].
+/// A transport whose device interrupts by the MSI-X entries [`CONFIG_ENTRY`] and [`queue_entry`].
 ///
-/// `common` aliases registers that `inner` maps too. Both are only touched with the device's queue lock held, or before
-/// the device is shared.
+/// `common` aliases registers that `inner` maps too. Both are only touched with the lock of the device's registers held, or
+/// before the device is shared.
 pub struct MsixTransport<T> {
     inner: T,
     common: Mmio,
     notify: Mmio,
     notify_multiplier: u32,
-    /// The queue and its offset in `notify`, once known.
-    doorbell: Option<(u16, usize)>,
+}
+
+/// The doorbell of one queue: a word in the notification area.
+pub struct MmioDoorbell {
+    notify: Mmio,
+    offset: usize,
+    queue: u16,
+}
+
+impl Doorbell for MmioDoorbell {
+    #[inline]
+    fn ring(&self) {
+        self.notify.write_u16(self.offset, self.queue);
+    }
 }
 
 impl<T: Transport> MsixTransport<T> {
@@ -42,7 +57,7 @@ impl<T: Transport> MsixTransport<T> {
         if common.len_bytes() < common::LEN {
             return Err(Errno::EINVAL);
         }
-        Ok(MsixTransport { inner, common, notify, notify_multiplier, doorbell: None })
+        Ok(MsixTransport { inner, common, notify, notify_multiplier })
     }
 
     /// Where the doorbell of `queue` lies in the notification area. Errors: `EIO` if outside.
@@ -56,29 +71,29 @@ impl<T: Transport> MsixTransport<T> {
 }
 
 impl<T: Transport + Send> BlkTransport for MsixTransport<T> {
-    fn bind_interrupts(&mut self, queue: u16) -> Result<()> {
+    type Doorbell = MmioDoorbell;
+
+    fn bind_config(&mut self) -> Result<()> {
         self.common.write_u16(common::MSIX_CONFIG, CONFIG_ENTRY);
-        self.common.write_u16(common::QUEUE_SELECT, queue);
-        self.common.write_u16(common::QUEUE_MSIX_VECTOR, QUEUE_ENTRY);
         // A device short of resources answers 0xffff, "no vector" (VIRTIO 1.2, section 4.1.5.1.2).
-        let config_bound = self.common.read_u16(common::MSIX_CONFIG) == CONFIG_ENTRY;
-        let queue_bound = self.common.read_u16(common::QUEUE_MSIX_VECTOR) == QUEUE_ENTRY;
-        if !config_bound || !queue_bound {
+        if self.common.read_u16(common::MSIX_CONFIG) == CONFIG_ENTRY { Ok(()) } else { Err(Errno::EIO) }
+    }
+
+    fn bind_queue(&mut self, queue: u16) -> Result<MmioDoorbell> {
+        let entry = queue_entry(queue);
+        self.common.write_u16(common::QUEUE_SELECT, queue);
+        self.common.write_u16(common::QUEUE_MSIX_VECTOR, entry);
+        if self.common.read_u16(common::QUEUE_MSIX_VECTOR) != entry {
             return Err(Errno::EIO);
         }
-        self.doorbell = Some((queue, self.find_doorbell(queue)?));
-        Ok(())
+        Ok(MmioDoorbell { notify: self.notify.clone(), offset: self.find_doorbell(queue)?, queue })
     }
 }
 
 impl<T: Transport> Transport for MsixTransport<T> {
     fn notify(&mut self, queue: u16) {
-        match self.doorbell {
-            Some((known, offset)) if known == queue => self.notify.write_u16(offset, queue),
-            _ => self.inner.notify(queue),
-        }
+        self.inner.notify(queue);
     }
-
     fn device_type(&self) -> DeviceType {
         self.inner.device_type()
     }

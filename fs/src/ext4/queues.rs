@@ -5,23 +5,22 @@ use base::workqueue::WorkQueue;
 
 /// A work queue made on first use.
 pub struct LazyQueue {
-    name: &'static str,
-    workers: usize,
+    make: fn() -> Result<Arc<WorkQueue>>,
     queue: SpinLock<Option<Arc<WorkQueue>>>,
 }
 
 /// The queues of one file system.
 pub struct Queues {
-    /// Finish steps F1 to F4: never waits for log or device flushes.
+    /// Finish steps F1 to F4: never waits for log or device flushes. A worker a CPU: of that which was interrupted.
     pub completion: LazyQueue,
-    /// F5, which does.
+    /// F5, which does. One worker: who waits here shares what is waited for.
     pub sync: LazyQueue,
 }
 
 impl LazyQueue {
     /// No queue yet.
-    pub fn new(name: &'static str, workers: usize) -> Self {
-        LazyQueue { name, workers, queue: SpinLock::new(None) }
+    pub fn new(make: fn() -> Result<Arc<WorkQueue>>) -> Self {
+        LazyQueue { make, queue: SpinLock::new(None) }
     }
 
     /// The queue, made if there is none. Of several first users exactly one queue survives; the others' were never handed out, so
@@ -30,8 +29,8 @@ impl LazyQueue {
         if let Some(queue) = &*self.queue.lock() {
             return Ok(queue.clone());
         }
-        let fresh = WorkQueue::new(self.name, self.workers)?;
-        base::anchor!("que.create.before_publish", self.workers as u64);
+        let fresh = (self.make)()?;
+        base::anchor!("que.create.before_publish", 0);
         base::mistake!("R42", *self.queue.lock() = None);
         let mut slot = self.queue.lock();
         let survivor = slot.get_or_insert_with(|| fresh.clone()).clone();
@@ -63,7 +62,8 @@ impl LazyQueue {
 impl Queues {
     /// No queue yet.
     pub fn new() -> Self {
-        Queues { completion: LazyQueue::new("ext4-end", 1), sync: LazyQueue::new("ext4-sync", 1) }
+        let completion = LazyQueue::new(|| WorkQueue::per_cpu("ext4-end"));
+        Queues { completion, sync: LazyQueue::new(|| WorkQueue::new("ext4-sync", 1)) }
     }
 }
 

@@ -235,6 +235,19 @@ fn dur9_an_error_on_the_log_keeps_what_was_durable() {
     }
 }
 
+/// Files of five extents, one more than the inode has room for, so that each conversion has a leaf of its own.
+fn files_with_leaves(stage: &Stage, count: usize, block_size: u64) -> Vec<Arc<File>> {
+    let files: Vec<_> = (0..count).map(|n| stage.create(&format!("f{n}"))).collect();
+    for file in &files {
+        for block in (0..10).step_by(2) {
+            let mode = FallocMode::Allocate { keep_size: false };
+            vfs::fallocate(file, mode, block * block_size, block_size, &KernelCaller).expect("fallocate");
+        }
+    }
+    Ext4Fs::of(&stage.sb).commit_all().expect("a clean start");
+    files
+}
+
 /// EXT-2, R47: more finishes than the log has blocks, each converting in a leaf of its own, with nobody committing between them. They close
 /// transactions before these outgrow the log, and wait for none of it.
 #[test]
@@ -242,15 +255,7 @@ fn ext2_finishes_never_outgrow_the_log() {
     const FILES: usize = 900;
     const SMALL: u64 = 1024;
     let stage = Stage::new(SMALL as u32);
-    let files: Vec<_> = (0..FILES).map(|n| stage.create(&format!("f{n}"))).collect();
-    for file in &files {
-        // Five extents: one more than the inode has room for.
-        for block in (0..10).step_by(2) {
-            let mode = FallocMode::Allocate { keep_size: false };
-            vfs::fallocate(file, mode, block * SMALL, SMALL, &KernelCaller).expect("fallocate");
-        }
-    }
-    Ext4Fs::of(&stage.sb).commit_all().expect("a clean start");
+    let files = files_with_leaves(&stage, FILES, SMALL);
     let commits = Ext4Fs::of(&stage.sb).txn.figures().1;
     stage.gate.hold(Filter::any().op(BioOp::Write));
     let events: Vec<_> = files.iter().map(|file| aio_wt(file, 0, &[b'n'; SMALL as usize])).collect();
@@ -259,6 +264,35 @@ fn ext2_finishes_never_outgrow_the_log() {
         stage.gate.release(request.number);
     }
     events.iter().for_each(|event| assert_eq!(event.wait(), Ok(SMALL as usize), "a finish waited for the log"));
+    assert_eq!(Ext4Fs::of(&stage.sb).txn.figures().1, commits, "the log is held: nothing can have been committed");
+    stage.gate.open();
+    assert_eq!(fsync(&files[0]), Ok(()), "a transaction is larger than the log");
+    assert!(Ext4Fs::of(&stage.sb).txn.figures().1 > commits + 1, "closed by the finishes");
+    let after = stage.cut();
+    (0..FILES).for_each(|n| assert_eq!(after.read(&format!("f{n}"))[..SMALL as usize], [b'n'; SMALL as usize]));
+    stage.end(files);
+}
+
+/// EXT-2, R47: the same by finishes that run side by side, as on the workers of several CPUs: each on the task of a synchronous write.
+/// Many find the transaction full at once; one closes it, and the others go on in the next.
+#[test]
+fn ext2_finishes_side_by_side_never_outgrow_the_log() {
+    const FILES: usize = 600;
+    const SMALL: u64 = 1024;
+    let stage = Stage::new(SMALL as u32);
+    let files = files_with_leaves(&stage, FILES, SMALL);
+    let commits = Ext4Fs::of(&stage.sb).txn.figures().1;
+    stage.gate.hold(Filter::any().op(BioOp::Write));
+    let write = |file: &Arc<File>| {
+        let file = file.clone();
+        stage.spawn("writer", move || assert_eq!(sync_wt(&file, 0, &[b'n'; SMALL as usize]), Ok(SMALL as usize)))
+    };
+    let writers: Vec<_> = files.iter().map(write).collect();
+    stage.gate.wait_held(FILES);
+    for request in stage.gate.held() {
+        stage.gate.release(request.number);
+    }
+    writers.iter().for_each(Player::join);
     assert_eq!(Ext4Fs::of(&stage.sb).txn.figures().1, commits, "the log is held: nothing can have been committed");
     stage.gate.open();
     assert_eq!(fsync(&files[0]), Ok(()), "a transaction is larger than the log");

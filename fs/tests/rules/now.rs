@@ -2,7 +2,7 @@
 //! has changed. Debug builds prove more: they stop at whatever might sleep on the way.
 use crate::source::{NotRoot, Pieces};
 use crate::stage::*;
-use base::block::{BioOp, BlockDevice, Durability, Filter, Gate, Limits, SubmittedBio};
+use base::block::{BioOp, BlockDevice, Durability, Filter, Gate, Limits, Promise, SubmittedBio};
 use base::{Errno, Result, sched};
 use fs::caller::{Caller, KernelCaller};
 use fs::ext4::Ext4Inode;
@@ -287,18 +287,18 @@ impl BlockDevice for Narrow {
     fn submit(&self, bio: SubmittedBio) {
         self.gate.submit(bio);
     }
-    fn reserve(&self) -> bool {
+    fn reserve(&self) -> Option<Promise> {
         let room = !self.full.load(Ordering::Relaxed);
         self.reserved.fetch_add(usize::from(room), Ordering::Relaxed);
-        room
+        room.then_some(Promise { queue: 0 })
     }
-    fn submit_reserved(&self, bio: SubmittedBio) {
-        self.unreserve();
+    fn submit_reserved(&self, bio: SubmittedBio, promise: Promise) {
+        self.unreserve(promise);
         self.gate.submit(bio);
         // That was the last room.
         self.full.store(true, Ordering::Relaxed);
     }
-    fn unreserve(&self) {
+    fn unreserve(&self, _promise: Promise) {
         self.reserved.fetch_sub(1, Ordering::Relaxed);
     }
     fn kick(&self) {

@@ -81,6 +81,7 @@ pub(super) fn init() -> bool {
     let Some(registers) = map_mmio(phys, crate::PAGE_SIZE) else { return false };
     APIC.call_once(|| LocalApic(registers));
     init_this_cpu();
+    super::smp::note_boot_cpu();
     true
 }
 

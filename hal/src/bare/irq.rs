@@ -83,13 +83,18 @@ pub fn register(handler: Handler) -> Option<u8> {
     Some(FIRST_DEVICE + index as u8)
 }
 
+/// How many vectors [`register`] has to give.
+pub fn free_vectors() -> usize {
+    DEVICES - NEXT.load(Ordering::Relaxed)
+}
+
 /// Routes the interrupt line `isa_irq` (0..16, edge triggered) to `vector` on this CPU. Task context.
 pub fn route_isa(isa_irq: u8, vector: u8) {
     ioapic::route_isa(isa_irq, vector, apic_id());
 }
 
-/// The local APIC's id of this CPU: the destination of a message-signalled interrupt is `0xfee0_0000 | id << 12`.
-pub fn apic_id() -> u8 {
+/// The local APIC's id of this CPU.
+pub(super) fn apic_id() -> u8 {
     this_cpu().apic_id.get() as u8
 }
 

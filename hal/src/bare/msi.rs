@@ -4,6 +4,7 @@
 //! entries are made here and only point at an interrupt controller.
 use super::mmio::Mmio;
 use super::pci::{ConfigSpace, message_address};
+use super::smp;
 use virtio_drivers::transport::pci::bus::{ConfigurationAccess, DeviceFunction, PciRoot};
 
 const CAPABILITY: u8 = 0x11;
@@ -39,14 +40,13 @@ impl MsixTable {
         self.entries
     }
 
-    /// Makes entry `index` an interrupt with `vector` (of [`super::irq::register`]) on this CPU; false if there is no such
-    /// entry or it does not read back. Task context.
-    pub fn bind(&self, index: u16, vector: u8) -> bool {
-        if index >= self.entries {
-            return false;
-        }
+    /// Makes entry `index` an interrupt with `vector` (of [`super::irq::register`]) on the CPU with the number `cpu`, which may not have
+    /// started yet: the caller gives the device no reason to use the entry before. False if there is no such entry, or no such CPU
+    /// is expected ([`smp::expected`]), or the entry does not read back. Task context.
+    pub fn bind(&self, index: u16, vector: u8, cpu: usize) -> bool {
+        let Some(apic_id) = smp::apic_id_of_expected(cpu).filter(|_| index < self.entries) else { return false };
         let at = usize::from(index) * ENTRY_BYTES;
-        let words = [message_address(), 0, u32::from(vector), 0];
+        let words = [message_address(apic_id), 0, u32::from(vector), 0];
         for (i, word) in words.into_iter().enumerate() {
             self.table.write_u32(at + 4 * i, word);
         }

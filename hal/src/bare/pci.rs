@@ -2,7 +2,7 @@
 //!
 //! The port mechanism reaches the first 256 bytes of every function, which is where all capabilities used here lie; it
 //! needs no firmware table and works alike on PC chipsets old and new.
-use super::{irq, paging, sync::SpinLock};
+use super::{paging, sync::SpinLock};
 use core::ptr::NonNull;
 use virtio_drivers::transport::pci::bus::{ConfigurationAccess, DeviceFunction};
 use virtio_drivers::{BufferDirection, Hal, PhysAddr};
@@ -77,7 +77,7 @@ unsafe impl Hal for VirtioHal {
     }
 }
 
-/// The address a message-signalled interrupt for this CPU is written to.
-pub(super) fn message_address() -> u32 {
-    0xfee0_0000 | u32::from(irq::apic_id()) << 12
+/// The address a message-signalled interrupt for the CPU with this APIC id is written to.
+pub(super) fn message_address(apic_id: u8) -> u32 {
+    0xfee0_0000 | u32::from(apic_id) << 12
 }

@@ -1,7 +1,8 @@
 //! More than one CPU: starting the others, and interrupting them.
 //!
-//! The boot CPU has number 0, the others get the next numbers as they arrive, one after the other. What they run is up to
-//! `base::sched`.
+//! The boot CPU has number 0. The others are started in the order in which the firmware names them, one after the other; each gets
+//! the next number as it arrives, and after one that does not, none is started. So it is known before which CPU a number will
+//! stand for, if for any ([`expected`]): interrupts can be led there. What the CPUs run is up to `base::sched`.
 //!
 //! | a CPU that | is |
 //! |---|---|
@@ -53,22 +54,42 @@ pub fn present() -> usize {
     init::cpus().present.max(1)
 }
 
+/// How many CPUs run once the others are started, if all of them start; they have the numbers below.
+pub fn expected() -> usize {
+    1 + to_start().count()
+}
+
+/// The APIC ids of the CPUs that are to be started, in that order.
+fn to_start() -> impl Iterator<Item = u8> {
+    let boot = apic_id_of(0);
+    init::cpus().ids().iter().copied().filter(move |&id| id != boot).take(MAX_CPUS - 1)
+}
+
+/// The APIC id of the CPU that has the number `cpu`, or will have it; `None` if there is none.
+pub(super) fn apic_id_of_expected(cpu: usize) -> Option<u8> {
+    match cpu.checked_sub(1) {
+        None => Some(apic_id_of(0)),
+        Some(nth) => to_start().nth(nth),
+    }
+}
+
+/// Notes the boot CPU, once its APIC is set up.
+pub(super) fn note_boot_cpu() {
+    APIC_IDS[0].store(irq::apic_id(), Ordering::Relaxed);
+    AREAS[0].store(core::ptr::from_ref(this_cpu()).cast_mut(), Ordering::Release);
+}
+
 /// Starts the other CPUs. Each calls `main` on a stack of its own, interrupts on, as a thread-to-be
 /// (`thread::adopt_boot_thread`). Returns how many CPUs run now. Once, on the boot CPU; task context.
 pub fn start_others(main: fn() -> !) -> usize {
-    let me = irq::apic_id();
-    APIC_IDS[0].store(me, Ordering::Relaxed);
-    AREAS[0].store(core::ptr::from_ref(this_cpu()).cast_mut(), Ordering::Release);
-    let found = init::cpus();
-    let others = || found.ids().iter().copied().filter(|&id| id != me);
-    if others().next().is_none() {
+    if to_start().next().is_none() {
         return 1;
     }
     MAIN.call_once(|| main);
     let Some(trampoline) = Trampoline::install() else { return 1 };
-    others().for_each(apic::send_init);
+    to_start().for_each(apic::send_init);
     wait(10 * MS_NS, || false);
-    for id in others().take(MAX_CPUS - 1) {
+    for id in to_start() {
         // One that was given up may still read what the trampoline says: nobody starts after it.
         if !start(&trampoline, id) {
             log::warn!("the CPU with APIC id {id} does not start");

@@ -24,6 +24,8 @@ pub struct Agreement {
     pub discard_sectors_max: u32,
     /// Longest write-zeroes in sectors.
     pub write_zeroes_sectors_max: u32,
+    /// Request queues that the device says it has; at least 1.
+    pub queues: u16,
 }
 
 /// Resets the device, agrees on features and reads the limits; the device is left before `DRIVER_OK`, its queues not yet
@@ -107,7 +109,20 @@ fn read_limits<T: Transport>(transport: &T, features: Features, params: &Params)
         segment_bytes_max,
         discard_sectors_max,
         write_zeroes_sectors_max,
+        queues: read_queues(transport, features)?,
     })
+}
+
+/// How many request queues the device says it has. One that says 0 has the first nevertheless, like every block device.
+fn read_queues<T: Transport>(transport: &T, features: Features) -> Result<u16> {
+    if !features.contains(Features::MQ) {
+        return Ok(1);
+    }
+    let queues = transport.read_config_space::<u16>(config::NUM_QUEUES).map_err(|_| Errno::EIO)?;
+    if queues == 0 {
+        log::warn!("virtio-blk: the device says that it has no queue; one is used");
+    }
+    Ok(queues.max(1))
 }
 
 /// Sizes the layers above can work with: a power of two from a sector to a page.

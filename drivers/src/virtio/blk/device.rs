@@ -1,26 +1,35 @@
 //! A virtio block device: bring-up, and the block layer's interface.
 use super::config::{self, Agreement};
 use super::protocol::Features;
+use super::queue::{Doorbell, Phase, Placed, RequestQueue};
 use super::request;
-use super::state::{Core, Phase};
 use crate::virtio::queue::{RequestMemory, SplitQueue};
+use alloc::boxed::Box;
 use alloc::string::String;
-use base::block::{BioOp, BlockDevice, Durability, Limits, SECTOR_SIZE, SubmittedBio};
+use alloc::vec::Vec;
+use base::block::{BioOp, BlockDevice, Durability, Limits, Promise, SECTOR_SIZE, SubmittedBio};
 use base::errno::{Errno, Result};
+use base::sched;
 use base::sync::{IrqLock, WaitQueue};
 use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use virtio_drivers::transport::{DeviceType, Transport};
 
-/// The request queue; the device may have more, which stay unused.
-pub(super) const QUEUE: u16 = 0;
-
 /// What a block device's transport can do beyond `virtio-drivers`' [`Transport`].
-///
-/// [`Transport::notify`] is called under the queue lock for every kick: it should be one store to a cached address.
 pub trait BlkTransport: Transport + Send {
-    /// Binds the interrupts of configuration changes and of `queue`, and reads the binding back. Called after every
-    /// negotiation, before the queue is enabled. Errors: `EIO` if the device did not take them.
-    fn bind_interrupts(&mut self, queue: u16) -> Result<()>;
+    /// What rings for one queue.
+    type Doorbell: Doorbell;
+
+    /// Binds the interrupt of configuration changes, and reads the binding back. Called after every negotiation, before the
+    /// queues are enabled. Errors: `EIO` if the device did not take it.
+    fn bind_config(&mut self) -> Result<()>;
+
+    /// The same for the interrupt of `queue`; gives the queue's doorbell.
+    fn bind_queue(&mut self, queue: u16) -> Result<Self::Doorbell>;
+
+    /// The CPU that asks, by which a queue is chosen. A test pretends.
+    fn cpu() -> usize {
+        sched::cpu()
+    }
 }
 
 /// How a device is driven.
@@ -30,6 +39,8 @@ pub struct Params {
     pub queue_size: u16,
     /// Most data segments of one bio; the device's own maximum counts too. Each costs 16 bytes of DMA memory per entry.
     pub max_segments: u16,
+    /// Most request queues; the device's own number counts too. A CPU uses the queue of its own number, modulo how many there are.
+    pub queues: u16,
     /// How long a request may take before the device is reset.
     pub timeout_ns: u64,
     /// How long a reset may take before the disk is declared dead.
@@ -37,9 +48,15 @@ pub struct Params {
 }
 
 impl Default for Params {
-    /// 256 requests of 64 segments (286,720 bytes of DMA memory), 60 seconds, 5 seconds.
+    /// As many queues as there are, each of 256 requests of 64 segments (286,720 bytes of DMA memory); 60 seconds, 5 seconds.
     fn default() -> Params {
-        Params { queue_size: 256, max_segments: 64, timeout_ns: 60_000_000_000, reset_timeout_ns: 5_000_000_000 }
+        Params {
+            queue_size: 256,
+            max_segments: 64,
+            queues: u16::MAX,
+            timeout_ns: 60_000_000_000,
+            reset_timeout_ns: 5_000_000_000,
+        }
     }
 }
 
@@ -49,7 +66,10 @@ pub struct VirtioBlk<T: BlkTransport> {
     pub(super) params: Params,
     pub(super) agreement: Agreement,
     durability: AtomicU8,
-    pub(super) core: IrqLock<Core<T>>,
+    /// The device's registers. Dropped before the queues, which resets the device: only then may their memory go.
+    pub(super) registers: IrqLock<T>,
+    /// At least one.
+    pub(super) queues: Box<[RequestQueue<T::Doorbell>]>,
     /// Submitters that found no room, and those who wait for the identity.
     pub(super) room: WaitQueue,
     /// The device's task.
@@ -67,28 +87,26 @@ impl<T: BlkTransport> VirtioBlk<T> {
         }
         let agreement = config::negotiate(&mut transport, &params)?;
         let durability = config::durability(&transport, agreement.features);
-        let size = ring_size(transport.max_queue_size(QUEUE), params.queue_size)?;
-        let memory = RequestMemory::new(size, agreement.descriptors, agreement.segment_bytes_max)?;
-        let event_idx = agreement.features.contains(Features::EVENT_IDX);
-        let queue = SplitQueue::new(size, event_idx, |slot| memory.table_address(slot))?;
+        let queues = make_queues(&mut transport, &agreement, &params)?;
         Ok(VirtioBlk {
             name,
             params,
             agreement,
             durability: AtomicU8::new(durability as u8),
-            core: IrqLock::new(Core::new(transport, queue, memory)),
+            registers: IrqLock::new(transport),
+            queues,
             room: WaitQueue::new(),
             attention: WaitQueue::new(),
             needs_attention: AtomicBool::new(false),
         })
     }
 
-    /// Sets the queue up and lets the device run; its interrupts must lead to [`interrupt`](Self::interrupt) and
+    /// Sets the queues up and lets the device run; its interrupts must lead to [`interrupt`](Self::interrupt) and
     /// [`config_changed`](Self::config_changed). Task context. Errors: `EIO`; the device is then dead.
     pub fn start(&self) -> Result<()> {
-        let mut core = self.core.lock();
-        debug_assert!(core.phase == Phase::Created);
-        core.run().inspect_err(|_| core.phase = Phase::Dead)
+        let mut registers = self.registers.lock();
+        debug_assert!(self.phase() == Phase::Created);
+        self.run(&mut registers).inspect_err(|_| self.set_phase(&mut registers, Phase::Dead))
     }
 
     /// The features agreed on.
@@ -96,45 +114,49 @@ impl<T: BlkTransport> VirtioBlk<T> {
         self.agreement.features
     }
 
-    /// How many requests can be with the device at once.
+    /// How many queues are used.
+    pub fn queues(&self) -> usize {
+        self.queues.len()
+    }
+
+    /// How many requests of the first queue can be with the device at once.
     pub fn queue_size(&self) -> u16 {
-        self.core.lock().queue.size()
+        self.first().core.lock().ring.size()
     }
 
     /// How many requests the device has now.
-    pub fn in_flight(&self) -> u16 {
-        self.core.lock().queue.in_flight()
+    pub fn in_flight(&self) -> usize {
+        self.queues.iter().map(|queue| usize::from(queue.core.lock().ring.in_flight())).sum()
     }
 
     /// Whether the disk was given up: a reset failed, or the device changed under it. Every bio ends with `EIO`, except
     /// those that the device may still write to, which never end.
     pub fn is_dead(&self) -> bool {
-        self.core.lock().phase == Phase::Dead
+        self.phase() == Phase::Dead
     }
 
     pub(super) fn set_durability(&self, durability: Durability) {
         self.durability.store(durability as u8, Ordering::Relaxed);
     }
 
-    /// Puts the bio into the ring or on the answered list, if that is possible now; see the front page, states 1, 2, 5. For a bio with a slot
-    /// `reserved`, 1 and else 0, it always is: if it finds the device broken it ends with `EIO`, as those do that the device had then.
-    fn place(&self, bio: &mut Option<SubmittedBio>, verdict: Result<()>, reserved: usize) -> bool {
-        let mut core = self.core.lock();
-        core.reserved -= reserved;
-        let refused = match (verdict, core.phase) {
-            (Ok(()), Phase::Live) => return core.offer(bio),
-            (Err(error), _) => error,
-            (Ok(()), Phase::Dead) => Errno::EIO,
-            (Ok(()), _) if reserved > 0 => Errno::EIO,
-            (Ok(()), _) => {
-                core.starved = true;
-                return false;
-            }
-        };
-        let placed = core.answer(bio, refused);
-        drop(core);
-        self.call_task();
-        placed
+    /// The queue that carries what is of the device alone.
+    pub(super) fn first(&self) -> &RequestQueue<T::Doorbell> {
+        &self.queues[0]
+    }
+
+    /// The number of the queue of this CPU.
+    #[inline]
+    fn here(&self) -> usize {
+        if self.queues.len() == 1 { 0 } else { T::cpu() % self.queues.len() }
+    }
+
+    /// [`RequestQueue::place`] in queue number `queue`; whether it was placed.
+    fn place(&self, queue: usize, bio: &mut Option<SubmittedBio>, verdict: Result<()>, reserved: usize) -> bool {
+        let placed = self.queues[queue].place(bio, verdict, reserved);
+        if placed == Placed::Answered {
+            self.call_task();
+        }
+        placed != Placed::Nowhere
     }
 
     /// Wakes the device's task. Any context, the lock not held.
@@ -166,24 +188,27 @@ impl<T: BlkTransport> BlockDevice for VirtioBlk<T> {
     fn submit(&self, bio: SubmittedBio) {
         let verdict = request::admissible(&bio, &self.agreement);
         let mut bio = Some(bio);
-        if !self.place(&mut bio, verdict, 0) {
-            self.room.wait_until(|| self.place(&mut bio, verdict, 0));
+        if !self.place(self.here(), &mut bio, verdict, 0) {
+            self.kick();
+            // The task may wake up on another CPU, and then tries the queue there.
+            self.room.wait_until(|| self.place(self.here(), &mut bio, verdict, 0));
         }
     }
 
-    fn reserve(&self) -> bool {
-        self.core.lock().reserve()
+    fn reserve(&self) -> Option<Promise> {
+        let queue = self.here();
+        self.queues[queue].core.lock().reserve().then_some(Promise { queue: queue as u16 })
     }
 
-    fn submit_reserved(&self, bio: SubmittedBio) {
+    fn submit_reserved(&self, bio: SubmittedBio, promise: Promise) {
         let verdict = request::admissible(&bio, &self.agreement);
-        let placed = self.place(&mut Some(bio), verdict, 1);
+        let placed = self.place(promise.queue.into(), &mut Some(bio), verdict, 1);
         debug_assert!(placed, "there is a slot and a place on the list for what was reserved");
     }
 
-    fn unreserve(&self) {
+    fn unreserve(&self, promise: Promise) {
         let starved = {
-            let mut core = self.core.lock();
+            let mut core = self.queues[usize::from(promise.queue)].core.lock();
             core.reserved -= 1;
             core::mem::take(&mut core.starved)
         };
@@ -193,7 +218,17 @@ impl<T: BlkTransport> BlockDevice for VirtioBlk<T> {
     }
 
     fn kick(&self) {
-        self.core.lock().kick();
+        let here = self.here();
+        self.queues[here].kick();
+        if self.queues.len() == 1 {
+            return;
+        }
+        for (queue, other) in self.queues.iter().enumerate() {
+            // The task may have come from another CPU since it submitted, and nobody else owes a kick for its requests there.
+            if queue != here && base::guard!("R40-kick", other.is_owed_by_me()) {
+                other.kick();
+            }
+        }
     }
 }
 
@@ -206,6 +241,42 @@ impl<T: BlkTransport> VirtioBlk<T> {
             BioOp::Read | BioOp::Write | BioOp::Flush => 0,
         }
     }
+}
+
+/// The queues that the device has, of those that it says it has, that are wanted and that there is memory for. Errors: those of the
+/// first one, without which there is no disk.
+fn make_queues<T: BlkTransport>(
+    transport: &mut T,
+    agreement: &Agreement,
+    params: &Params,
+) -> Result<Box<[RequestQueue<T::Doorbell>]>> {
+    let wanted = agreement.queues.min(params.queues).max(1);
+    let mut queues = Vec::new();
+    for queue in 0..wanted {
+        match make_queue(transport, queue, agreement, params) {
+            Ok(made) => queues.push(made),
+            Err(error) if queue == 0 => return Err(error),
+            Err(error) => {
+                log::warn!("virtio-blk: queue {queue} of {wanted} cannot be used ({error}): {queue} are");
+                break;
+            }
+        }
+    }
+    Ok(queues.into_boxed_slice())
+}
+
+/// Errors: `EIO` if the device has no such queue, `ENOMEM`.
+fn make_queue<T: BlkTransport>(
+    transport: &mut T,
+    queue: u16,
+    agreement: &Agreement,
+    params: &Params,
+) -> Result<RequestQueue<T::Doorbell>> {
+    let size = ring_size(transport.max_queue_size(queue), params.queue_size)?;
+    let memory = RequestMemory::new(size, agreement.descriptors, agreement.segment_bytes_max)?;
+    let event_idx = agreement.features.contains(Features::EVENT_IDX);
+    let ring = SplitQueue::new(size, event_idx, |slot| memory.table_address(slot))?;
+    Ok(RequestQueue::new(ring, memory))
 }
 
 /// The size of the ring: a power of two, not above the device's maximum nor the parameter. Errors: `EIO` if the device has

@@ -1,8 +1,8 @@
 //! The device's identity string.
 use super::device::{BlkTransport, VirtioBlk};
 use super::protocol::{self, ID_BYTES};
+use super::queue::{Core, Doorbell, Owner, Phase};
 use super::request;
-use super::state::{Core, Owner, Phase};
 use base::errno::{Errno, Result};
 
 impl<T: BlkTransport> VirtioBlk<T> {
@@ -12,7 +12,7 @@ impl<T: BlkTransport> VirtioBlk<T> {
         let mut asked = false;
         let mut answer = Err(Errno::EIO);
         self.room.wait_until(|| {
-            let mut core = self.core.lock();
+            let mut core = self.first().core.lock();
             if let Some(known) = core.identity {
                 answer = known;
                 return true;
@@ -29,7 +29,7 @@ impl<T: BlkTransport> VirtioBlk<T> {
     }
 }
 
-impl<T: BlkTransport> Core<T> {
+impl<D: Doorbell> Core<D> {
     /// Puts the identity request into the ring; false if there is no room now.
     fn ask_identity(&mut self) -> bool {
         if self.phase != Phase::Live {
@@ -42,7 +42,7 @@ impl<T: BlkTransport> Core<T> {
                 self.kick();
             }
             Err(error) => {
-                self.queue.put_back(slot);
+                self.ring.put_back(slot);
                 self.identity = Some(Err(error));
             }
         }

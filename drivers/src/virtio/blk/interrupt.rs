@@ -5,7 +5,7 @@
 //! announced by another interrupt or found by the last look of `SplitQueue::arm`; `queue/kick.rs` has the argument.
 use super::config;
 use super::device::{BlkTransport, VirtioBlk};
-use super::state::{Core, Fault, Phase};
+use super::queue::{Core, Doorbell, Fault, Phase, RequestQueue};
 use arrayvec::ArrayVec;
 use base::block::SubmittedBio;
 use base::errno::Result;
@@ -31,18 +31,20 @@ pub(super) struct After {
 }
 
 impl<T: BlkTransport> VirtioBlk<T> {
-    /// The queue's interrupt. Hard-IRQ context: neither allocates nor sleeps.
-    pub fn interrupt(&self) {
+    /// The interrupt of queue number `queue`. Hard-IRQ context: neither allocates nor sleeps.
+    pub fn interrupt(&self, queue: u16) {
         stats::count(Counter::Interrupts);
         trace::record(trace::Kind::Irq, 0, 0);
-        self.reap();
+        if let Some(queue) = self.queues.get(usize::from(queue)) {
+            self.reap(queue);
+        }
     }
 
     /// Ends everything the device has returned. Hard-IRQ context or a task.
-    pub(super) fn reap(&self) {
+    pub(super) fn reap(&self, queue: &RequestQueue<T::Doorbell>) {
         loop {
             let mut batch = Batch::new();
-            let after = self.core.lock().drain(&mut batch);
+            let after = queue.core.lock().drain(&mut batch);
             for (bio, result) in batch {
                 bio.complete(result);
             }
@@ -62,20 +64,20 @@ impl<T: BlkTransport> VirtioBlk<T> {
     /// write cache was switched; a new capacity is not taken up.
     pub fn config_changed(&self) {
         stats::count(Counter::Interrupts);
-        let mut core = self.core.lock();
-        if core.phase != Phase::Live {
+        let mut registers = self.registers.lock();
+        if self.phase() != Phase::Live {
             return;
         }
-        if core.transport.get_status().contains(DeviceStatus::DEVICE_NEEDS_RESET) {
-            core.phase = Phase::Broken(Fault::NeedsReset);
-            drop(core);
+        if registers.get_status().contains(DeviceStatus::DEVICE_NEEDS_RESET) {
+            self.set_phase(&mut registers, Phase::Broken(Fault::NeedsReset));
+            drop(registers);
             return self.call_task();
         }
-        self.set_durability(config::durability(&core.transport, self.agreement.features));
+        self.set_durability(config::durability(&*registers, self.agreement.features));
     }
 }
 
-impl<T: BlkTransport> Core<T> {
+impl<D: Doorbell> Core<D> {
     /// Moves returned bios from the used ring to `batch`, until the ring is empty and the next interrupt armed, or the
     /// batch full.
     pub(super) fn drain(&mut self, batch: &mut Batch) -> After {
@@ -85,12 +87,12 @@ impl<T: BlkTransport> Core<T> {
                 after.more = true;
                 break;
             }
-            match self.queue.next_used() {
+            match self.ring.next_used() {
                 Ok(Some(used)) => {
                     batch.extend(self.retire(used));
                     after.wake = true;
                 }
-                Ok(None) if self.queue.arm() => break,
+                Ok(None) if self.ring.arm() => break,
                 Ok(None) => {}
                 Err(broken) => {
                     self.phase = Phase::Broken(Fault::Ring(broken));

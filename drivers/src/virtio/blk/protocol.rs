@@ -19,6 +19,8 @@ bitflags! {
         const FLUSH = 1 << 9;
         /// `writeback` says whether the write cache is on.
         const CONFIG_WCE = 1 << 11;
+        /// There may be more than one request queue: `num_queues` is valid.
+        const MQ = 1 << 12;
         /// Discard requests are taken.
         const DISCARD = 1 << 13;
         /// Write-zeroes requests are taken.
@@ -49,6 +51,8 @@ pub mod config {
     pub const BLK_SIZE: usize = 20;
     /// u8: 0 means a completed write is durable.
     pub const WRITEBACK: usize = 32;
+    /// u16, request queues.
+    pub const NUM_QUEUES: usize = 34;
     /// u32, sectors.
     pub const MAX_DISCARD_SECTORS: usize = 36;
     /// u32, sectors.

@@ -10,7 +10,7 @@ use super::config;
 use super::device::{BlkTransport, VirtioBlk};
 use super::interrupt::Batch;
 use super::protocol::Features;
-use super::state::{Core, Fault, Owner, Phase};
+use super::queue::{Core, Doorbell, Fault, Owner, Phase};
 use base::errno::{Errno, Result};
 use base::{sched, time};
 use core::sync::atomic::Ordering;
@@ -42,22 +42,31 @@ impl<T: BlkTransport> VirtioBlk<T> {
         }
     }
 
-    /// Why the device must be reset now, if it must; it is then `Resetting`.
+    /// Why the device must be reset now, if it must; all queues then know that it is `Resetting`.
     fn fault(&self, now_ns: u64) -> Option<Fault> {
-        if self.core.lock().expired(now_ns, self.params.timeout_ns) {
-            // The interrupt may have been lost and not the request.
-            self.reap();
+        let mut found = None;
+        for queue in &self.queues {
+            let expired = |core: &mut Core<_>| core.expired(now_ns, self.params.timeout_ns);
+            if expired(&mut queue.core.lock()) {
+                // The interrupt may have been lost and not the request.
+                self.reap(queue);
+            }
+            queue.kick();
+            let mut core = queue.core.lock();
+            let expired = expired(&mut core);
+            found = found.or(match core.phase {
+                Phase::Broken(fault) => Some(fault),
+                Phase::Live if expired => Some(Fault::Timeout),
+                _ => None,
+            });
         }
-        let mut core = self.core.lock();
-        core.kick();
-        let expired = core.expired(now_ns, self.params.timeout_ns);
-        let fault = match core.phase {
-            Phase::Broken(fault) => fault,
-            Phase::Live if core.transport.get_status().contains(DeviceStatus::DEVICE_NEEDS_RESET) => Fault::NeedsReset,
-            Phase::Live if expired => Fault::Timeout,
-            _ => return None,
-        };
-        core.phase = Phase::Resetting;
+        let mut registers = self.registers.lock();
+        let live = self.phase() == Phase::Live;
+        if live && registers.get_status().contains(DeviceStatus::DEVICE_NEEDS_RESET) {
+            found = Some(Fault::NeedsReset);
+        }
+        let fault = found?;
+        self.set_phase(&mut registers, Phase::Resetting);
         Some(fault)
     }
 
@@ -67,24 +76,26 @@ impl<T: BlkTransport> VirtioBlk<T> {
         log::error!("{}: {fault:?}, {} requests in flight: resetting", self.name(), self.in_flight());
         if !self.quieten() {
             log::error!("{}: does not come out of reset: the disk is dead, its requests stay pinned", self.name());
-            self.core.lock().pin();
+            let mut registers = self.registers.lock();
+            self.set_phase(&mut registers, Phase::Dead);
+            self.queues.iter().for_each(|queue| queue.core.lock().pin());
         } else {
             self.draw_back();
             if let Err(error) = self.restart() {
                 log::error!("{}: cannot be started again ({error}): the disk is dead", self.name());
-                self.core.lock().phase = Phase::Dead;
+                self.set_phase(&mut self.registers.lock(), Phase::Dead);
             }
         }
-        self.core.lock().starved = false;
+        self.queues.iter().for_each(|queue| queue.core.lock().starved = false);
         self.room.wake_all();
     }
 
     /// Resets the device; whether it read back as reset within the time allowed. From then on it touches no memory.
     fn quieten(&self) -> bool {
-        self.core.lock().transport.set_status(DeviceStatus::empty());
+        self.registers.lock().set_status(DeviceStatus::empty());
         let deadline_ns = time::now_ns().saturating_add(self.params.reset_timeout_ns);
         loop {
-            if self.core.lock().transport.get_status().is_empty() {
+            if self.registers.lock().get_status().is_empty() {
                 return true;
             }
             let now_ns = time::now_ns();
@@ -97,54 +108,63 @@ impl<T: BlkTransport> VirtioBlk<T> {
 
     /// Ends every request of the quiet device with `EIO`.
     fn draw_back(&self) {
-        loop {
-            let mut batch = Batch::new();
-            self.core.lock().take_back(&mut batch);
-            if batch.is_empty() {
-                return;
-            }
-            for (bio, result) in batch {
-                bio.complete(result);
+        for queue in &self.queues {
+            loop {
+                let mut batch = Batch::new();
+                queue.core.lock().take_back(&mut batch);
+                if batch.is_empty() {
+                    break;
+                }
+                for (bio, result) in batch {
+                    bio.complete(result);
+                }
             }
         }
     }
 
     /// Starts the quiet device again. Errors: `EIO` if it is not the device it was; those of negotiation.
     fn restart(&self) -> Result<()> {
-        let mut core = self.core.lock();
-        let agreement = config::negotiate(&mut core.transport, &self.params)?;
+        let mut registers = self.registers.lock();
+        let agreement = config::negotiate(&mut *registers, &self.params)?;
         let (old, new) = (&self.agreement.limits, &agreement.limits);
         let same = agreement.features == self.agreement.features
             && agreement.segment_bytes_max >= self.agreement.segment_bytes_max
             && new.logical_block_size == old.logical_block_size
             && new.max_segments >= old.max_segments
-            && new.capacity_sectors == old.capacity_sectors;
+            && new.capacity_sectors == old.capacity_sectors
+            && (0..).zip(&self.queues).all(|(number, queue)| {
+                let size = queue.core.lock().ring.size();
+                registers.max_queue_size(number) >= u32::from(size)
+            });
         if !same {
             return Err(Errno::EIO);
         }
-        self.set_durability(config::durability(&core.transport, agreement.features));
-        core.queue.forget(agreement.features.contains(Features::EVENT_IDX));
-        core.run()
+        self.set_durability(config::durability(&*registers, agreement.features));
+        let event_idx = agreement.features.contains(Features::EVENT_IDX);
+        self.queues.iter().for_each(|queue| queue.core.lock().ring.forget(event_idx));
+        self.run(&mut registers)
     }
 
     /// Ends the bios that were answered without the device.
     fn end_answered(&self) {
-        loop {
-            let (next, starved) = {
-                let mut core = self.core.lock();
-                let starved = core::mem::take(&mut core.starved);
-                (core.answered.pop(), starved)
-            };
-            if starved {
-                self.room.wake_all();
+        for queue in &self.queues {
+            loop {
+                let (next, starved) = {
+                    let mut core = queue.core.lock();
+                    let starved = core::mem::take(&mut core.starved);
+                    (core.answered.pop(), starved)
+                };
+                if starved {
+                    self.room.wake_all();
+                }
+                let Some((bio, error)) = next else { break };
+                bio.complete(Err(error));
             }
-            let Some((bio, error)) = next else { return };
-            bio.complete(Err(error));
         }
     }
 }
 
-impl<T: BlkTransport> Core<T> {
+impl<D: Doorbell> Core<D> {
     /// Whether a request has been with the device for `timeout_ns` since a call of this saw it first.
     fn expired(&mut self, now_ns: u64, timeout_ns: u64) -> bool {
         let mut expired = false;
@@ -174,7 +194,6 @@ impl<T: BlkTransport> Core<T> {
 
     /// Gives up a device that may still write to the memory of its requests: that memory is never freed.
     fn pin(&mut self) {
-        self.phase = Phase::Dead;
         for entry in self.entries.iter_mut() {
             if let Some(Owner::Bio(bio)) = entry.owner.take() {
                 core::mem::forget(bio);

@@ -7,7 +7,7 @@ use base::{PAGE_SIZE, Page};
 use std::sync::Arc;
 use std::vec::Vec;
 
-fn pages<const N: usize>(fill: u8) -> [Page; N] {
+pub(super) fn pages<const N: usize>(fill: u8) -> [Page; N] {
     core::array::from_fn(|i| {
         let page = Page::alloc_zeroed().unwrap();
         page.write_from(0, &[fill.wrapping_add(i as u8); PAGE_SIZE]);
@@ -15,7 +15,7 @@ fn pages<const N: usize>(fill: u8) -> [Page; N] {
     })
 }
 
-fn first_byte(page: &Page) -> u8 {
+pub(super) fn first_byte(page: &Page) -> u8 {
     let mut byte = [0];
     page.read_into(0, &mut byte);
     byte[0]

@@ -1,5 +1,4 @@
-//! What the queue lock protects, and the steps taken under it. Nothing here sleeps, wakes, completes or logs.
-use super::device::{BlkTransport, QUEUE};
+//! One request queue: what its lock protects, and the steps taken under it. Nothing here sleeps, wakes, completes or logs.
 use super::protocol::ID_BYTES;
 use super::request;
 use crate::virtio::queue::{Broken, Kick, RequestMemory, Slot, SplitQueue, Used};
@@ -7,10 +6,18 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use base::block::SubmittedBio;
 use base::errno::{Errno, Result};
+use base::sched;
 use base::stats::{self, Counter};
-use virtio_drivers::transport::DeviceStatus;
+use base::sync::IrqLock;
+use core::sync::atomic::{AtomicU64, Ordering};
 
-/// Where the device stands.
+/// Tells a device that a queue has requests.
+pub trait Doorbell: Send {
+    /// Rings. Called under the queue's lock for every kick: it should be one store.
+    fn ring(&self);
+}
+
+/// Where the device stands, as a queue knows it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Phase {
     /// Negotiated, not running.
@@ -53,13 +60,77 @@ pub struct Entry {
     pub since_ns: u64,
 }
 
-/// The state under the queue lock.
-pub struct Core<T> {
-    // Dropped first, which resets the device: only then may the memory below go.
-    pub transport: T,
+/// A request queue. On cache lines of its own, because each CPU has one.
+#[repr(align(128))]
+pub struct RequestQueue<D> {
+    pub core: IrqLock<Core<D>>,
+    /// The task that submitted last what was not kicked yet; 0 if all was. Changes under the lock. See the front page, "Kicks".
+    unkicked_by: AtomicU64,
+}
+
+impl<D: Doorbell> RequestQueue<D> {
+    /// Before the device's first run.
+    pub fn new(ring: SplitQueue, memory: RequestMemory) -> RequestQueue<D> {
+        RequestQueue { core: IrqLock::new(Core::new(ring, memory)), unkicked_by: AtomicU64::new(0) }
+    }
+
+    /// Whether the current task owes a kick here.
+    pub fn is_owed_by_me(&self) -> bool {
+        self.unkicked_by.load(Ordering::Relaxed) == sched::current_id()
+    }
+
+    /// Notifies the device of everything it was not told of, if it wants to know. Any context.
+    #[inline]
+    pub fn kick(&self) {
+        let mut core = self.core.lock();
+        core.kick();
+        self.unkicked_by.store(0, Ordering::Relaxed);
+    }
+
+    /// Puts the bio into the ring or on the answered list, if that is possible now; see the front page, states 1, 2, 5. For a bio
+    /// with a slot `reserved`, 1 and else 0, it always is: if it finds the device broken it ends with `EIO`, as those do that the
+    /// device had then.
+    #[inline]
+    pub fn place(&self, bio: &mut Option<SubmittedBio>, verdict: Result<()>, reserved: usize) -> Placed {
+        let mut core = self.core.lock();
+        core.reserved -= reserved;
+        let refused = match (verdict, core.phase) {
+            (Ok(()), Phase::Live) => {
+                // If there is no room, `offer` kicks what others owe a kick for.
+                self.unkicked_by.store(sched::current_id(), Ordering::Relaxed);
+                return core.offer(bio);
+            }
+            (Err(error), _) => error,
+            (Ok(()), Phase::Dead) => Errno::EIO,
+            (Ok(()), _) if reserved > 0 => Errno::EIO,
+            (Ok(()), _) => {
+                core.starved = true;
+                return Placed::Nowhere;
+            }
+        };
+        core.answer(bio, refused)
+    }
+}
+
+/// Where a bio has come to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Placed {
+    /// In the ring.
+    InRing,
+    /// On the list of those that end without the device: the device's task has to be called.
+    Answered,
+    /// There was no room.
+    Nowhere,
+}
+
+/// The state under the queue's lock.
+pub struct Core<D> {
     pub phase: Phase,
-    pub queue: SplitQueue,
+    pub ring: SplitQueue,
     pub memory: RequestMemory,
+    /// Known from the device's first run on.
+    pub doorbell: Option<D>,
     pub entries: Box<[Entry]>,
     /// Bios that end without the device; the device's task ends them. Never grows past its first capacity.
     pub answered: Vec<(SubmittedBio, Errno)>,
@@ -68,61 +139,44 @@ pub struct Core<T> {
     pub reserved: usize,
     /// A submitter found no room and sleeps, or is about to; whoever makes room clears this and wakes.
     pub starved: bool,
-    /// The answer to the identity request.
+    /// The answer to the identity request, which is asked for in the first queue.
     pub identity: Option<Result<[u8; ID_BYTES]>>,
 }
 
-impl<T: BlkTransport> Core<T> {
-    /// Before the first run.
-    pub fn new(transport: T, queue: SplitQueue, memory: RequestMemory) -> Core<T> {
-        let size = usize::from(queue.size());
+impl<D: Doorbell> Core<D> {
+    fn new(ring: SplitQueue, memory: RequestMemory) -> Core<D> {
+        let size = usize::from(ring.size());
         Core {
-            transport,
             phase: Phase::Created,
             memory,
+            doorbell: None,
             entries: (0..size).map(|_| Entry { owner: None, since_ns: 0 }).collect(),
             answered: Vec::with_capacity(size),
             reserved: 0,
             starved: false,
             identity: None,
-            queue,
+            ring,
         }
-    }
-
-    /// Sets the queue up and starts the negotiated device. Errors: `EIO`.
-    pub fn run(&mut self) -> Result<()> {
-        self.transport.bind_interrupts(QUEUE)?;
-        let (descriptors, avail, used) = self.queue.addresses();
-        self.transport.queue_set(QUEUE, self.queue.size().into(), descriptors, avail, used);
-        if !self.transport.queue_used(QUEUE) {
-            return Err(Errno::EIO);
-        }
-        self.transport.finish_init();
-        if !self.transport.get_status().contains(DeviceStatus::DRIVER_OK) {
-            return Err(Errno::EIO);
-        }
-        self.phase = Phase::Live;
-        Ok(())
     }
 
     /// Gives the bio to the device, if a slot is free. If none is, tells the device of what it has not been told of, since
     /// the submitter is going to sleep until something comes back.
     #[inline]
-    pub fn offer(&mut self, bio: &mut Option<SubmittedBio>) -> bool {
+    fn offer(&mut self, bio: &mut Option<SubmittedBio>) -> Placed {
         let Some(slot) = self.take_slot() else {
             self.kick();
             self.starved = true;
-            return false;
+            return Placed::Nowhere;
         };
-        let Some(request) = bio.take() else { return true };
+        let Some(request) = bio.take() else { return Placed::InRing };
         match request::build(&self.memory, slot, &request) {
             Ok((descriptors, writable)) => {
                 self.hand_over(slot, Owner::Bio(request), descriptors, writable);
-                true
+                Placed::InRing
             }
             Err(error) => {
                 debug_assert!(false, "admission lets nothing pass that does not fit a table");
-                self.queue.put_back(slot);
+                self.ring.put_back(slot);
                 *bio = Some(request);
                 self.answer(bio, error)
             }
@@ -132,12 +186,12 @@ impl<T: BlkTransport> Core<T> {
     /// A free slot that is not set aside.
     #[inline]
     pub fn take_slot(&mut self) -> Option<Slot> {
-        if self.queue.free_slots() > self.reserved { self.queue.take() } else { None }
+        if self.ring.free_slots() > self.reserved { self.ring.take() } else { None }
     }
 
     /// Sets a slot aside, if one is free.
     pub fn reserve(&mut self) -> bool {
-        let free = self.queue.free_slots() > self.reserved;
+        let free = self.ring.free_slots() > self.reserved;
         let room = self.phase == Phase::Live && free && self.can_answer();
         self.reserved += usize::from(room);
         room
@@ -154,18 +208,18 @@ impl<T: BlkTransport> Core<T> {
         let Some(entry) = self.entries.get_mut(usize::from(slot.0)) else { return };
         debug_assert!(entry.owner.is_none());
         *entry = Entry { owner: Some(owner), since_ns: 0 };
-        self.queue.offer(slot, descriptors, writable);
-        stats::in_flight(self.queue.in_flight().into());
+        self.ring.offer(slot, descriptors, writable);
+        stats::in_flight(self.ring.in_flight().into());
     }
 
-    /// Puts the bio on the list of those that end without the device; false if the list is full.
-    pub fn answer(&mut self, bio: &mut Option<SubmittedBio>, error: Errno) -> bool {
+    /// Puts the bio on the list of those that end without the device, if the list is not full.
+    fn answer(&mut self, bio: &mut Option<SubmittedBio>, error: Errno) -> Placed {
         if !self.can_answer() {
             self.starved = true;
-            return false;
+            return Placed::Nowhere;
         }
         self.answered.extend(bio.take().map(|bio| (bio, error)));
-        true
+        Placed::Answered
     }
 
     /// Notifies the device of everything it was not told of, if it wants to know.
@@ -174,11 +228,13 @@ impl<T: BlkTransport> Core<T> {
         if self.phase != Phase::Live {
             return;
         }
-        match self.queue.kick() {
+        match self.ring.kick() {
             Kick::Nothing => {}
             Kick::Suppressed => stats::count(Counter::KicksSuppressed),
             Kick::Notify => {
-                self.transport.notify(QUEUE);
+                if let Some(doorbell) = &self.doorbell {
+                    doorbell.ring();
+                }
                 stats::count(Counter::Kicks);
             }
         }
@@ -200,7 +256,7 @@ impl<T: BlkTransport> Core<T> {
             }
             None => None,
         };
-        self.queue.put_back(used.slot);
+        self.ring.put_back(used.slot);
         ended
     }
 }
