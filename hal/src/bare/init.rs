@@ -3,7 +3,7 @@
 //! | step | needs |
 //! |---|---|
 //! | console, per-CPU area, segments, control registers | nothing |
-//! | `stac`/`clac` patched in | text still writable |
+//! | `stac`/`clac` patched in | write protection off |
 //! | final page tables | frames straight from the memory map |
 //! | frame allocator, and with it the heap | the final tables: they map all RAM |
 //! | interrupt stacks, interrupt table | stacks from the pool |
@@ -156,12 +156,11 @@ impl Memory {
             if range.is_empty() {
                 continue;
             }
-            let usable = region.kind == MemoryRegionKind::Usable;
-            if usable || region.kind == MemoryRegionKind::Bootloader {
-                push(&mut memory, range.clone(), false);
-            }
-            if usable {
-                push(&mut memory, range, true);
+            let Memory { ram, ram_len, usable, usable_len } = &mut *memory;
+            let known = matches!(region.kind, MemoryRegionKind::Usable | MemoryRegionKind::Bootloader);
+            // What is used has to be mapped.
+            if known && push(ram, ram_len, range.clone()) && region.kind == MemoryRegionKind::Usable {
+                push(usable, usable_len, range);
             }
         }
         memory
@@ -198,12 +197,19 @@ impl Memory {
     }
 }
 
-/// Adds a range; ranges beyond the table's size are left unused.
-fn push(memory: &mut Memory, range: Range<u64>, usable: bool) {
-    let Memory { ram, ram_len, usable: usable_ranges, usable_len } = memory;
-    let (list, len) = if usable { (usable_ranges, usable_len) } else { (ram, ram_len) };
-    if let Some(slot) = list.get_mut(*len) {
+/// Adds a range to a list, to its neighbour if that is there: the map of UEFI has many pieces. False if the list is full, and the range
+/// is left unused.
+fn push(list: &mut [Range<u64>], len: &mut usize, range: Range<u64>) -> bool {
+    let known = &mut list[..*len];
+    if let Some(below) = known.iter_mut().find(|known| known.end == range.start) {
+        below.end = range.end;
+    } else if let Some(above) = known.iter_mut().find(|known| known.start == range.end) {
+        above.start = range.start;
+    } else if let Some(slot) = list.get_mut(*len) {
         *slot = range;
         *len += 1;
+    } else {
+        return false;
     }
+    true
 }
