@@ -14,7 +14,7 @@ use super::gdt::{self, InterruptStack};
 use super::stack::Stack;
 use super::sync::SpinLock;
 use super::trampoline::LOW_PAGES;
-use super::{apic, console, frames, idt, image, paging, percpu, random, smap, smp, thread, time, tsc, user_entry};
+use super::{apic, console, fpu, frames, idt, image, paging, percpu, random, smap, smp, thread, time, tsc, user_entry};
 use crate::acpi::Cpus;
 use bootloader_api::BootInfo;
 use bootloader_api::info::{MemoryRegion, MemoryRegionKind};
@@ -79,6 +79,7 @@ extern "sysv64" fn start_on_boot_stack() -> ! {
         smap::patch();
     }
     cpu::init(&features);
+    fpu::init(&features);
 
     let memory = Memory::read(&info.memory_regions);
     CPUS.call_once(|| if low_pages_are_ram(&info.memory_regions) { find_cpus(info) } else { Cpus::default() });
