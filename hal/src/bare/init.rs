@@ -26,14 +26,16 @@ const PAGE: u64 = crate::PAGE_SIZE as u64;
 const EARLY_LIMIT: u64 = 4 << 30;
 /// Below it, memory is left alone: firmware leftovers, and the place where another CPU would start.
 const LOW_MEMORY: u64 = 1 << 20;
+/// As much is kept of a ramdisk.
+pub const RAMDISK_MAX: usize = 2048;
 
 /// What the loader said that is of use later.
 #[derive(Clone, Copy, Debug)]
 pub struct Platform {
     /// The ACPI root pointer's physical address.
     pub rsdp: Option<u64>,
-    /// (physical address, bytes) of a file that the loader put into memory.
-    pub ramdisk: Option<(u64, u64)>,
+    /// The first [`RAMDISK_MAX`] bytes of a file that the loader put into memory, copied.
+    pub ramdisk: Option<&'static [u8]>,
     /// What the CPU can do.
     pub features: Features,
     /// The CPU had a source of randomness at boot.
@@ -83,8 +85,7 @@ extern "sysv64" fn start_on_boot_stack() -> ! {
 
     let memory = Memory::read(&info.memory_regions);
     CPUS.call_once(|| if low_pages_are_ram(&info.memory_regions) { find_cpus(info) } else { Cpus::default() });
-    let (rsdp, ramdisk_addr, ramdisk_len) =
-        (info.rsdp_addr.into_option(), info.ramdisk_addr.into_option(), info.ramdisk_len);
+    let (rsdp, ramdisk) = (info.rsdp_addr.into_option(), copy_ramdisk(info));
     memory.take_over().unwrap_or_else(|| panic!("too little memory to start"));
 
     for which in [InterruptStack::DoubleFault, InterruptStack::Nmi, InterruptStack::MachineCheck] {
@@ -94,7 +95,6 @@ extern "sysv64" fn start_on_boot_stack() -> ! {
     assert!(apic::init(), "no memory to map the local APIC");
     time::init();
     let random_is_good = random::init(&features);
-    let ramdisk = ramdisk_addr.map(|addr| (addr, ramdisk_len));
     PLATFORM.call_once(|| Platform { rsdp, ramdisk, features, random_is_good });
 
     user_entry::init();
@@ -110,6 +110,20 @@ extern "sysv64" fn call_main() -> ! {
     super::irq::restore(true);
     let main = MAIN.get().expect("set by start");
     main()
+}
+
+/// Takes a copy of the ramdisk's beginning, which the loader maps.
+fn copy_ramdisk(info: &BootInfo) -> Option<&'static [u8]> {
+    static BYTES: spin::Once<[u8; RAMDISK_MAX]> = spin::Once::new();
+    let addr = info.ramdisk_addr.into_option()?;
+    let len = (info.ramdisk_len as usize).min(RAMDISK_MAX);
+    let bytes = BYTES.call_once(|| {
+        let mut bytes = [0; RAMDISK_MAX];
+        // SAFETY: every loader maps the ramdisk at this address, and nothing changes it; `bytes` is not part of it.
+        unsafe { core::ptr::copy_nonoverlapping(addr as *const u8, bytes.as_mut_ptr(), len) };
+        bytes
+    });
+    Some(&bytes[..len])
 }
 
 /// Looks for the CPUs in the firmware's tables, where the loader maps them.
