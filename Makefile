@@ -10,7 +10,11 @@ XTASK := cargo run --quiet --package xtask --
 setup:
 	@sh xtask/setup.sh
 
-.PHONY: image run shell apps test kernel models-long lab demo count numbers museum powercut powercut-long fuzz soak clean help
+.PHONY: setup-images
+setup-images: setup
+	@sh xtask/setup.sh images
+
+.PHONY: image run shell apps test bootimage boottest kernel models-long lab demo count numbers museum powercut powercut-long fuzz soak clean help
 run: setup ## boot and run /bin/bench on a fresh disk; DISK=my.img INIT="/bin/prog arg" for your own, PKGS="sqlite3" for packages; MEM=, SMP=; JSON=rows.json keeps the rows
 	@$(XTASK) run $(if $(SECONDS),--seconds $(SECONDS))
 image: setup ## a disk image from Debian packages: PKGS="sqlite3 fio" OUT=x.img; DIR=folder is copied over it; SIZE=MiB
@@ -23,6 +27,10 @@ test: setup ## all tests; closes with "N passed, N failed"
 	@$(XTASK) test
 kernel: setup ## the kernel ELF at target/sluice
 	@$(XTASK) kernel
+bootimage: setup-images ## disk images of the kernel for BIOS and UEFI, at target/sluice-bios.img and -uefi.img; CMDLINE="root=/dev/vda init=/bin/bench"
+	@$(XTASK) bootimage
+boottest: setup-images ## boots both images, through the in-kernel tests and a program; the loaders take minutes to build
+	@$(XTASK) boottest
 models-long: setup ## the models under 100,000 random schedules each; SCHEDULES=, SEED=
 	@SCHEDULES=$(or $(SCHEDULES),100000) $(XTASK) test --only models
 lab: setup ## races played step by step in the kernel with the lab: lists them; SCENARIO=R01 plays one, SCENARIO=all all; OFF=R12 switches a guard off

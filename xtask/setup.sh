@@ -1,8 +1,10 @@
 #!/bin/sh
-# Fetches what is missing: the toolchain of rust-toolchain.toml with its targets, QEMU, and e2fsprogs. What it may not
-# fetch it names, in one line with what to type, and ends with status 1.
+# Fetches what is missing: the toolchain of rust-toolchain.toml with its targets, QEMU, and e2fsprogs; with the argument
+# `images` also what disk images for BIOS and UEFI need: the toolchain of boot/image, and OVMF. What it may not fetch it
+# names, in one line with what to type, and ends with status 1.
 set -u
 packages="qemu-system-x86 e2fsprogs"
+images=${1-}
 
 stop() {
     echo "sluice: $1"
@@ -30,7 +32,29 @@ has_toolchain() {
 }
 has_toolchain || rustup toolchain install || stop "the toolchain is missing; type: rustup toolchain install"
 
+# Which one it is stands in the folder: rustup reads it there.
+image_toolchain() {
+    cd "${0%/*}/../boot/image" && rustup "$@"
+}
+has_image_toolchain() {
+    for component in rust-src llvm-tools; do
+        (image_toolchain component list --installed 2>/dev/null) | grep -q "$component" || return 1
+    done
+}
+has_ovmf() {
+    for file in ${OVMF-/usr/share/OVMF/OVMF_CODE*.fd /usr/share/edk2/*/OVMF_CODE*.fd}; do
+        [ ! -e "$file" ] || return 0
+    done
+    return 1
+}
+
 missing=
+if [ "$images" = images ]; then
+    has_image_toolchain || (image_toolchain toolchain install) ||
+        stop "the toolchain of boot/image is missing; type: cd boot/image && rustup toolchain install"
+    packages="$packages ovmf"
+    has_ovmf || missing=" ovmf"
+fi
 for tool in qemu-system-x86_64 mke2fs e2fsck debugfs; do
     there "$tool" || missing="$missing $tool"
 done

@@ -63,6 +63,7 @@ extern "C" fn pvh_main(start_info: u64) -> ! {
         kernel::cmdline::set(line);
     }
     let ramdisk: Option<Module> = if info.module_count > 0 { read_phys(info.modules) } else { None };
+    let ramdisk = ramdisk.filter(|module| module.start.checked_add(module.len).is_some_and(|end| end <= MAPPED));
     let regions = memory_regions(&info, ramdisk);
 
     // SAFETY: this runs once, and nothing else names the static.
@@ -73,7 +74,8 @@ extern "C" fn pvh_main(start_info: u64) -> ! {
     };
     boot_info.physical_memory_offset = Some(PHYSMAP).into();
     boot_info.rsdp_addr = Some(info.rsdp).filter(|&at| at != 0).into();
-    boot_info.ramdisk_addr = ramdisk.map(|module| module.start).into();
+    // An address in the map of memory, as other loaders give it.
+    boot_info.ramdisk_addr = ramdisk.map(|module| PHYSMAP + module.start).into();
     boot_info.ramdisk_len = ramdisk.map_or(0, |module| module.len);
     boot_info.kernel_image_offset = image().start + KERNEL_OFFSET;
     kernel::kernel_main(boot_info)

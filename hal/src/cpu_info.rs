@@ -2,9 +2,11 @@
 #[cfg(target_arch = "x86_64")]
 use core::arch::x86_64::__cpuid;
 
-/// Names of features that user mode may use, as Linux spells them: (leaf, word 0 to 3 for EAX to EDX, bit, name). AVX and
-/// what builds on it are left out: the kernel does not switch it on.
-const FEATURES: [(u32, usize, u32, &str); 22] = [
+/// (leaf, word 0 to 3 for EAX to EDX, bit, name as Linux spells it).
+type Feature = (u32, usize, u32, &'static str);
+
+/// Features that user mode may always use.
+const FEATURES: [Feature; 24] = [
     (1, 3, 0, "fpu"),
     (1, 3, 4, "tsc"),
     (1, 3, 8, "cx8"),
@@ -27,7 +29,13 @@ const FEATURES: [(u32, usize, u32, &str); 22] = [
     (1, 2, 23, "popcnt"),
     (1, 2, 25, "aes"),
     (1, 2, 30, "rdrand"),
+    (7, 1, 3, "bmi1"),
+    (7, 1, 8, "bmi2"),
 ];
+
+/// Features for which the kernel must keep the registers of AVX. AVX-512 and others for which it does not are left out.
+const WIDE_FEATURES: [Feature; 5] =
+    [(1, 2, 26, "xsave"), (1, 2, 28, "avx"), (1, 2, 12, "fma"), (1, 2, 29, "f16c"), (7, 1, 5, "avx2")];
 
 /// What there is to say of a CPU.
 #[derive(Clone, Debug)]
@@ -74,13 +82,42 @@ impl CpuInfo {
 
     /// The features that user mode can use.
     pub fn features(&self) -> impl Iterator<Item = &'static str> {
-        FEATURES.iter().filter(|(leaf, word, bit, _)| words(*leaf)[*word] & 1 << bit != 0).map(|feature| feature.3)
+        let wide: &[Feature] = if keeps_avx() { &WIDE_FEATURES } else { &[] };
+        let has = |(leaf, word, bit, _): &&Feature| words(*leaf)[*word] & 1 << bit != 0;
+        FEATURES.iter().chain(wide).filter(has).map(|feature| feature.3)
+    }
+
+    /// What the auxiliary vector says of the CPU: EDX of CPUID's leaf 1.
+    pub fn hwcap() -> u64 {
+        words(1)[3].into()
     }
 }
 
 fn text(bytes: &[u8]) -> &str {
     let len = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
     core::str::from_utf8(&bytes[..len]).unwrap_or("?").trim()
+}
+
+/// Whether the registers of AVX are kept: XGETBV is there, and tells of SSE and AVX.
+#[cfg(target_arch = "x86_64")]
+fn keeps_avx() -> bool {
+    const OSXSAVE: u32 = 1 << 27;
+    const SSE_AND_AVX: u32 = 0b110;
+    if words(1)[2] & OSXSAVE == 0 {
+        return false;
+    }
+    let on: u32;
+    // SAFETY: with OSXSAVE the instruction is there, in every mode; it reads a control register.
+    unsafe {
+        core::arch::asm!("xgetbv", in("ecx") 0, out("eax") on, out("edx") _, options(nomem, nostack, preserves_flags))
+    };
+    on & SSE_AND_AVX == SSE_AND_AVX
+}
+
+/// Another machine has none.
+#[cfg(not(target_arch = "x86_64"))]
+fn keeps_avx() -> bool {
+    false
 }
 
 /// EAX to EDX of a leaf; zeros where there is none.

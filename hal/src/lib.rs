@@ -42,6 +42,7 @@ pub mod acpi;
 mod cpu_info;
 mod crc32c;
 mod dma;
+mod fpu;
 mod user_abi;
 
 pub mod cell;

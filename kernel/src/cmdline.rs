@@ -1,9 +1,13 @@
 //! The kernel command line: `name=value` words, and after ` -- ` what belongs to the program.
 //!
-//! PVH loaders hand it over in memory; under QEMU the firmware configuration device has it on every boot path.
+//! | from | on which boot path |
+//! |---|---|
+//! | the loader | PVH |
+//! | the option `opt/cmdline` of QEMU's firmware configuration device | any other |
+//! | the ramdisk of the disk image, which is a text | any other, where there is no such option |
 use crate::words::Words;
 use alloc::string::String;
-use hal::bare::fw_cfg;
+use hal::bare::{self, fw_cfg};
 use hal::sync::SpinLock;
 
 static FROM_LOADER: SpinLock<Option<&'static [u8]>> = SpinLock::new(None);
@@ -16,9 +20,11 @@ pub fn set(line: &'static [u8]) {
 /// The command line, if there is one. Bytes that are not UTF-8 are replaced.
 pub fn get() -> Option<String> {
     let from_loader = *FROM_LOADER.lock();
-    match from_loader {
-        Some(line) => Some(String::from_utf8_lossy(line).into_owned()),
-        None => fw_cfg::command_line().map(|line| String::from_utf8_lossy(&line).into_owned()),
+    let text = |line: &[u8]| String::from_utf8_lossy(line).trim().into();
+    match (from_loader, fw_cfg::option("opt/cmdline")) {
+        (Some(line), _) => Some(text(line)),
+        (None, Some(line)) => Some(text(&line)),
+        (None, None) => bare::platform().ramdisk.map(text),
     }
 }
 

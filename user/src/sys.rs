@@ -1,9 +1,11 @@
-//! Raw system calls: the one file of `user` with `unsafe`, and long for that.
+//! Raw system calls: with its folder the one place of `user` with `unsafe`, and long for that.
 //!
 //! Measured calls must cost what the kernel costs and nothing else, so they go around the C library. Each wrapper keeps
 //! the memory rules of its call: what the kernel reads or writes is borrowed for the call, or owned by [`AioQueue`] until the
 //! request has ended.
 #![allow(unsafe_code)]
+pub mod registers;
+
 use linux_raw_sys::{general as abi, ioctl as tty};
 use std::arch::asm;
 use std::collections::BTreeMap;
@@ -475,16 +477,28 @@ impl Memory {
     }
 }
 
+/// `struct sigaction` of the C library.
+#[repr(C)]
+struct Action {
+    handler: usize,
+    mask: [u64; 16],
+    flags: i32,
+    restorer: usize,
+}
+
+impl Action {
+    fn new(handler: usize, flags: u32) -> Action {
+        Action { handler, mask: [0; 16], flags: flags as i32, restorer: 0 }
+    }
+}
+
+unsafe extern "C" {
+    fn sigaction(number: i32, new: *const Action, old: *mut Action) -> i32;
+}
+
 /// Lets a stack overflow end the program with status `code`: SIGSEGV is handled on an alternate stack, the only one that is left then.
 pub fn exit_on_overflow(code: fn() -> i32) {
     static CODE: std::sync::OnceLock<fn() -> i32> = std::sync::OnceLock::new();
-    #[repr(C)]
-    struct Action {
-        handler: extern "C" fn(i32),
-        mask: [u64; 16],
-        flags: i32,
-        restorer: usize,
-    }
     #[repr(C)]
     struct Stack {
         base: usize,
@@ -497,12 +511,11 @@ pub fn exit_on_overflow(code: fn() -> i32) {
         let _ = unsafe { call(abi::__NR_exit_group, [code as usize, 0, 0, 0, 0, 0]) };
     }
     unsafe extern "C" {
-        fn sigaction(number: i32, new: *const Action, old: *mut Action) -> i32;
         fn sigaltstack(new: *const Stack, old: *mut Stack) -> i32;
     }
     CODE.get_or_init(|| code);
     let memory = Memory::new(16 * PAGE);
-    let action = Action { handler, mask: [0; 16], flags: abi::SA_ONSTACK as i32, restorer: 0 };
+    let action = Action::new(handler as *const () as usize, abi::SA_ONSTACK);
     let stack = Stack { base: memory.at, flags: 0, len: memory.len };
     // SAFETY: functions of the C library, with structures as it declares them; the stack is nobody else's and stays; the handler makes
     // one system call and does not return.

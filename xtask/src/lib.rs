@@ -11,8 +11,9 @@
 //! | [`symbols`] | names for the addresses of a panic |
 //! | [`table`], [`linux`] | tables for people, and what Linux needs for the same |
 //! | [`law`] | which crate may depend on which |
-//! | [`run`], [`shell`], [`apps`], [`mod@test`], [`count`], [`demo`], [`lab`], [`museum`], [`numbers`], [`powercut`], [`fuzz`], [`syscalls`] | the commands |
+//! | [`run`], [`bootimage`], [`shell`], [`apps`], [`mod@test`], [`count`], [`demo`], [`lab`], [`museum`], [`numbers`], [`powercut`], [`fuzz`], [`syscalls`] | the commands |
 pub mod apps;
+pub mod bootimage;
 pub mod build;
 pub mod console;
 pub mod count;

@@ -3,7 +3,8 @@ use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 use xtask::build::{self, Flavour};
 use xtask::{
-    apps, count, demo, fuzz, lab, museum, numbers, packages, powercut, rules, run, shell, soak, syscalls, test,
+    apps, bootimage, count, demo, fuzz, lab, museum, numbers, packages, powercut, rules, run, shell, soak, syscalls,
+    test,
 };
 
 #[derive(Parser)]
@@ -17,6 +18,10 @@ struct Cli {
 enum Command {
     /// Build the kernel ELF and leave it at target/sluice
     Kernel,
+    /// Disk images that BIOS and UEFI start
+    Bootimage(bootimage::Options),
+    /// Boot them, through the in-kernel tests and a program
+    Boottest,
     /// Make a disk image from Debian packages
     Image(packages::Options),
     /// Boot and run a program on a disk image, then check the disk
@@ -55,6 +60,8 @@ fn main() -> ExitCode {
             println!("sluice: {}", elf.display());
             ExitCode::SUCCESS
         }),
+        Command::Bootimage(options) => bootimage::run(&options),
+        Command::Boottest => test::boot_images(),
         Command::Image(options) => packages::run(&options),
         Command::Run(options) => run::run(&options),
         Command::Shell(options) => shell::run(&options),

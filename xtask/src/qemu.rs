@@ -1,4 +1,5 @@
 //! One QEMU run: its command line, its time limit, and how it ended (`running`).
+mod firmware;
 mod running;
 
 use crate::console::{Piece, Screen};
@@ -28,11 +29,25 @@ impl Disk {
     }
 }
 
+/// How the kernel gets into the machine.
+#[derive(Clone, Debug, Default)]
+pub enum Loader {
+    /// QEMU loads the ELF itself.
+    #[default]
+    Pvh,
+    /// The firmware of a PC starts this disk image.
+    Bios(PathBuf),
+    /// UEFI does.
+    Uefi(PathBuf),
+}
+
 /// A virtual machine to run.
 #[derive(Clone, Debug)]
 pub struct Machine {
     /// The kernel ELF.
     pub kernel: PathBuf,
+    /// What loads it.
+    pub loader: Loader,
     /// Kernel command line.
     pub append: String,
     /// Disks, `vda` first.
@@ -58,6 +73,7 @@ impl Machine {
     pub fn new(kernel: &Path, append: impl Into<String>) -> Machine {
         Machine {
             kernel: kernel.to_owned(),
+            loader: Loader::Pvh,
             append: append.into(),
             disks: Vec::new(),
             cache: "writeback",
@@ -100,19 +116,30 @@ impl Machine {
         self
     }
 
-    fn command(&self) -> Command {
+    fn command(&self) -> Result<Command> {
         let mut q = Command::new("qemu-system-x86_64");
         q.args(["-M", "q35", "-accel", self.accelerator, "-cpu", self.cpu, "-nodefaults", "-no-user-config"]);
         q.args(["-no-reboot", "-display", "none", "-monitor", "none", "-serial", "stdio", "-nic", "none"]);
         q.args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-device", "virtio-rng-pci,disable-legacy=on"]);
         q.args(["-m", &self.memory_mib.to_string(), "-smp", &self.cpus.to_string()]);
-        q.arg("-kernel").arg(&self.kernel).args(["-append", &self.append]);
+        q.args(self.loader_args()?);
         for (i, disk) in self.disks.iter().enumerate() {
             q.arg("-drive").arg(format!("file={},if=none,id=d{i},format=raw,cache={}", disk.file(), self.cache));
             q.args(["-device", &format!("virtio-blk-pci,drive=d{i},disable-legacy=on")]);
         }
         q.args(&self.extra);
-        q
+        Ok(q)
+    }
+
+    fn loader_args(&self) -> Result<Vec<String>> {
+        match &self.loader {
+            Loader::Pvh => {
+                let kernel = self.kernel.display().to_string();
+                Ok(["-kernel", &kernel, "-append", &self.append].map(String::from).to_vec())
+            }
+            Loader::Bios(image) => Ok(firmware::bios(image, &self.append)),
+            Loader::Uefi(image) => firmware::uefi(image, &self.append),
+        }
     }
 
     /// Runs it, giving what is on the console to `screen` as it comes. Never hangs: the limit ends QEMU.
@@ -150,7 +177,7 @@ impl Machine {
 
     /// Starts it, for those who look at its output themselves.
     pub fn start(&self, stdin: Stdio) -> Result<Running> {
-        Running::start(self.command(), stdin, self.limit)
+        Running::start(self.command()?, stdin, self.limit)
     }
 }
 

@@ -4,25 +4,34 @@ use std::path::Path;
 use std::process::Command;
 
 /// A rustup that has everything.
-const RUSTUP: &str = "echo x86_64-unknown-none x86_64-unknown-linux-musl clippy";
+const RUSTUP: &str = "echo x86_64-unknown-none x86_64-unknown-linux-musl clippy rust-src llvm-tools";
+/// One that lacks what disk images need, and gets nothing.
+const POOR_RUSTUP: &str = "[ $1 = toolchain ] && exit 1; echo x86_64-unknown-none x86_64-unknown-linux-musl clippy";
 const ALL: [&str; 7] = ["rustup", "cc", "apt-get", "qemu-system-x86_64", "mke2fs", "e2fsck", "debugfs"];
 
 /// Runs the script as user `uid` on a machine with `tools`; its status and what it says.
 fn setup(uid: u32, tools: &[&str]) -> (Option<i32>, String) {
+    setup_with(uid, tools, RUSTUP, &[], "")
+}
+
+/// The same with this rustup, these arguments, and OVMF at this path.
+fn setup_with(uid: u32, tools: &[&str], rustup: &str, args: &[&str], ovmf: &str) -> (Option<i32>, String) {
     let folder = tempfile::tempdir().expect("a folder");
     for real in ["sh", "grep"] {
         let there = ["/bin", "/usr/bin"].map(|dir| Path::new(dir).join(real)).into_iter().find(|p| p.exists());
         symlink(there.expect("every machine has it"), folder.path().join(real)).expect("a link");
     }
     let id = format!("echo {uid}");
-    let stubs = tools.iter().map(|tool| (*tool, if *tool == "rustup" { RUSTUP } else { "exit 7" }));
+    let stubs = tools.iter().map(|tool| (*tool, if *tool == "rustup" { rustup } else { "exit 7" }));
     for (name, body) in stubs.chain([("id", id.as_str())]) {
         let path = folder.path().join(name);
         std::fs::write(&path, format!("#!/bin/sh\n{body}\n")).expect("a stub");
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("a stub");
     }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("setup.sh");
-    let out = Command::new("/bin/sh").arg(script).env("PATH", folder.path()).env("SBIN", "").output().expect("a shell");
+    let mut shell = Command::new("/bin/sh");
+    shell.arg(script).args(args).env("PATH", folder.path()).env("SBIN", "").env("OVMF", ovmf);
+    let out = shell.output().expect("a shell");
     (out.status.code(), String::from_utf8_lossy(&out.stdout).into_owned())
 }
 
@@ -55,6 +64,17 @@ fn each_thing_that_is_missing_is_one_line_with_what_to_type() {
     for (missing, told) in cases {
         assert_eq!(setup(1000, &without(missing)), (Some(1), told), "{missing:?}");
     }
+}
+
+#[test]
+fn disk_images_need_a_toolchain_and_ovmf() {
+    let images = |rustup, ovmf| setup_with(1000, &ALL, rustup, &["images"], ovmf);
+    assert_eq!(images(RUSTUP, "/dev/null"), (Some(0), String::new()));
+    let told = "sluice: missing: ovmf; type as root: apt-get install -y qemu-system-x86 e2fsprogs ovmf\n";
+    assert_eq!(images(RUSTUP, "/nowhere"), (Some(1), told.into()));
+    let told = "sluice: the toolchain of boot/image is missing; type: cd boot/image && rustup toolchain install\n";
+    assert_eq!(images(POOR_RUSTUP, "/dev/null"), (Some(1), told.into()));
+    assert_eq!(setup_with(1000, &ALL, POOR_RUSTUP, &[], ""), (Some(0), String::new()), "only for images");
 }
 
 #[test]

@@ -69,7 +69,7 @@ impl Program {
         let (active, result) = (table.clone(), trap.clone());
         let task = start(cpus, move || {
             active.activate();
-            let mut context = UserContext::new(CODE, 0);
+            let mut context = UserContext::new(CODE, 0).expect("memory");
             context.regs.rdi = DATA;
             let trap = loop {
                 match context.run() {

@@ -1,4 +1,5 @@
 //! What this CPU can do, and the control registers that follow from it.
+use super::fpu;
 use core::arch::x86_64::{__cpuid, __cpuid_count};
 use x86_64::registers::control::{Cr0, Cr0Flags, Cr4, Cr4Flags};
 use x86_64::registers::model_specific::{Efer, EferFlags};
@@ -22,6 +23,8 @@ pub struct Features {
     pub rdseed: bool,
     /// The TSC runs at a constant rate.
     pub invariant_tsc: bool,
+    /// The register state of user mode that XSAVE keeps, as in XCR0: what the CPU offers and the kernel knows. 0: it has no XSAVE.
+    pub state_components: u64,
 }
 
 impl Features {
@@ -41,15 +44,27 @@ impl Features {
             rdrand: leaf1.ecx & 1 << 30 != 0,
             rdseed: has7 && leaf7.ebx & 1 << 18 != 0,
             invariant_tsc: extended >= 0x8000_0007 && __cpuid(0x8000_0007).edx & 1 << 8 != 0,
+            state_components: if leaf1.ecx & 1 << 26 != 0 { fpu::known_components() } else { 0 },
         }
     }
+
+    /// What this CPU lacks of what the kernel uses on the first one, whose features are `needed`: an index into [`NEEDED`].
+    pub(super) fn lacks(&self, needed: &Features) -> Option<usize> {
+        let needs = |of: &Features| [of.smep, of.smap, of.umip, of.global_pages];
+        let flag = needs(self).into_iter().zip(needs(needed)).position(|(has, needs)| needs && !has);
+        let states = self.state_components & needed.state_components != needed.state_components;
+        flag.or(states.then_some(NEEDED.len() - 1))
+    }
 }
+
+/// What every CPU must have that the first one has.
+pub(super) const NEEDED: [&str; 5] = ["SMEP", "SMAP", "UMIP", "global pages", "XSAVE with the same registers"];
 
 /// Sets the control registers of this CPU: write protection in ring 0, NX, SSE for user mode, and the protections the
 /// CPU has.
 pub(super) fn init(features: &Features) {
     // SAFETY: write protection, NX and the FPU's flags are assumed by all kernel code from here on; nothing ran before
-    // that needs them off. `OSXSAVE` stays off, so that 512 bytes of FXSAVE are all the FPU state there is.
+    // that needs them off. `OSXSAVE` comes with what XSAVE shall keep, which is set below.
     unsafe {
         let cr0 = (Cr0::read() | Cr0Flags::WRITE_PROTECT | Cr0Flags::MONITOR_COPROCESSOR | Cr0Flags::NUMERIC_ERROR)
             - Cr0Flags::EMULATE_COPROCESSOR
@@ -59,11 +74,13 @@ pub(super) fn init(features: &Features) {
         Cr4::update(|cr4| {
             cr4.insert(Cr4Flags::OSFXSR | Cr4Flags::OSXMMEXCPT_ENABLE);
             // A loader may have left these on; user mode must not change bases or use state that isn't saved.
-            cr4.remove(Cr4Flags::OSXSAVE | Cr4Flags::FSGSBASE);
+            cr4.remove(Cr4Flags::FSGSBASE | Cr4Flags::PROTECTION_KEY_USER);
+            cr4.set(Cr4Flags::OSXSAVE, features.state_components != 0);
             cr4.set(Cr4Flags::PAGE_GLOBAL, features.global_pages);
             cr4.set(Cr4Flags::SUPERVISOR_MODE_EXECUTION_PROTECTION, features.smep);
             cr4.set(Cr4Flags::SUPERVISOR_MODE_ACCESS_PREVENTION, features.smap);
             cr4.set(Cr4Flags::USER_MODE_INSTRUCTION_PREVENTION, features.umip);
         });
     }
+    fpu::enable(features);
 }

@@ -6,8 +6,6 @@ use x86_64::instructions::port::Port;
 const SELECT: u16 = 0x510;
 const DATA: u16 = 0x511;
 const SIGNATURE: u16 = 0x00;
-const COMMAND_LINE_SIZE: u16 = 0x14;
-const COMMAND_LINE: u16 = 0x15;
 const DIRECTORY: u16 = 0x19;
 const NAME_LEN: usize = 56;
 /// Options longer than this are cut off.
@@ -55,18 +53,4 @@ pub fn option(name: &str) -> Option<Vec<u8>> {
         }
     }
     None
-}
-
-/// The kernel command line given to QEMU by `-append`, whichever loader was used. Task context.
-pub fn command_line() -> Option<Vec<u8>> {
-    let mut device = DEVICE.lock();
-    if !device.present() {
-        return None;
-    }
-    device.select(COMMAND_LINE_SIZE);
-    let size = u32::from_le_bytes(device.read());
-    device.select(COMMAND_LINE);
-    let mut line = device.bytes(size as usize);
-    line.retain(|&byte| byte != 0);
-    Some(line).filter(|line| !line.is_empty())
 }

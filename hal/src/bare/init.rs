@@ -3,7 +3,7 @@
 //! | step | needs |
 //! |---|---|
 //! | console, per-CPU area, segments, control registers | nothing |
-//! | `stac`/`clac` patched in | text still writable |
+//! | `stac`/`clac` patched in | write protection off |
 //! | final page tables | frames straight from the memory map |
 //! | frame allocator, and with it the heap | the final tables: they map all RAM |
 //! | interrupt stacks, interrupt table | stacks from the pool |
@@ -14,7 +14,7 @@ use super::gdt::{self, InterruptStack};
 use super::stack::Stack;
 use super::sync::SpinLock;
 use super::trampoline::LOW_PAGES;
-use super::{apic, console, frames, idt, image, paging, percpu, random, smap, smp, thread, time, tsc, user_entry};
+use super::{apic, console, fpu, frames, idt, image, paging, percpu, random, smap, smp, thread, time, tsc, user_entry};
 use crate::acpi::Cpus;
 use bootloader_api::BootInfo;
 use bootloader_api::info::{MemoryRegion, MemoryRegionKind};
@@ -26,14 +26,16 @@ const PAGE: u64 = crate::PAGE_SIZE as u64;
 const EARLY_LIMIT: u64 = 4 << 30;
 /// Below it, memory is left alone: firmware leftovers, and the place where another CPU would start.
 const LOW_MEMORY: u64 = 1 << 20;
+/// As much is kept of a ramdisk.
+pub const RAMDISK_MAX: usize = 2048;
 
 /// What the loader said that is of use later.
 #[derive(Clone, Copy, Debug)]
 pub struct Platform {
     /// The ACPI root pointer's physical address.
     pub rsdp: Option<u64>,
-    /// (physical address, bytes) of a file that the loader put into memory.
-    pub ramdisk: Option<(u64, u64)>,
+    /// The first [`RAMDISK_MAX`] bytes of a file that the loader put into memory, copied.
+    pub ramdisk: Option<&'static [u8]>,
     /// What the CPU can do.
     pub features: Features,
     /// The CPU had a source of randomness at boot.
@@ -79,11 +81,11 @@ extern "sysv64" fn start_on_boot_stack() -> ! {
         smap::patch();
     }
     cpu::init(&features);
+    fpu::init(&features);
 
     let memory = Memory::read(&info.memory_regions);
     CPUS.call_once(|| if low_pages_are_ram(&info.memory_regions) { find_cpus(info) } else { Cpus::default() });
-    let (rsdp, ramdisk_addr, ramdisk_len) =
-        (info.rsdp_addr.into_option(), info.ramdisk_addr.into_option(), info.ramdisk_len);
+    let (rsdp, ramdisk) = (info.rsdp_addr.into_option(), copy_ramdisk(info));
     memory.take_over().unwrap_or_else(|| panic!("too little memory to start"));
 
     for which in [InterruptStack::DoubleFault, InterruptStack::Nmi, InterruptStack::MachineCheck] {
@@ -93,7 +95,6 @@ extern "sysv64" fn start_on_boot_stack() -> ! {
     assert!(apic::init(), "no memory to map the local APIC");
     time::init();
     let random_is_good = random::init(&features);
-    let ramdisk = ramdisk_addr.map(|addr| (addr, ramdisk_len));
     PLATFORM.call_once(|| Platform { rsdp, ramdisk, features, random_is_good });
 
     user_entry::init();
@@ -109,6 +110,20 @@ extern "sysv64" fn call_main() -> ! {
     super::irq::restore(true);
     let main = MAIN.get().expect("set by start");
     main()
+}
+
+/// Takes a copy of the ramdisk's beginning, which the loader maps.
+fn copy_ramdisk(info: &BootInfo) -> Option<&'static [u8]> {
+    static BYTES: spin::Once<[u8; RAMDISK_MAX]> = spin::Once::new();
+    let addr = info.ramdisk_addr.into_option()?;
+    let len = (info.ramdisk_len as usize).min(RAMDISK_MAX);
+    let bytes = BYTES.call_once(|| {
+        let mut bytes = [0; RAMDISK_MAX];
+        // SAFETY: every loader maps the ramdisk at this address, and nothing changes it; `bytes` is not part of it.
+        unsafe { core::ptr::copy_nonoverlapping(addr as *const u8, bytes.as_mut_ptr(), len) };
+        bytes
+    });
+    Some(&bytes[..len])
 }
 
 /// Looks for the CPUs in the firmware's tables, where the loader maps them.
@@ -156,12 +171,11 @@ impl Memory {
             if range.is_empty() {
                 continue;
             }
-            let usable = region.kind == MemoryRegionKind::Usable;
-            if usable || region.kind == MemoryRegionKind::Bootloader {
-                push(&mut memory, range.clone(), false);
-            }
-            if usable {
-                push(&mut memory, range, true);
+            let Memory { ram, ram_len, usable, usable_len } = &mut *memory;
+            let known = matches!(region.kind, MemoryRegionKind::Usable | MemoryRegionKind::Bootloader);
+            // What is used has to be mapped.
+            if known && push(ram, ram_len, range.clone()) && region.kind == MemoryRegionKind::Usable {
+                push(usable, usable_len, range);
             }
         }
         memory
@@ -198,12 +212,19 @@ impl Memory {
     }
 }
 
-/// Adds a range; ranges beyond the table's size are left unused.
-fn push(memory: &mut Memory, range: Range<u64>, usable: bool) {
-    let Memory { ram, ram_len, usable: usable_ranges, usable_len } = memory;
-    let (list, len) = if usable { (usable_ranges, usable_len) } else { (ram, ram_len) };
-    if let Some(slot) = list.get_mut(*len) {
+/// Adds a range to a list, to its neighbour if that is there: the map of UEFI has many pieces. False if the list is full, and the range
+/// is left unused.
+fn push(list: &mut [Range<u64>], len: &mut usize, range: Range<u64>) -> bool {
+    let known = &mut list[..*len];
+    if let Some(below) = known.iter_mut().find(|known| known.end == range.start) {
+        below.end = range.end;
+    } else if let Some(above) = known.iter_mut().find(|known| known.start == range.end) {
+        above.start = range.start;
+    } else if let Some(slot) = list.get_mut(*len) {
         *slot = range;
         *len += 1;
+    } else {
+        return false;
     }
+    true
 }

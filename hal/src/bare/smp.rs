@@ -7,8 +7,10 @@
 //! | a CPU that | is |
 //! |---|---|
 //! | is told to start and does not arrive in time | given up; should it arrive later, it halts for ever |
+//! | lacks what the first one has ([`NEEDED`]) | refused: it halts for ever |
 //! | has arrived | counted by [`online`], and told of everything that all CPUs must know |
 //! | panics | alone: it stops the others first ([`stop_others`]) |
+use super::cpu::{Features, NEEDED};
 use super::stack::Stack;
 use super::trampoline::Trampoline;
 use super::{apic, backtrace, console, gdt, idt, init, irq, paging, percpu, thread, time, user_entry};
@@ -36,6 +38,8 @@ const EXPECTED: u8 = 1;
 const ARRIVED: u8 = 2;
 const COUNTED: u8 = 3;
 const GIVEN_UP: u8 = 4;
+/// This plus an index into [`NEEDED`]: what it lacks.
+const UNFIT: u8 = 5;
 
 /// The number of this CPU. Any context; it stays true until the caller sleeps.
 #[inline]
@@ -99,6 +103,7 @@ pub fn start_others(main: fn() -> !) -> usize {
     online()
 }
 
+/// Starts a CPU. False if it may still be on its way, or cannot be started at all; one that is refused has left the way free.
 fn start(trampoline: &Trampoline, apic_id: u8) -> bool {
     let Some(stack) = Stack::new() else { return false };
     let index = online();
@@ -112,18 +117,24 @@ fn start(trampoline: &Trampoline, apic_id: u8) -> bool {
     ARRIVAL.store(EXPECTED, Ordering::SeqCst);
     for _ in 0..2 {
         apic::send_start_up(apic_id, Trampoline::PAGE_NUMBER);
-        wait(MS_NS, is_counted);
+        wait(MS_NS, has_answered);
     }
-    if wait(PATIENCE_NS, is_counted) {
-        return true;
+    let given_up = !wait(PATIENCE_NS, has_answered)
+        && ARRIVAL.compare_exchange(EXPECTED, GIVEN_UP, Ordering::SeqCst, Ordering::SeqCst).is_ok();
+    if given_up {
+        return false;
     }
-    let arrived = ARRIVAL.compare_exchange(EXPECTED, GIVEN_UP, Ordering::SeqCst, Ordering::SeqCst).is_err();
     // The very last moment: it counts itself with its next instructions.
-    arrived && wait(u64::MAX / 2, is_counted)
+    wait(u64::MAX / 2, has_answered);
+    if let Some(what) = ARRIVAL.load(Ordering::SeqCst).checked_sub(UNFIT) {
+        let what = NEEDED.get(usize::from(what)).unwrap_or(&"something");
+        log::warn!("the CPU with APIC id {apic_id} is not used: it lacks {what}, which the first CPU has");
+    }
+    true
 }
 
-fn is_counted() -> bool {
-    ARRIVAL.load(Ordering::SeqCst) == COUNTED
+fn has_answered() -> bool {
+    !matches!(ARRIVAL.load(Ordering::SeqCst), EXPECTED | ARRIVED)
 }
 
 /// Spins until `done`, or for `ns`; says whether it is done.
@@ -146,7 +157,13 @@ extern "sysv64" fn arrive(area: u64) -> ! {
     // SAFETY: the kernel's tables map all that is in use here.
     unsafe { paging::load_root(paging::kernel_root()) };
     gdt::init();
-    super::cpu::init(&init::platform().features);
+    let features = &init::platform().features;
+    if let Some(what) = Features::detect().lacks(features) {
+        // If it was given up already, nobody wants to know.
+        let _ = ARRIVAL.compare_exchange(EXPECTED, UNFIT + what as u8, Ordering::SeqCst, Ordering::SeqCst);
+        super::power::halt();
+    }
+    super::cpu::init(features);
     let ready = gdt::set_interrupt_stacks_of_other();
     idt::init();
     apic::init_this_cpu();

@@ -54,7 +54,8 @@ struct UserSide {
     /// The id of the context that runs here; 0 for a pure kernel thread.
     context: u64,
     fs_base: u64,
-    fpu: FpuState,
+    /// The registers while another thread's are in the CPU. `None` for a pure kernel thread.
+    fpu: Option<Box<FpuState>>,
     space: Option<Arc<Tables>>,
 }
 
@@ -78,7 +79,7 @@ impl Kthread {
     ) -> Kthread {
         Kthread {
             saved_rsp: UnsafeCell::new(0),
-            user: UnsafeCell::new(UserSide { context: 0, fs_base: 0, fpu: FpuState::new(), space: None }),
+            user: UnsafeCell::new(UserSide { context: 0, fs_base: 0, fpu: None, space: None }),
             running: AtomicBool::new(false),
             exited: AtomicBool::new(false),
             entry: UnsafeCell::new(entry),
@@ -126,8 +127,9 @@ impl Kthread {
         core::mem::replace(unsafe { &mut self.user().space }, space)
     }
 
-    /// Makes `context` the one that this thread runs, with these registers. The current thread only, interrupts off.
-    pub(super) fn bind_user(&self, context: u64, fs_base: u64, fpu: &FpuState) {
+    /// Makes `context` the one that this thread runs, with these registers. Returns where those of the one before were. The
+    /// current thread only, interrupts off.
+    pub(super) fn bind_user(&self, context: u64, fs_base: u64, fpu: Box<FpuState>) -> Option<Box<FpuState>> {
         debug_assert!(!irq::enabled() && ptr::eq(self, this_cpu().current.get()));
         // SAFETY: checked above.
         let user = unsafe { self.user() };
@@ -135,6 +137,7 @@ impl Kthread {
         fpu.load();
         FsBase::write(VirtAddr::new_truncate(fs_base));
         this_cpu().bound_context.set(context);
+        user.fpu.replace(fpu)
     }
 
     /// Sets the FS base of the bound context. The current thread only.
@@ -151,15 +154,15 @@ impl Kthread {
 impl UserSide {
     /// Takes the registers out of the CPU.
     fn leave(&mut self) {
-        if self.context != 0 {
-            self.fpu.save_here();
+        if let Some(fpu) = &mut self.fpu {
+            fpu.save_here();
         }
     }
 
     /// Puts the registers into the CPU. A kernel thread leaves the CPU as it is, address space included.
     fn enter(&self) {
-        if self.context != 0 {
-            self.fpu.load();
+        if let Some(fpu) = &self.fpu {
+            fpu.load();
             FsBase::write(VirtAddr::new_truncate(self.fs_base));
         }
         this_cpu().bound_context.set(self.context);

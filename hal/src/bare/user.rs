@@ -6,11 +6,12 @@ use super::percpu::this_cpu;
 use super::thread::with_current;
 use super::trap::PAGE_FAULT;
 use super::user_entry::{BAD_RIP, LEFT_BY_SYSCALL, enter};
-use super::{idt, irq, uaccess};
+use super::{fpu, idt, irq, uaccess};
+use alloc::boxed::Box;
 use core::sync::atomic::{AtomicU64, Ordering};
 use x86_64::registers::control::Cr2;
 
-pub use super::fpu::FpuState;
+pub use super::fpu::{FpuState, fpu_format};
 pub use super::page_table::{BATCH, Batch, Mapped, PageTable};
 pub use crate::user_abi::{Prot, Trap, USER_END, UserRegs};
 
@@ -58,17 +59,17 @@ pub struct UserContext {
     /// Tells contexts apart in `PerCpu::bound_context`; never 0.
     id: u64,
     fs_base: u64,
-    /// The FPU registers to start with; once the context runs they are in the CPU or with the thread.
-    fpu: FpuState,
+    /// The FPU registers to start with. Once the context runs they are in the CPU or with the thread, and so is their place.
+    fpu: Option<Box<FpuState>>,
 }
 
 impl UserContext {
-    /// A context that starts at `rip` with the stack pointer `rsp`, other registers zero, a fresh FPU.
-    pub fn new(rip: u64, rsp: u64) -> UserContext {
+    /// A context that starts at `rip` with the stack pointer `rsp`, other registers zero, a fresh FPU. `None` when memory is short.
+    pub fn new(rip: u64, rsp: u64) -> Option<UserContext> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         let regs = UserRegs { rip, rsp, rflags: 0x202, ..UserRegs::default() };
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        UserContext { regs, vector: 0, error: 0, id, fs_base: 0, fpu: FpuState::new() }
+        Some(UserContext { regs, vector: 0, error: 0, id, fs_base: 0, fpu: Some(fpu::allocate()?) })
     }
 
     /// Runs user mode on the current thread until it traps. Returns with interrupts on. Task context; the address space
@@ -120,7 +121,8 @@ impl UserContext {
     /// Puts this context's FPU registers and FS base into the CPU, in place of whatever is there.
     #[cold]
     fn bind(&mut self) {
-        with_current(|thread| thread.bind_user(self.id, self.fs_base, &self.fpu));
+        let fpu = self.fpu.take().unwrap_or_else(|| panic!("a context runs on one thread, and in one piece"));
+        drop(with_current(|thread| thread.bind_user(self.id, self.fs_base, fpu)));
     }
 
     fn is_bound(&self) -> bool {
@@ -147,14 +149,17 @@ impl UserContext {
 
     /// The FPU registers as they are now. Called by the thread that runs this context, or before it has run.
     pub fn fpu(&self) -> FpuState {
-        if self.is_bound() { FpuState::save() } else { self.fpu.clone() }
+        match &self.fpu {
+            Some(fpu) => (**fpu).clone(),
+            None => FpuState::save(),
+        }
     }
 
-    /// Replaces the FPU registers; reserved bits of MXCSR are cleared. Called as [`UserContext::fpu`].
+    /// Replaces the FPU registers. Called as [`UserContext::fpu`].
     pub fn set_fpu(&mut self, state: &FpuState) {
-        self.fpu = state.sanitised();
-        if self.is_bound() {
-            self.fpu.load();
+        match &mut self.fpu {
+            Some(fpu) => **fpu = state.clone(),
+            None => state.load(),
         }
     }
 }

@@ -7,6 +7,8 @@
 //! Copies stop at the first byte that is not mapped for the access, exactly as the exception table makes them do on hardware.
 use super::mem::Page;
 use crate::PAGE_SIZE;
+pub use crate::fpu::FpuState;
+use crate::fpu::{self, Format};
 pub use crate::user_abi::{Prot, Trap, USER_END, UserRegs};
 use std::boxed::Box;
 use std::cell::RefCell;
@@ -194,20 +196,9 @@ impl Page {
 /// One step of a scripted program: changes the registers and says how it traps.
 pub type Step = Box<dyn FnMut(&mut UserRegs) -> Trap + Send>;
 
-/// The 512 bytes of FXSAVE.
-#[derive(Clone)]
-#[repr(C, align(16))]
-pub struct FpuState([u8; 512]);
-
-impl FpuState {
-    /// The image, as a signal frame shows it.
-    pub fn bytes(&self) -> &[u8; 512] {
-        &self.0
-    }
-    /// An image that a program made.
-    pub fn from_bytes(bytes: [u8; 512]) -> FpuState {
-        FpuState(bytes)
-    }
+/// How the FPU registers are kept: as on a CPU with AVX.
+pub fn fpu_format() -> Format {
+    Format::new(fpu::X87 | fpu::SSE | fpu::AVX, 0xffff)
 }
 
 /// The state of a user thread. On the host it plays a script.
@@ -220,10 +211,10 @@ pub struct UserContext {
 }
 
 impl UserContext {
-    /// A context that starts at `rip` with the stack at `rsp`, other registers zero.
-    pub fn new(rip: u64, rsp: u64) -> UserContext {
+    /// A context that starts at `rip` with the stack at `rsp`, other registers zero. Memory is never short for it.
+    pub fn new(rip: u64, rsp: u64) -> Option<UserContext> {
         let regs = UserRegs { rip, rsp, rflags: 0x202, ..UserRegs::default() };
-        UserContext { regs, fs_base: 0, fpu: FpuState([0; 512]), script: VecDeque::new() }
+        Some(UserContext { regs, fs_base: 0, fpu: FpuState::new(), script: VecDeque::new() })
     }
     /// The FS base of this thread.
     pub fn fs_base(&self) -> u64 {

@@ -253,7 +253,7 @@ fn r65_exit_waits_for_requests_in_flight() {
     f.process.send_signal(crate::process::Signal::SIGKILL);
     let thread = f.thread.clone();
     let runner = std::thread::spawn(move || {
-        crate::process::run_thread(&thread, hal::user::UserContext::new(0, 0));
+        crate::process::run_thread(&thread, hal::user::UserContext::new(0, 0).unwrap());
     });
     while gate.held() > 0 {
         assert!(process.system.process(process.pid).is_some(), "reaped with requests in flight");

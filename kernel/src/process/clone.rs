@@ -83,9 +83,9 @@ pub fn clone_process(thread: &Arc<Thread>, user: &UserContext, request: &CloneRe
     Ok(pid)
 }
 
-/// The registers of the caller, as the new thread gets them. Errors: `EPERM` (FS base).
+/// The registers of the caller, as the new thread gets them. Errors: `ENOMEM`, `EPERM` (FS base).
 fn copy_registers(user: &UserContext, request: &CloneRequest) -> Result<UserContext> {
-    let mut child = UserContext::new(user.regs.rip, user.regs.rsp);
+    let mut child = UserContext::new(user.regs.rip, user.regs.rsp).ok_or(Errno::ENOMEM)?;
     child.regs = user.regs;
     child.regs.rax = 0;
     if request.stack != 0 {

@@ -2,14 +2,15 @@
 //!
 //! A handler's frame lies on the user stack below the red zone, or on the alternate stack; from high to low addresses: the FPU
 //! state, `siginfo_t`, `ucontext_t`, the return address. `rt_sigreturn` finds it at the stack pointer and restores what it says,
-//! of which nothing is trusted: segments are the kernel's, flags are masked, addresses must be user addresses.
+//! of which nothing is trusted: segments are the kernel's, flags are masked, addresses must be user addresses, and FPU state that the CPU
+//! would refuse is no frame.
 use super::oom::out_of_memory;
 use super::signal::{Action, Disposition, SigSet, Signal};
 use super::{ExitStatus, SigInfo, Thread};
 use crate::mm::{Access, FaultError, PAGE, page_floor};
 use base::{Errno, Result};
 use core::ops::Range;
-use hal::user::{FpuState, USER_END, UserContext, UserRegs};
+use hal::user::{FpuState, USER_END, UserContext, UserRegs, fpu_format};
 use linux_raw_sys::general as abi;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -19,7 +20,13 @@ const RED_ZONE: u64 = 128;
 const USER_FLAGS: u64 = 0x24_0dd5;
 /// The flags of a handler's start: interrupts on, all else clear.
 const START_FLAGS: u64 = 0x202;
-const FPU_BYTES: u64 = 512;
+/// `uc_flags`: the FPU state is one of XSAVE; the stack segment is in the frame, and is restored whatever it is.
+const UC_FP_XSTATE: u64 = 1;
+const UC_SIGCONTEXT_SS: u64 = 2;
+const UC_STRICT_RESTORE_SS: u64 = 4;
+/// Where the FPU state may stand, and the frame below it.
+const FPU_ALIGN: u64 = 64;
+const FRAME_ALIGN: u64 = 16;
 
 /// `ucontext_t` of the kernel ABI with its `sigcontext`.
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable)]
@@ -171,13 +178,14 @@ fn enter_handler(thread: &Thread, user: &mut UserContext, action: Action, info: 
     let alt = *thread.alt_stack.lock();
     let use_alt = flag(abi::SA_ONSTACK) && alt.len > 0 && !alt.contains(user.regs.rsp);
     let top = if use_alt { alt.base.wrapping_add(alt.len) } else { user.regs.rsp.wrapping_sub(RED_ZONE) };
-    let fpu = top.wrapping_sub(FPU_BYTES) & !63;
+    let format = fpu_format();
+    let fpu = top.wrapping_sub(format.frame_len() as u64) & !(FPU_ALIGN - 1);
     // At a function's start the stack pointer is 8 below a multiple of 16.
-    let at = (fpu.wrapping_sub(size_of::<Frame>() as u64) & !15).wrapping_sub(8);
+    let at = (fpu.wrapping_sub(size_of::<Frame>() as u64) & !(FRAME_ALIGN - 1)).wrapping_sub(8);
     let blocked = thread.blocked();
     let frame = Frame {
         return_address: action.restorer,
-        flags: 0,
+        flags: UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS | if format.components() == 0 { 0 } else { UC_FP_XSTATE },
         link: 0,
         stack: [alt.base, 0, alt.len],
         regs: frame_regs(&user.regs),
@@ -193,7 +201,7 @@ fn enter_handler(thread: &Thread, user: &mut UserContext, action: Action, info: 
     };
     let mm = &thread.mm;
     make_present(thread, at..top);
-    mm.write_bytes(fpu, user.fpu().bytes())?;
+    user.fpu().store_frame(format, |offset, bytes| mm.write_bytes(fpu + offset, bytes))?;
     mm.write(at, &frame)?;
     let own = if flag(abi::SA_NODEFER) { SigSet::default() } else { SigSet::of(signal) };
     thread.set_blocked(blocked.union(action.mask).union(own));
@@ -213,6 +221,12 @@ fn enter_handler(thread: &Thread, user: &mut UserContext, action: Action, info: 
     Ok(())
 }
 
+/// The most bytes of stack that a handler's start takes, for the auxiliary vector.
+pub(super) fn min_signal_stack() -> u64 {
+    let most = size_of::<Frame>() as u64 + FRAME_ALIGN + fpu_format().frame_len() as u64 + FPU_ALIGN;
+    most.next_multiple_of(FRAME_ALIGN)
+}
+
 /// Gives a frame its pages, if they can be had at all: a signal is no reason to die for lack of memory that another can give.
 fn make_present(thread: &Thread, range: Range<u64>) {
     for page in (page_floor(range.start)..range.end).step_by(PAGE as usize) {
@@ -222,22 +236,30 @@ fn make_present(thread: &Thread, range: Range<u64>) {
     }
 }
 
-/// Restores what the frame at the stack pointer says. Errors: `EFAULT`: there is none.
-pub fn sigreturn(thread: &Thread, user: &mut UserContext) -> Result<()> {
+/// Restores what the frame at the stack pointer says. A thread without a frame, or with one that cannot be, gets SIGSEGV.
+pub fn sigreturn(thread: &Thread, user: &mut UserContext) {
+    if restore(thread, user).is_err() {
+        force(thread, user, Signal::SIGSEGV, SigInfo::kernel(), Fault::default());
+    }
+}
+
+/// Without FPU state in the frame, that is initial. Errors: `EFAULT`: there is no frame, it leads out of user memory, or its FPU state is
+/// none that the CPU takes.
+fn restore(thread: &Thread, user: &mut UserContext) -> Result<()> {
     // The handler's `ret` has popped the return address.
     let mm = &thread.mm;
     let frame: Frame = mm.read(user.regs.rsp.wrapping_sub(8))?;
-    let mut fpu = [0; 512];
-    if frame.fpu != 0 {
-        mm.read_bytes(frame.fpu, &mut fpu)?;
-    }
+    let fpu = if frame.fpu == 0 {
+        FpuState::new()
+    } else {
+        let get = |offset, bytes: &mut [u8]| mm.read_bytes(frame.fpu.wrapping_add(offset), bytes).is_ok();
+        FpuState::from_frame(fpu_format(), get).ok_or(Errno::EFAULT)?
+    };
     let regs = user_regs(&frame.regs);
     if regs.rip >= USER_END {
         return Err(Errno::EFAULT);
     }
-    if frame.fpu != 0 {
-        user.set_fpu(&FpuState::from_bytes(fpu));
-    }
+    user.set_fpu(&fpu);
     user.regs = regs;
     thread.set_blocked(frame.mask);
     Ok(())

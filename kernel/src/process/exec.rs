@@ -4,7 +4,7 @@
 //! Then the other threads end, and what is left cannot fail.
 use super::load::{Open, Program, Runner, load};
 use super::robust;
-use super::run::run_thread;
+use super::run::{end_unrun, run_thread};
 use super::signal::SigSet;
 use super::{Claim, ExitStatus, Memory, Process, ProgramFile, System, Thread};
 use crate::files::Tty;
@@ -37,13 +37,16 @@ pub fn start_program(system: &Arc<System>, mut program: Program, console: &Arc<T
     let entry = Box::new(move || {
         // In its own task, because loading writes to the new address space.
         thread.mm.activate();
-        let user = load_first(&thread, &mut program).unwrap_or_else(|e| {
+        let loaded = load_first(&thread, &mut program);
+        if let Err(e) = &loaded {
             log::error!("cannot run {}: {e}", String::from_utf8_lossy(&program.path));
             thread.process.die(ExitStatus::Code(126));
-            UserContext::new(0, 0)
-        });
+        }
         drop(program);
-        run_thread(&thread, user);
+        match loaded {
+            Ok(user) => run_thread(&thread, user),
+            Err(_) => end_unrun(&thread),
+        }
     });
     sched::spawn_with(&task_name, data, entry)?;
     Ok(process)

@@ -11,7 +11,7 @@ use hal::user::{Prot, UserContext};
 use linux_raw_sys::general as abi;
 
 fn user() -> UserContext {
-    UserContext::new(0x1000, MEMORY + 2 * PAGE - 16)
+    UserContext::new(0x1000, MEMORY + 2 * PAGE - 16).unwrap()
 }
 
 /// A child that has ended when this returns: killed by SIGILL.

@@ -43,7 +43,7 @@ fn child(parent: &Arc<Process>, own_group: bool) -> (Arc<Process>, Arc<Thread>) 
 }
 
 fn context() -> UserContext {
-    UserContext::new(RIP, MEMORY + 4096)
+    UserContext::new(RIP, MEMORY + 4096).unwrap()
 }
 
 fn run(thread: &Arc<Thread>, user: UserContext) -> JoinHandle<()> {

@@ -75,7 +75,7 @@ pub fn load(mm: &AddressSpace, program: &mut Program, open: Open<'_>, runner: &R
     mm.set_brk_start(image.end);
     let base = interpreter.map_or(0, |(interpreter, _)| interpreter.bias);
     let sp = load_stack(mm, program, &image, base, runner)?;
-    Ok(UserContext::new(entry, sp))
+    UserContext::new(entry, sp).ok_or(Errno::ENOMEM)
 }
 
 /// Replaces a script by the interpreter of its first line, until the program is none. Returns the beginning of the program file.
@@ -159,7 +159,8 @@ fn load_stack(mm: &AddressSpace, program: &Program, image: &Image, base: u64, ru
         (aux::AT_BASE.into(), base),
         (aux::AT_FLAGS.into(), 0),
         (aux::AT_ENTRY.into(), image.entry),
-        (aux::AT_HWCAP.into(), 0),
+        (aux::AT_HWCAP.into(), hal::CpuInfo::hwcap()),
+        (aux::AT_MINSIGSTKSZ.into(), super::delivery::min_signal_stack()),
         (aux::AT_CLKTCK.into(), 100),
         (aux::AT_SECURE.into(), u64::from(secure)),
         (aux::AT_UID.into(), who.uid.into()),

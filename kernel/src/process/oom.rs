@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn who_is_alone_is_killed() {
         let (process, thread) = process();
-        let mut user = UserContext::new(0x1000, MEMORY);
+        let mut user = UserContext::new(0x1000, MEMORY).unwrap();
         user.step(|_| Trap::PageFault { addr: MEMORY, write: true, exec: false, present: false });
         let plan = fail_allocation(1, 1);
         run_thread(&thread, user);

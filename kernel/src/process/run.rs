@@ -136,6 +136,12 @@ fn end_process(process: &Arc<Process>, memory: &Memory, code: u8) {
     process.finish(ExitStatus::Code(code));
 }
 
+/// The end of a thread that has never run; its process is dying.
+pub(super) fn end_unrun(thread: &Arc<Thread>) {
+    thread.attach(sched::current());
+    end_thread(thread, thread.exit_code().unwrap_or_default());
+}
+
 /// Marks the thread as ended by `exit`; it leaves on the way back to user code.
 pub fn exit_thread_now(thread: &Thread, code: u8) {
     thread.set_exit_code(code);

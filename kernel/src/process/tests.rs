@@ -24,7 +24,7 @@ pub(crate) fn process() -> (Arc<Process>, Arc<Thread>) {
 }
 
 fn context() -> UserContext {
-    UserContext::new(0x1000, MEMORY + 2 * PAGE - 16)
+    UserContext::new(0x1000, MEMORY + 2 * PAGE - 16).unwrap()
 }
 
 /// A step that makes a system call.

@@ -39,7 +39,7 @@ impl Program {
         let (placement, backing) = (Placement::Fixed(PATH), Backing::Anonymous);
         process.memory().unwrap().map(MapRequest { placement, len: SPACE, prot, shared: false, backing }).unwrap();
         let thread = Thread::new(&process, process.pid, SigSet::default()).unwrap();
-        Program { thread, user: UserContext::new(0, 0) }
+        Program { thread, user: UserContext::new(0, 0).unwrap() }
     }
     fn call<const N: usize>(&mut self, number: u32, args: [u64; N]) -> Result<u64, Errno> {
         let mut all = [0; 6];

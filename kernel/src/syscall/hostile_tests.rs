@@ -61,7 +61,7 @@ fn no_argument_of_any_call_brings_the_kernel_down() {
         process.die(ExitStatus::Code(0));
         for arguments in rounds() {
             let _told = Told(number, arguments);
-            let mut user = UserContext::new(0x1000, MEMORY + PAGE);
+            let mut user = UserContext::new(0x1000, MEMORY + PAGE).unwrap();
             user.regs.rax = number as u64;
             let regs = &mut user.regs;
             [regs.rdi, regs.rsi, regs.rdx, regs.r10, regs.r8, regs.r9] = arguments;

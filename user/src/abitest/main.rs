@@ -1,33 +1,59 @@
 //! What processes have with each other and with time, as programs see it. It runs on Linux too.
 //!
 //!   abitest             all checks
+//!   abitest registers   those of one file
 //!
 //! | file | checks |
 //! |---|---|
 //! | `locks` | record locks, flock, robust futexes |
+//! | `registers` | the x87, SSE and AVX registers of threads, processes and signal frames |
 //! | `signals` | what comes with a signal, waiting for one, timers |
 //! | `times` | CPU times, and what `/proc` tells of the machine |
 //!
 //! Exit status: 0 if everything was as it must be; 1 if not.
 mod locks;
+mod registers;
 mod signals;
 mod times;
 
 use linux_raw_sys::general as abi;
 use std::process::ExitCode;
+use user::sys::registers::Image;
 use user::sys::{Errno, Memory, PAGE, raw};
 
 type Outcome = Result<(), String>;
 type Check = (&'static str, fn() -> Outcome);
 
+const PARTS: [(&str, &[Check]); 4] = [
+    ("locks", locks::CHECKS),
+    ("registers", registers::CHECKS),
+    ("signals", signals::CHECKS),
+    ("times", times::CHECKS),
+];
+
 fn main() -> ExitCode {
+    let found = Image::current();
+    let wanted = std::env::args().nth(1);
+    if wanted.as_deref() == Some(registers::FRESH) {
+        return if told("as a new program", || registers::look_around(&found)) {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        };
+    }
+    registers::announce();
+    let chosen = PARTS.into_iter().filter(|(name, _)| wanted.as_deref().is_none_or(|wanted| wanted == *name));
     // All of them, even after one has failed.
-    let checks = [locks::CHECKS, signals::CHECKS, times::CHECKS].concat();
+    let checks: Vec<Check> = chosen.flat_map(|(_, checks)| checks).copied().collect();
+    if checks.is_empty() {
+        println!("abitest: there is no such part");
+        return ExitCode::FAILURE;
+    }
     let failed = checks.into_iter().filter(|&(name, check)| !told(name, check)).count();
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn told(name: &str, check: fn() -> Outcome) -> bool {
+fn told(name: &str, check: impl FnOnce() -> Outcome) -> bool {
     let outcome = check();
     match &outcome {
         Ok(()) => println!("abitest: {name}: ok"),
@@ -68,11 +94,16 @@ fn fork(body: impl FnOnce() -> u8) -> Result<u64, String> {
     Ok(pid)
 }
 
-/// The code with which the child `pid` has ended.
-fn wait(pid: u64) -> Result<u64, String> {
+/// How the child `pid` has ended, as `wait4` says it.
+fn wait_status(pid: u64) -> Result<u64, String> {
     let status = Memory::new(PAGE);
     sys(abi::__NR_wait4, [pid, status.addr(0)]).map_err(call("wait4"))?;
-    let status = status.word(0) & 0xffff;
+    Ok(status.word(0) & 0xffff)
+}
+
+/// The code with which the child `pid` has ended.
+fn wait(pid: u64) -> Result<u64, String> {
+    let status = wait_status(pid)?;
     if status & 0xff == 0 { Ok(status >> 8) } else { Err(format!("the child's status: {status:#x}")) }
 }
 

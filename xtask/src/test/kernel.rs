@@ -5,7 +5,6 @@ use crate::console::nowhere;
 use crate::qemu::{End, Machine};
 use crate::symbols;
 use anyhow::{Context, Result, bail};
-use std::path::Path;
 
 /// What to test on, CPU model and number of CPUs: everything QEMU can do, and the plainest.
 const CPUS: [(&str, u32); 3] = [("max", 1), ("qemu64", 2), ("max", 4)];
@@ -14,38 +13,45 @@ const SCRATCH_BYTES: u64 = 64 << 20;
 
 pub(super) fn run(tally: &mut Tally) -> Result<()> {
     let kernel = build::kernel(Flavour::KernelTests)?;
-    let work = tempfile::tempdir_in(build::target()).context("cannot make a working folder in target/")?;
-    let disk = work.path().join("scratch.img");
-    std::fs::File::create(&disk)?.set_len(SCRATCH_BYTES)?;
+    let disk = scratch()?;
     for (cpu, count) in CPUS {
-        on_cpus(tally, &kernel, &disk, cpu, count)?;
+        let mut machine = Machine::new(&kernel, "").disk(disk.path()).limit(120);
+        machine.cpu = cpu;
+        machine.cpus = count;
+        all_tests(tally, machine, &format!("{count} {cpu}"))?;
     }
     Ok(())
 }
 
-fn on_cpus(tally: &mut Tally, kernel: &Path, disk: &Path, cpu: &'static str, count: u32) -> Result<()> {
+/// An empty disk.
+pub(super) fn scratch() -> Result<tempfile::NamedTempFile> {
+    let disk = tempfile::NamedTempFile::new_in(build::target()).context("cannot make a disk in target/")?;
+    disk.as_file().set_len(SCRATCH_BYTES)?;
+    Ok(disk)
+}
+
+/// Boots `machine`, a kernel with tests, until all of them have run; `place` tells where.
+pub(super) fn all_tests(tally: &mut Tally, mut machine: Machine, place: &str) -> Result<()> {
     let mut done: Vec<String> = Vec::new();
     loop {
-        let mut machine = Machine::new(kernel, format!("skip={}", done.join(","))).disk(disk).limit(120);
-        machine.cpu = cpu;
-        machine.cpus = count;
+        machine.append = format!("skip={}", done.join(","));
         let outcome = machine.run(&mut nowhere)?;
         let before = done.len();
         for (name, passed) in results(&outcome.console.lines) {
-            println!("test {name} ({count} {cpu}) ... {}", if passed { "ok" } else { "FAILED" });
+            println!("test {name} ({place}) ... {}", if passed { "ok" } else { "FAILED" });
             tally.passed += u32::from(passed);
             tally.failed += u32::from(!passed);
             done.push(name.to_owned());
         }
         if outcome.end == End::Clean {
-            return if done.is_empty() { bail!("{cpu}: the kernel ran no test") } else { Ok(()) };
+            return if done.is_empty() { bail!("{place}: the kernel ran no test") } else { Ok(()) };
         }
         for line in outcome.console.lines.iter().rev().take(40).rev() {
             println!("    {line}");
         }
-        symbols::resolve(kernel, &outcome.console.lines).iter().for_each(|l| println!("{l}"));
+        symbols::resolve(&machine.kernel, &outcome.console.lines).iter().for_each(|l| println!("{l}"));
         if done.len() == before {
-            bail!("{cpu}: the kernel ended ({:?}) outside a test", outcome.end);
+            bail!("{place}: the kernel ended ({:?}) outside a test", outcome.end);
         }
     }
 }

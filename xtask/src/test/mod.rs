@@ -8,8 +8,11 @@
 //! | `kernel` | the in-kernel tests in QEMU |
 //! | `powercut` | two thousand states that power cuts leave |
 //! | `integration` | booted kernels with disks and programs |
+//!
+//! `make boottest`, outside of it, boots the disk images (`loaders`).
 mod cargo;
 mod kernel;
+mod loaders;
 
 use crate::build;
 use anyhow::Result;
@@ -59,6 +62,21 @@ impl Tally {
             }
         }
     }
+
+    /// The closing line.
+    fn close(&self) -> ExitCode {
+        println!("{} passed, {} failed", self.passed, self.failed);
+        if self.failed == 0 && self.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}
+
+/// Boots the disk images with BIOS and UEFI, and prints the closing line.
+pub fn boot_images() -> Result<ExitCode> {
+    let mut tally = Tally::default();
+    if let Err(error) = loaders::run(&mut tally) {
+        tally.note("boottest", Err(error));
+    }
+    Ok(tally.close())
 }
 
 type Part = (&'static str, fn(&mut Tally, &Options) -> Result<()>);
@@ -88,8 +106,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         }
         println!("== {name}: {:.0} s", start.elapsed().as_secs_f64());
     }
-    println!("{} passed, {} failed", tally.passed, tally.failed);
-    Ok(if tally.failed == 0 && tally.passed > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(tally.close())
 }
 
 fn powercut(tally: &mut Tally) -> Result<()> {

@@ -1,8 +1,9 @@
 //! Ring 3 and its memory, with tiny programs in machine code.
-use crate::bare::time;
+use crate::bare::{Features, time};
 use crate::mem::{Page, stats};
 use crate::user::{
-    PageTable, Prot, Trap, USER_END, UserContext, cmpxchg_u32, copy_from_user, copy_to_user, load_u32, zero_user,
+    FpuState, PageTable, Prot, Trap, USER_END, UserContext, cmpxchg_u32, copy_from_user, copy_to_user, fpu_format,
+    load_u32, zero_user,
 };
 use crate::{PAGE_SIZE, ktest};
 
@@ -31,7 +32,7 @@ impl Space {
         Space { table, data }
     }
     fn context(&self) -> UserContext {
-        UserContext::new(CODE, DATA_END)
+        UserContext::new(CODE, DATA_END).expect("memory")
     }
 }
 
@@ -149,16 +150,56 @@ ktest! {
         assert!(context.set_fs_base(DATA + 8));
         assert_eq!(run(&mut context), Trap::Syscall);
         assert_eq!(context.regs.rax, 77);
-        // Another context clobbers the registers; this one's are put back by hand, as `fork` and `sigreturn` do.
         let fpu = context.fpu();
         assert_eq!(fpu.bytes()[160], 77, "XMM0 in the image");
         let mut other = space.context();
         space.data.write_from(0, &1u64.to_le_bytes());
         assert!(other.set_fs_base(DATA));
         assert_eq!((run(&mut other), other.regs.rax), (Trap::Syscall, 1));
-        context.set_fpu(&fpu);
-        context.regs.rax = 0;
-        assert_eq!((run(&mut context), context.regs.rax), (Trap::Syscall, 77));
+        // A third one goes on where the first was, as after `fork`.
+        let mut copy = space.context();
+        copy.set_fpu(&fpu);
+        (copy.regs.rip, copy.regs.rax) = (context.regs.rip, 0);
+        assert_eq!((run(&mut copy), copy.regs.rax), (Trap::Syscall, 77));
+        // And what is set while it runs is there as well, as after `rt_sigreturn`.
+        copy.set_fpu(&FpuState::new());
+        copy.regs.rip = context.regs.rip;
+        assert_eq!((run(&mut copy), copy.regs.rax), (Trap::Syscall, 0));
+    }
+
+    fn a_new_program_finds_nothing_in_the_wide_registers() {
+        if fpu_format().components() & 4 == 0 {
+            return;
+        }
+        // vmovdqu ymm7, [rdi]; syscall; vmovdqu [rdi], ymm7; syscall
+        let space = Space::new(&[0xc5, 0xfe, 0x6f, 0x3f, 0x0f, 0x05, 0xc5, 0xfe, 0x7f, 0x3f, 0x0f, 0x05]);
+        space.data.write_from(0, &[0x5a; 32]);
+        let mut first = space.context();
+        first.regs.rdi = DATA;
+        assert_eq!(run(&mut first), Trap::Syscall);
+        let fpu = first.fpu();
+        assert_eq!(fpu.bytes()[576 + 7 * 16..576 + 8 * 16], [0x5a; 16], "the upper half of YMM7 in the image");
+        let stored = |context: &mut UserContext| {
+            context.regs.rdi = DATA;
+            context.regs.rip = first.regs.rip;
+            assert_eq!(run(context), Trap::Syscall);
+            let mut bytes = [0xff; 32];
+            space.data.read_into(0, &mut bytes);
+            bytes
+        };
+        assert_eq!(stored(&mut space.context()), [0; 32]);
+        let mut copy = space.context();
+        copy.set_fpu(&fpu);
+        assert_eq!(stored(&mut copy), [0x5a; 32]);
+    }
+
+    fn a_cpu_that_lacks_what_the_first_has_is_told_apart() {
+        let mine = Features::detect();
+        assert_eq!(mine.lacks(&mine), None);
+        let poorer = Features { state_components: 0, ..mine };
+        assert_eq!((poorer.lacks(&mine), mine.lacks(&poorer)), ((mine.state_components != 0).then_some(4), None));
+        let poorer = Features { smap: false, ..mine };
+        assert_eq!(poorer.lacks(&Features { smap: true, ..mine }), Some(1));
     }
 
     fn copies_stop_at_the_first_unmapped_byte() {
