@@ -117,6 +117,33 @@ fn a_handler_runs_on_a_frame_and_sigreturn_restores_everything() {
 }
 
 #[test]
+fn a_frame_with_registers_that_the_cpu_refuses_ends_its_thread() {
+    /// Where a frame has the address of its FPU state, and that its control word of SSE.
+    const STATE: u64 = 8 + 40 + 184;
+    const MXCSR: u64 = 24;
+    for (bits, end) in [(0x1fa0u32, ExitStatus::Code(0)), (0x8000_1fa0, ExitStatus::Killed(Signal::SIGSEGV))] {
+        let (process, thread) = process();
+        // SIGSEGV is blocked in the handler: the end comes all the same.
+        let mask = SigSet::of(Signal::SIGSEGV);
+        let action = Action { handler: 0x2000, flags: abi::SA_RESTORER.into(), restorer: 0x3000, mask };
+        process.actions.lock().set(Signal::SIGUSR1, action);
+        let mut user = context();
+        user.step(call(abi::__NR_tkill, [thread.tid.into(), 10, 0]));
+        let inside = thread.clone();
+        user.step(move |regs| {
+            let state = inside.mm.read::<u64>(regs.rsp + STATE).unwrap();
+            assert!(state % 64 == 0 && inside.mm.read::<u64>(regs.rsp + 8).unwrap() == 7, "uc_flags");
+            inside.mm.write(state + MXCSR, &bits).unwrap();
+            regs.rsp += 8;
+            call(abi::__NR_rt_sigreturn, [0; 3])(regs)
+        });
+        user.step(call(abi::__NR_exit_group, [0; 3]));
+        run_thread(&thread, user);
+        assert_eq!(process.wait(), end, "{bits:#x}");
+    }
+}
+
+#[test]
 fn a_blocked_signal_waits_and_kill_does_not() {
     let (process, thread) = process();
     thread.set_blocked(SigSet(u64::MAX));

@@ -53,7 +53,7 @@ fn threads() -> Outcome {
     on_signal(abi::SIGUSR1, Handler::Clobber);
     let ids = [const { AtomicU64::new(0) }; THREADS];
     let done = AtomicBool::new(false);
-    let outcome = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         let run = |n: usize| {
             ids[n].store(sys(abi::__NR_gettid, []).unwrap_or(0), Ordering::Release);
             let outcome = hold(n as u64 + 1);
@@ -74,8 +74,7 @@ fn threads() -> Outcome {
         let outcomes: Vec<Outcome> = threads.into_iter().map(|t| t.join().expect("no panic")).collect();
         done.store(true, Ordering::Release);
         outcomes.into_iter().collect()
-    });
-    outcome
+    })
 }
 
 fn processes() -> Outcome {

@@ -64,16 +64,17 @@ impl Image {
     pub fn pattern(seed: u64) -> Image {
         let mut image = Image::initial();
         // The precision of x87, all its registers in use, and the rounding of SSE.
-        image.0[1] = if seed % 2 == 0 { 3 } else { 2 };
+        image.0[1] = if seed.is_multiple_of(2) { 3 } else { 2 };
         image.0[4] = 0xff;
         image.0[25] |= (seed as u8 & 3) << 5;
         for (at, word) in image.0.chunks_mut(8).enumerate().filter(|(at, _)| *at >= ST / 8) {
             let mixed = (seed * 1000 + at as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
             word.copy_from_slice(&mixed.to_le_bytes());
         }
-        for reserved in (ST..XMM.start).step_by(16).map(|st| st + 10..st + 16).chain([XMM.end..YMM]) {
-            image.0[reserved].fill(0);
+        for st in (ST..XMM.start).step_by(16) {
+            image.0[st + 10..st + 16].fill(0);
         }
+        image.0[XMM.end..YMM].fill(0);
         let there = components();
         if there & AVX == 0 {
             image.0[YMM..].fill(0);
