@@ -12,7 +12,7 @@ use std::path::Path;
 
 /// What the program finds to be its initramfs.
 const INITRD: &str = "initrd";
-const PARAMETERS: &str = "console=ttyS0 quiet loglevel=3 panic=-1 nokaslr tsc=reliable mitigations=off apparmor=0 selinux=0 \
+const PARAMETERS: &str = "console=ttyS0 quiet loglevel=3 panic=-1 tsc=reliable mitigations=off apparmor=0 selinux=0 \
                           security=none lsm= audit=0 init_on_alloc=0 nowatchdog cgroup_disable=memory random.trust_cpu=on";
 
 /// What Linux took.
