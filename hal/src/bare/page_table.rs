@@ -1,6 +1,6 @@
 //! The user half of an address space: page tables whose leaves own counts of frames.
 use super::mem::Page;
-use super::paging::{kernel_root, load_root};
+use super::paging::{kernel_root, load_root, phys_to_virt};
 use super::percpu::this_cpu;
 use super::sync::SpinLock;
 use super::tables::{self, ENTRIES, Entry, ROOT_LEVEL};
@@ -58,10 +58,10 @@ impl PageTable {
         let root = frames::alloc_one()?;
         // SAFETY: the frame is ours; the kernel's root is a table that stays.
         unsafe {
+            core::ptr::write_bytes(phys_to_virt(root), 0, PAGE_SIZE / 2);
             let (new, kernel) = (tables::table_at(root), tables::table_at(kernel_root()));
-            for index in 0..ENTRIES {
-                let bits = if index < ENTRIES / 2 { 0 } else { kernel[index].bits() };
-                new[index].set(bits & !0xfff & !(1 << 63), Flags::from_bits_retain(bits & (0xfff | 1 << 63)));
+            for (new, kernel) in new.iter().zip(kernel).skip(ENTRIES / 2) {
+                new.copy_from(kernel);
             }
         }
         Some(PageTable(Arc::new(Tables { root, lock: SpinLock::new(()) })))
@@ -257,9 +257,9 @@ impl Tables {
     /// Frees a table of the user half and all below it.
     fn free(table: u64, level: u8, entries: usize) {
         // SAFETY: reached from the root of tables that nobody uses any more.
-        for entry in &unsafe { tables::table_at(table) }[..entries] {
-            if entry.is_unused() {
-            } else if level == 1 {
+        let used = tables::used_entries(unsafe { &tables::table_at(table)[..entries] });
+        for entry in used {
+            if level == 1 {
                 // SAFETY: a leaf owns a count of its frame.
                 drop(unsafe { Page::from_phys(entry.phys()) });
             } else {
