@@ -273,11 +273,6 @@ impl Resident {
         }
     }
 
-    /// Takes those pages of `range` away that are no file's.
-    pub fn drop_own_pages(&self, range: Range<u64>) {
-        self.drop_meant(range, |origin| matches!(origin, Origin::Owned | Origin::Forked), |_, _| {});
-    }
-
     /// Takes those pages of `range` away that are a file's. `stored` as [`Self::drop_pages`].
     pub fn drop_file_pages(&self, range: Range<u64>, stored: impl FnMut(u64, Page)) {
         self.drop_meant(range, |origin| matches!(origin, Origin::Borrowed(_) | Origin::Shared(_)), stored);
