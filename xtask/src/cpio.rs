@@ -39,8 +39,7 @@ impl Archive {
         self.entries += 1;
         let name_len = name.len() as u32 + 1;
         // The inode, mode, owner, group, links, time, length, device of the file, device that it is, length of the name, check sum.
-        let fields =
-            [self.entries, mode, 0, 0, 1, 0, content.len() as u32, 0, 0, device.0, device.1, name_len, 0];
+        let fields = [self.entries, mode, 0, 0, 1, 0, content.len() as u32, 0, 0, device.0, device.1, name_len, 0];
         self.bytes.extend(b"070701");
         for field in fields {
             write!(self.bytes, "{field:08x}").expect("a vector takes everything");

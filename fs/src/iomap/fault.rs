@@ -8,8 +8,8 @@ use super::read::uncached;
 use super::readahead::read_ahead;
 use crate::page_cache::Folio;
 use crate::vfs::Inode;
-use base::sync::Arc;
 use arrayvec::ArrayVec;
+use base::sync::Arc;
 use base::{PAGE_SIZE, Result};
 use core::ops::Range;
 
@@ -50,9 +50,9 @@ pub fn with_valid_folio<R>(inode: &Inode, index: u64, map: impl FnOnce(&Folio) -
     FolioLookup::Valid(mapped)
 }
 
-/// Calls `map` with each folio of `indices`, at most [`MOST_AROUND`], that is cached, valid and not locked by anybody, locked, until it
-/// returns false. Nothing is waited for but the invalidate lock (shared); otherwise as [`with_valid_folio`].
-pub fn with_cached_folios(inode: &Inode, indices: Range<u64>, mut map: impl FnMut(&Folio) -> bool) {
+/// Calls `map` with each folio of `indices`, at most [`MOST_AROUND`], that is cached, valid and not locked by anybody, locked. Nothing is
+/// waited for but the invalidate lock (shared), before the first call; otherwise as [`with_valid_folio`].
+pub fn with_cached_folios(inode: &Inode, indices: Range<u64>, mut map: impl FnMut(&Folio)) {
     let mapping = &inode.mapping;
     let _inserting = mapping.invalidate.read();
     // What is looked at holds on: no truncate is under way.
@@ -61,9 +61,8 @@ pub fn with_cached_folios(inode: &Inode, indices: Range<u64>, mut map: impl FnMu
     for folio in folios {
         if let Some(guard) = mapping.try_lock(folio)
             && guard.state().uptodate()
-            && !map(guard.folio())
         {
-            return;
+            map(guard.folio());
         }
     }
 }

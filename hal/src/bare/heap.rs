@@ -24,8 +24,9 @@ const LARGEST: usize = CLASSES[CLASSES.len() - 1];
 const GRANULE: usize = 16;
 /// The class of each size, in granules.
 const CLASS_OF: [u8; LARGEST / GRANULE + 1] = class_table();
-/// Objects of a class that are at hand at most; half of them move at a time.
-const HOT: usize = 8;
+/// Objects of each class that are at hand at most: about a page of them, so that a batch of requests finds what the last one left. Half of
+/// them move at a time.
+const HOT: [usize; CLASSES.len()] = hot_table();
 /// The least by which the list-allocated heap grows.
 const GROWTH: usize = 64 * 1024;
 
@@ -63,6 +64,23 @@ const fn class_table() -> [u8; LARGEST / GRANULE + 1] {
     table
 }
 
+const fn hot_table() -> [usize; CLASSES.len()] {
+    let mut table = [0; CLASSES.len()];
+    let mut class = 0;
+    while class < CLASSES.len() {
+        let fit = PAGE_SIZE / CLASSES[class];
+        table[class] = if fit < 8 {
+            8
+        } else if fit > 32 {
+            32
+        } else {
+            fit
+        };
+        class += 1;
+    }
+    table
+}
+
 /// The class that serves `layout`, or `None` if it is too large for all.
 #[inline]
 fn class_of(layout: Layout) -> Option<usize> {
@@ -82,7 +100,7 @@ unsafe impl GlobalAlloc for KernelHeap {
             IRQ_ALLOCS.fetch_add(1, Relaxed);
         }
         match class_of(layout) {
-            Some(class) => self.small[class].lock().alloc(CLASSES[class]),
+            Some(class) => self.small[class].lock().alloc(class),
             None => self.large.lock().alloc(layout),
         }
     }
@@ -94,7 +112,7 @@ unsafe impl GlobalAlloc for KernelHeap {
         }
         match class_of(layout) {
             // SAFETY: the caller gives back an object of this class, which it doesn't use any more.
-            Some(class) => unsafe { self.small[class].lock().free(object) },
+            Some(class) => unsafe { self.small[class].lock().free(object, class) },
             None => {
                 let Some(object) = NonNull::new(object) else { return };
                 // SAFETY: the object came from `Large::alloc` with this layout.
@@ -146,9 +164,9 @@ impl Class {
     }
 
     #[inline]
-    fn alloc(&mut self, size: usize) -> *mut u8 {
+    fn alloc(&mut self, class: usize) -> *mut u8 {
         if self.hot_len == 0 {
-            self.fetch(size);
+            self.fetch(class);
         }
         self.pop()
     }
@@ -159,11 +177,11 @@ impl Class {
     ///
     /// `object` came from [`Class::alloc`] of this class, and nobody uses it any more.
     #[inline]
-    unsafe fn free(&mut self, object: *mut u8) {
+    unsafe fn free(&mut self, object: *mut u8, class: usize) {
         // SAFETY: the caller's promise.
         unsafe { self.push(object) };
-        if self.hot_len > HOT {
-            self.give_back();
+        if self.hot_len > HOT[class] {
+            self.give_back(HOT[class] / 2);
         }
     }
 
@@ -195,19 +213,20 @@ impl Class {
     /// Moves objects of frames to those at hand: some, or none if there is no memory.
     #[cold]
     #[inline(never)]
-    fn fetch(&mut self, size: usize) {
-        while self.hot_len < HOT / 2 && (self.first != NONE || (self.hot_len == 0 && self.refill(size))) {
+    fn fetch(&mut self, class: usize) {
+        let more = |this: &mut Class| this.first != NONE || (this.hot_len == 0 && this.refill(CLASSES[class]));
+        while self.hot_len < HOT[class] / 2 && more(self) {
             let object = self.take();
             // SAFETY: it was free, and is in no other list any more.
             unsafe { self.push(object) };
         }
     }
 
-    /// Moves objects at hand back to their frames.
+    /// Moves objects at hand back to their frames; `rest` stay.
     #[cold]
     #[inline(never)]
-    fn give_back(&mut self) {
-        while self.hot_len > HOT / 2 {
+    fn give_back(&mut self, rest: usize) {
+        while self.hot_len > rest {
             let object = self.pop();
             // SAFETY: it was at hand, so it is the class's, and free.
             unsafe { self.put(object) };

@@ -223,9 +223,13 @@ impl AddressSpace {
         let run = va & !(AROUND - 1);
         let (start, end) = (run.max(vma.range.start), (run + AROUND).min(vma.range.end));
         let first = area.index(start);
+        let mut filler = None;
         with_cached_folios(inode, first..first + (end - start) / PAGE, |folio| {
-            let at = start + (folio.index() - first) * PAGE;
-            self.resident().put_if_free(at, folio.page(), Origin::Borrowed(area.number()), vma.prot).is_ok()
+            // Only here, where nothing sleeps any more.
+            let filler =
+                filler.get_or_insert_with(|| self.resident().filler(Origin::Borrowed(area.number()), vma.prot));
+            // What is there already stays; without memory it is left at that.
+            let _ = filler.put(start + (folio.index() - first) * PAGE, folio.page().clone());
         });
     }
 

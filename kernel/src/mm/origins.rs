@@ -22,6 +22,25 @@ struct Chunk {
     words: Box<[Word; PAGES]>,
 }
 
+/// Some pages of one chunk.
+#[derive(Default)]
+pub(super) struct Run {
+    /// The chunk's first address.
+    start: u64,
+    pages: u64,
+}
+
+impl Run {
+    /// Adds the page at `va`. If it lies in another chunk the run begins anew with it, and what it was so far is given back.
+    pub fn add(&mut self, va: u64) -> Option<Run> {
+        let elsewhere = self.start != floor(va) && self.pages != 0;
+        let before = elsewhere.then(|| core::mem::take(self));
+        self.start = floor(va);
+        self.pages |= 1 << slot(va);
+        before
+    }
+}
+
 /// The map.
 #[derive(Default)]
 pub(super) struct Origins {
@@ -43,41 +62,67 @@ impl Origins {
 
     /// Notes the page at `va`, in the place of what was there.
     pub fn insert(&mut self, va: u64, origin: Origin) {
-        let new = || Chunk { present: 0, words: Box::new([Word(0); PAGES]) };
-        let chunk = self.chunks.entry(floor(va)).or_insert_with(new);
-        let bit = 1 << slot(va);
-        self.len += usize::from(chunk.present & bit == 0);
-        chunk.present |= bit;
-        chunk.words[slot(va)] = origin.into();
+        self.len += usize::from(self.chunk(va).insert(slot(va), origin));
     }
 
-    /// Takes the page at `va` out.
-    pub fn remove(&mut self, va: u64) -> Option<Origin> {
-        let chunk = self.chunks.get_mut(&floor(va))?;
-        let origin = chunk.get(slot(va))?;
-        self.len -= 1;
-        chunk.present &= !(1 << slot(va));
-        if chunk.present == 0 {
-            self.chunks.remove(&floor(va));
+    /// Notes a run of pages of one origin, in the place of what was there.
+    pub fn insert_run(&mut self, run: &Run, origin: Origin) {
+        if run.pages != 0 {
+            let chunk = self.chunk(run.start);
+            let new = slots(run.pages).filter(|&slot| chunk.insert(slot, origin)).count();
+            self.len += new;
         }
-        Some(origin)
+    }
+
+    /// The chunk of `va`, which is about to have a page.
+    fn chunk(&mut self, va: u64) -> &mut Chunk {
+        let new = || Chunk { present: 0, words: Box::new([Word(0); PAGES]) };
+        self.chunks.entry(floor(va)).or_insert_with(new)
+    }
+
+    /// Takes the page at `va` out, if there is one.
+    pub fn remove(&mut self, va: u64) {
+        self.remove_run(&Run { start: floor(va), pages: 1 << slot(va) });
+    }
+
+    /// Takes the pages at `vas` out, those of them that there are. Neighbours cost next to nothing.
+    pub fn remove_all(&mut self, vas: impl Iterator<Item = u64>) {
+        let mut run = Run::default();
+        for va in vas {
+            if let Some(before) = run.add(va) {
+                self.remove_run(&before);
+            }
+        }
+        self.remove_run(&run);
+    }
+
+    fn remove_run(&mut self, run: &Run) {
+        let Some(chunk) = self.chunks.get_mut(&run.start) else { return };
+        self.len -= (chunk.present & run.pages).count_ones() as usize;
+        chunk.present &= !run.pages;
+        if chunk.present == 0 {
+            self.chunks.remove(&run.start);
+        }
     }
 
     /// The pages of `range` in order of address.
     pub fn range(&self, range: Range<u64>) -> impl Iterator<Item = (u64, Origin)> {
         let chunks = self.chunks.range(floor(range.start)..range.end.max(floor(range.start)));
         chunks.flat_map(move |(&start, chunk)| {
-            let mut left = chunk.present & mask(start, &range);
-            core::iter::from_fn(move || {
-                let slot = left.trailing_zeros() as usize;
-                left &= left.wrapping_sub(1);
-                chunk.words.get(slot).map(|&word| (start + slot as u64 * PAGE, word.into()))
-            })
+            slots(chunk.present & mask(start, &range))
+                .map(move |slot| (start + slot as u64 * PAGE, chunk.words[slot].into()))
         })
     }
 }
 
 impl Chunk {
+    /// Says whether nothing was there.
+    fn insert(&mut self, slot: usize, origin: Origin) -> bool {
+        let before = self.present;
+        self.present |= 1 << slot;
+        self.words[slot] = origin.into();
+        self.present != before
+    }
     fn get(&self, slot: usize) -> Option<Origin> {
         (self.present & 1 << slot != 0).then(|| self.words[slot].into())
     }
@@ -89,6 +134,15 @@ fn floor(va: u64) -> u64 {
 
 fn slot(va: u64) -> usize {
     (va % CHUNK / PAGE) as usize
+}
+
+/// The slots whose bits are set, ascending.
+fn slots(mut pages: u64) -> impl Iterator<Item = usize> {
+    core::iter::from_fn(move || {
+        let slot = pages.trailing_zeros() as usize;
+        pages &= pages.wrapping_sub(1);
+        (slot < PAGES).then_some(slot)
+    })
 }
 
 /// The pages of the chunk at `start` that lie in `range`: those whose first byte does.
@@ -139,22 +193,41 @@ mod tests {
             let va = 0x7fff_0000_0000 + next(300) * PAGE;
             let origin = [Origin::Owned, Origin::Forked, Origin::Borrowed(va), Origin::Shared(7)][next(4) as usize];
             match next(5) {
-                0 | 1 => {
+                0 => {
                     map.insert(va, origin);
                     model.insert(va, origin);
                 }
-                2 | 3 => assert_eq!(map.remove(va), model.remove(&va)),
+                1 => {
+                    let mut run = Run::default();
+                    for va in (va..).step_by(PAGE as usize).take(next(100) as usize) {
+                        if let Some(run) = run.add(va) {
+                            map.insert_run(&run, origin);
+                        }
+                        model.insert(va, origin);
+                    }
+                    map.insert_run(&run, origin);
+                }
+                2 => {
+                    map.remove(va);
+                    model.remove(&va);
+                }
+                3 => {
+                    let vas = || (va..).step_by(2 * PAGE as usize).take(90);
+                    map.remove_all(vas());
+                    vas().for_each(|va| _ = model.remove(&va));
+                }
                 _ => {
                     let (from, to) = (va + next(2), va + next(150 * PAGE));
                     let seen: Vec<_> = map.range(from..to).collect();
-                    let all = if from < to { model.range(from..to).map(|(&va, &o)| (va, o)).collect() } else { Vec::new() };
+                    let all =
+                        if from < to { model.range(from..to).map(|(&va, &o)| (va, o)).collect() } else { Vec::new() };
                     assert_eq!(seen, all, "{from:#x}..{to:#x}");
                 }
             }
             assert_eq!((map.len(), map.get(va)), (model.len(), model.get(&va).copied()));
         }
         assert_eq!(map.range(0..u64::MAX).count(), model.len());
-        model.keys().for_each(|va| assert!(map.remove(*va).is_some()));
+        model.keys().for_each(|va| map.remove(*va));
         assert!(map.len() == 0 && map.chunks.is_empty() && map.range(0..u64::MAX).next().is_none());
     }
 }

@@ -4,11 +4,11 @@
 //! sleep, when the mmap lock is out of reach. Pages are *added* with the mmap lock held only, so that who holds it sees
 //! borrowed pages go at any moment, but none come.
 use super::PAGE;
-use super::origins::Origins;
+use super::origins::{Origins, Run};
 use alloc::vec::Vec;
 use arrayvec::ArrayVec;
 use base::memory::{alloc_user_page, may_allocate, room_for_programs};
-use base::sync::SpinLock;
+use base::sync::{SpinGuard, SpinLock};
 use base::{Errno, Page, Result};
 use core::ops::Range;
 use hal::user::{BATCH, Batch, PageTable, Prot};
@@ -83,15 +83,16 @@ impl Resident {
         Ok(())
     }
 
-    /// As [`Self::put`], but where something is, it stays.
-    pub fn put_if_free(&self, va: u64, page: &Page, origin: Origin, prot: Prot) -> Result<()> {
-        may_allocate()?;
-        let mut origins = self.origins.lock();
-        if origins.get(va).is_none() {
-            self.table.map(va, page.clone(), visible(prot, origin)).map_err(|()| Errno::ENOMEM)?;
-            origins.insert(va, origin);
+    /// For pages of `origin` that are put one after the other where nothing is. The mmap lock is held. While the value lives the lock is.
+    pub fn filler(&self, origin: Origin, prot: Prot) -> Filler<'_> {
+        Filler {
+            origins: self.origins.lock(),
+            table: self.table.batch(),
+            origin,
+            prot: visible(prot, origin),
+            area_prot: prot,
+            put: Run::default(),
         }
-        Ok(())
     }
 
     /// Puts `page`, borrowed for file area `area`, at `va` for stores, or gives it the right to stores where it is already. Its folio
@@ -154,42 +155,17 @@ impl Resident {
     ) -> Result<bool> {
         let mut origins = self.origins.lock();
         // Ends before the lock is let go, errors or not: then no CPU stores to what is marked as shared.
-        let mut rights = self.table.batch();
+        let mut table = self.table.batch();
+        let mut filler = child.filler(Origin::Forked, prot);
         let pages: ArrayVec<(u64, Origin), FORK_BATCH> = origins.range(*from..end).take(FORK_BATCH).collect();
         *from = pages.last().filter(|_| pages.is_full()).map_or(end, |(va, _)| va + PAGE);
         for (va, origin) in pages {
-            if !self.share_page(child, (&mut origins, va, origin), (prot, spare), &mut rights)? {
+            if !share_page((&mut origins, &mut table), (va, origin), &mut filler, spare)? {
                 *from = va;
                 return Ok(true);
             }
         }
         Ok(false)
-    }
-
-    /// Shares one page. False: it needs `spare` for a copy.
-    fn share_page(
-        &self,
-        child: &Resident,
-        (origins, va, origin): (&mut Origins, u64, Origin),
-        (prot, spare): (Prot, &mut Option<Page>),
-        rights: &mut Batch,
-    ) -> Result<bool> {
-        let Some(mapped) = self.table.query(va).filter(|_| matches!(origin, Origin::Owned | Origin::Forked)) else {
-            return Ok(true);
-        };
-        // One count is the page table's, one this look's. A third may be a device's that is about to store to the frame: it stays this
-        // address space's own, or what the device stores would be lost to the next store here, which goes to a copy.
-        if base::guard!("R71-fork", origin == Origin::Owned && mapped.page.ref_count() > 2) {
-            let Some(copy) = spare.take() else { return Ok(false) };
-            copy.copy_from(0, &mapped.page, 0, PAGE as usize);
-            return child.put(va, copy, Origin::Owned, prot).map(|()| true);
-        }
-        child.put(va, mapped.page, Origin::Forked, prot)?;
-        if origin == Origin::Owned {
-            origins.insert(va, Origin::Forked);
-            rights.protect(va, visible(prot, Origin::Forked));
-        }
-        Ok(true)
     }
 
     /// Moves the pages of `range` that are the address space's own `delta` bytes further, where nothing is. Those of files were taken
@@ -215,13 +191,7 @@ impl Resident {
         Err(failed.1)
     }
 
-    fn move_page(
-        &self,
-        origins: &mut Origins,
-        (from, to): (u64, u64),
-        origin: Origin,
-        prot: Prot,
-    ) -> Result<()> {
+    fn move_page(&self, origins: &mut Origins, (from, to): (u64, u64), origin: Origin, prot: Prot) -> Result<()> {
         let Some(mapped) = self.table.query(from) else { return Ok(()) };
         // Until the old place is gone both show the frame: a store of another thread is not lost.
         self.table.map(to, mapped.page, visible(prot, origin)).map_err(|()| Errno::ENOMEM)?;
@@ -291,14 +261,16 @@ impl Resident {
     /// borrowed one that something was stored to; no CPU stores to it any more then (MM-2).
     fn drop_some(&self, range: Range<u64>, meant: impl Fn(Origin) -> bool, mut stored: impl FnMut(u64, Page)) -> bool {
         let mut origins = self.origins.lock();
-        let found = origins.range(range).filter(|(_, origin)| meant(*origin)).map(|(va, _)| va);
-        let vas: ArrayVec<u64, BATCH> = found.take(BATCH).collect();
+        let found = origins.range(range).filter(|(_, origin)| meant(*origin)).take(BATCH);
+        let (vas, whose): (ArrayVec<u64, BATCH>, ArrayVec<Origin, BATCH>) = found.unzip();
+        let mut looked_at = vas.iter().zip(whose);
         self.table.unmap_many(&vas, |va, page, dirty| {
-            let origin = origins.remove(va);
+            let origin = looked_at.find(|(other, _)| **other == va).map(|(_, origin)| origin);
             if dirty && matches!(origin, Some(Origin::Borrowed(_))) {
                 stored(va, page);
             }
         });
+        origins.remove_all(vas.iter().copied());
         vas.is_full()
     }
 
@@ -309,6 +281,71 @@ impl Resident {
         // No store reaches the page once the right to it is gone from the page table and from what the CPUs have cached of it. Only
         // then does the mark tell whether there was one (MM-2): the other order would miss a store in between.
         origins.get(va) == Some(Origin::Borrowed(area)) && self.table.stop_stores(va)
+    }
+}
+
+/// Shares the page at `va` with the child that is filled. False: it needs `spare` for a copy.
+fn share_page(
+    (origins, table): (&mut Origins, &mut Batch),
+    (va, origin): (u64, Origin),
+    child: &mut Filler,
+    spare: &mut Option<Page>,
+) -> Result<bool> {
+    let Some(mapped) = table.query(va).filter(|_| matches!(origin, Origin::Owned | Origin::Forked)) else {
+        return Ok(true);
+    };
+    // One count is the page table's, one this look's. A third may be a device's that is about to store to the frame: it stays this
+    // address space's own, or what the device stores would be lost to the next store here, which goes to a copy.
+    if base::guard!("R71-fork", origin == Origin::Owned && mapped.page.ref_count() > 2) {
+        let Some(copy) = spare.take() else { return Ok(false) };
+        copy.copy_from(0, &mapped.page, 0, PAGE as usize);
+        return child.put_owned(va, copy).map(|()| true);
+    }
+    child.put(va, mapped.page)?;
+    if origin == Origin::Owned {
+        origins.insert(va, Origin::Forked);
+        table.protect(va, child.prot);
+    }
+    Ok(true)
+}
+
+/// See [`Resident::filler`].
+pub(super) struct Filler<'a> {
+    origins: SpinGuard<'a, Origins>,
+    table: Batch<'a>,
+    origin: Origin,
+    /// What user code may do with the pages.
+    prot: Prot,
+    /// What the area allows.
+    area_prot: Prot,
+    /// Pages that are in the table and not yet among the origins, which nobody sees.
+    put: Run,
+}
+
+impl Filler<'_> {
+    /// Puts `page` at `va`. Errors: `ENOMEM`, also where something is already.
+    pub fn put(&mut self, va: u64, page: Page) -> Result<()> {
+        may_allocate()?;
+        self.table.map(va, page, self.prot).map_err(|()| Errno::ENOMEM)?;
+        if let Some(run) = self.put.add(va) {
+            self.origins.insert_run(&run, self.origin);
+        }
+        Ok(())
+    }
+
+    /// Puts `page` at `va` as the address space's own. Errors: as [`Self::put`].
+    fn put_owned(&mut self, va: u64, page: Page) -> Result<()> {
+        may_allocate()?;
+        let prot = visible(self.area_prot, Origin::Owned);
+        self.table.map(va, page, prot).map_err(|()| Errno::ENOMEM)?;
+        self.origins.insert(va, Origin::Owned);
+        Ok(())
+    }
+}
+
+impl Drop for Filler<'_> {
+    fn drop(&mut self) {
+        self.origins.insert_run(&self.put, self.origin);
     }
 }
 

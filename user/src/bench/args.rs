@@ -31,7 +31,8 @@ impl Args {
     pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, String> {
         let data = PathBuf::from("/data");
         let dir = if data.is_dir() { data } else { PathBuf::from(".") };
-        let mut args = Args { dir, seconds: 0.2, ops: None, only: vec![], json: None, list: false, exit: false, help: false };
+        let mut args =
+            Args { dir, seconds: 0.2, ops: None, only: vec![], json: None, list: false, exit: false, help: false };
         while let Some(word) = words.next() {
             let mut value = || words.next().ok_or(format!("{word} wants a value\n\n{HELP}"));
             match word.as_str() {

@@ -134,6 +134,10 @@ fn yields(m: &mut Meter) -> RunResult {
         over.store(true, Ordering::Relaxed);
         let other = other.join().map_err(|_| Stop::Failed("the other thread panicked".into()))?;
         result.and(other.map_err(failed))?;
-        if turns.load(Ordering::Relaxed) > before { Ok(()) } else { Err(Stop::Failed("no yield let the other thread run".into())) }
+        if turns.load(Ordering::Relaxed) > before {
+            Ok(())
+        } else {
+            Err(Stop::Failed("no yield let the other thread run".into()))
+        }
     })
 }

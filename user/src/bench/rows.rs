@@ -1,7 +1,7 @@
 //! The rows: each one way to write, read or call.
-use crate::{memory, processes};
 use crate::meter::{Meter, Stop, failed};
 use crate::setup::{EIGHTH_PAGES, FILE_PAGES, Place, Rng, page};
+use crate::{memory, processes};
 use std::ffi::{CStr, CString};
 use user::sys::{self, AioQueue, Fd, O_CREAT, O_DIRECT, O_DSYNC, O_RDWR, O_TRUNC, PAGE, RWF_DSYNC, RWF_WRITETHROUGH};
 

@@ -3,10 +3,10 @@
 //! The initramfs holds modules and `linuxinit`, which mounts the disk and runs the benchmark on it. Linux is given its best: no
 //! mitigations, no security modules, no accounting of memory, no page cleared twice, no I/O scheduler.
 use super::{Options, Row, counted, rows};
+use crate::console;
 use crate::cpio::Archive;
 use crate::packages::linux::LinuxKernel;
 use crate::qemu::{End, Machine};
-use crate::console;
 use anyhow::{Context, Result, ensure};
 use std::path::Path;
 
