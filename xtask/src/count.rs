@@ -65,6 +65,13 @@ struct Row {
     section: Section,
 }
 
+impl Row {
+    /// Whether its figure has the cost of sleeps in it.
+    fn slept(&self) -> bool {
+        self.section.halts as f64 / self.ops > MOST_HALTS
+    }
+}
+
 /// Counts and prints the table.
 pub fn run(options: &Options) -> Result<ExitCode> {
     let kernel = build::kernel(Flavour::Release)?;
@@ -102,7 +109,8 @@ fn linux(options: &Options, programs: &Path, plugin: &Path, work: &Path) -> Linu
     match measured {
         Ok(measured) => {
             let per_op = |row: &Row| (row.name.clone(), row.section.instructions() as f64 / row.ops);
-            Linux::load().measured(&measured.version, measured.rows.iter().map(per_op).collect())
+            let slept = measured.rows.iter().filter(|row| row.slept()).map(|row| row.name.as_str()).collect();
+            Linux::load().measured(&measured.version, measured.rows.iter().map(per_op).collect(), slept)
         }
         Err(why) => Linux::load().not_measured(&format!("{why:#}")),
     }
@@ -195,7 +203,7 @@ fn print(rows: &[Row], linux: &Linux) {
             remarks.push(if ours <= target { "met".to_owned() } else { format!("{:.1} x the target", ours / target) });
         }
         remarks.extend(theirs.iter().filter_map(|figure| figure.row.as_ref()).map(|row| format!("Linux: {row}")));
-        if per_op(row.section.halts) > MOST_HALTS {
+        if row.slept() {
             remarks.push("slept".into());
         }
         let counted = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.2}"));

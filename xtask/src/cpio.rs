@@ -70,7 +70,7 @@ mod tests {
         assert_eq!(&bytes[..6], b"070701");
         assert_eq!(&bytes[110..114], b"dev\0");
         let second = &bytes[116..];
-        assert_eq!(&second[..22], b"070701000000020000218");
+        assert_eq!(&second[..22], b"0707010000000200002180");
         assert_eq!(&second[78..94], b"0000000500000001");
         let third = &second[(110 + 12usize).next_multiple_of(4)..];
         assert_eq!((&third[14..22], &third[54..62]), (&b"000081ed"[..], &b"00000005"[..]));
