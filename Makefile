@@ -37,7 +37,7 @@ lab: setup ## races played step by step in the kernel with the lab: lists them; 
 	@$(XTASK) lab
 demo: setup ## one aio write-through against one truncate, told as a timeline; target/demo/trace.json for Perfetto
 	@$(XTASK) demo
-count: setup ## guest instructions an operation, beside Linux; PROFILE=row tells where they go
+count: setup ## guest instructions an operation, beside those of Linux in the same QEMU; LINUX=0 leaves it out; ONLY=row,row*; PROFILE=row tells where they go
 	@$(XTASK) count
 numbers: setup ## boot time, smallest memory, sizes
 	@$(XTASK) numbers

@@ -10,6 +10,7 @@ use linux_raw_sys::{general as abi, ioctl as tty};
 use std::arch::asm;
 use std::collections::BTreeMap;
 use std::ffi::CStr;
+use std::sync::atomic::AtomicU32;
 
 /// A file descriptor.
 pub type Fd = i32;
@@ -136,9 +137,14 @@ pub fn link(fd: Fd, new: &CStr) -> Result<()> {
 
 /// `mount` without flags.
 pub fn mount(source: &CStr, target: &CStr, kind: &CStr) -> Result<()> {
-    let [source, target, kind] = [source, target, kind].map(|text| text.as_ptr() as usize);
-    // SAFETY: three C strings that live for the call; without data there is no fourth.
-    unsafe { call(abi::__NR_mount, [source, target, kind, 0, 0, 0]) }.map(drop)
+    mount_with(source, target, kind, c"")
+}
+
+/// `mount` with options of the file system.
+pub fn mount_with(source: &CStr, target: &CStr, kind: &CStr, options: &CStr) -> Result<()> {
+    let [source, target, kind, options] = [source, target, kind, options].map(|text| text.as_ptr() as usize);
+    // SAFETY: four C strings that live for the call.
+    unsafe { call(abi::__NR_mount, [source, target, kind, 0, options, 0]) }.map(drop)
 }
 
 /// `umount2` without flags.
@@ -271,6 +277,51 @@ pub fn pwritev2(fd: Fd, buffer: &[u8], pos: u64, flags: u32) -> Result<usize> {
     let iov = [buffer.as_ptr() as usize, buffer.len()];
     // SAFETY: the vector and the buffer are borrowed for the call.
     unsafe { call(abi::__NR_pwritev2, [fd as usize, iov.as_ptr() as usize, 1, pos as usize, 0, flags as usize]) }
+}
+
+/// `read`
+#[inline(always)]
+pub fn read(fd: Fd, buffer: &mut [u8]) -> Result<usize> {
+    // SAFETY: the buffer is borrowed exclusively for the call.
+    unsafe { call(abi::__NR_read, [fd as usize, buffer.as_mut_ptr() as usize, buffer.len(), 0, 0, 0]) }
+}
+
+/// `write`
+#[inline(always)]
+pub fn write(fd: Fd, buffer: &[u8]) -> Result<usize> {
+    // SAFETY: the buffer is borrowed for the call.
+    unsafe { call(abi::__NR_write, [fd as usize, buffer.as_ptr() as usize, buffer.len(), 0, 0, 0]) }
+}
+
+/// `FUTEX_WAIT` among the threads of this process: sleeps while `word` is `value`, or not at all (`EAGAIN`).
+#[inline(always)]
+pub fn futex_wait(word: &AtomicU32, value: u32) -> Result<()> {
+    let operation = (abi::FUTEX_WAIT | abi::FUTEX_PRIVATE_FLAG) as usize;
+    // SAFETY: the word is borrowed for the call, without a time-out.
+    unsafe { call(abi::__NR_futex, [word.as_ptr() as usize, operation, value as usize, 0, 0, 0]) }.map(drop)
+}
+
+/// `FUTEX_WAKE` of one thread of this process that waits for `word`.
+#[inline(always)]
+pub fn futex_wake(word: &AtomicU32) -> Result<()> {
+    let operation = (abi::FUTEX_WAKE | abi::FUTEX_PRIVATE_FLAG) as usize;
+    // SAFETY: the call does not even read the word.
+    unsafe { call(abi::__NR_futex, [word.as_ptr() as usize, operation, 1, 0, 0, 0]) }.map(drop)
+}
+
+/// `execve` with an empty environment; comes back only with an error.
+pub fn execve(path: &CStr, arguments: &[&CStr]) -> Errno {
+    let argv: Vec<usize> = arguments.iter().map(|text| text.as_ptr() as usize).chain([0]).collect();
+    let envp = [0usize];
+    let args = [path.as_ptr() as usize, argv.as_ptr() as usize, envp.as_ptr() as usize, 0, 0, 0];
+    // SAFETY: the path, the arguments and both lists, each with a zero at its end, live for the call.
+    unsafe { call(abi::__NR_execve, args) }.err().unwrap_or(EINVAL)
+}
+
+/// `finit_module` without parameters, for a guest that runs Linux.
+pub fn load_module(fd: Fd) -> Result<()> {
+    // SAFETY: a C string that lives for the call.
+    unsafe { call(abi::__NR_finit_module, [fd as usize, c"".as_ptr() as usize, 0, 0, 0, 0]) }.map(drop)
 }
 
 /// `fsync`

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `plugin/count.c` | counts what QEMU executes between the markers that the benchmark sets around each row |
 //! | `sections` | the counter's lines |
+//! | `linux_guest` | the same on Linux, for its column |
 //! | `profile` | where one row's instructions go, by function |
 //!
 //! # What makes a count repeatable
@@ -11,6 +12,7 @@
 //! * The guest stands still after each notification of the disk until the disk has answered: no request sleeps. The column
 //!   `hlt` proves it; a row with more than a few hundredths there has paid for sleeps, and is marked.
 //! * One processor.
+mod linux_guest;
 mod profile;
 mod sections;
 
@@ -48,6 +50,9 @@ pub struct Options {
     /// Time limit in seconds
     #[arg(long, env = "LIMIT", default_value_t = 600)]
     limit: u64,
+    /// 0: take the dated figures of Linux instead of measuring it as well
+    #[arg(long, env = "LINUX", default_value = "1")]
+    linux: String,
 }
 
 /// What was counted for one row.
@@ -60,6 +65,13 @@ struct Row {
     section: Section,
 }
 
+impl Row {
+    /// Whether its figure has the cost of sleeps in it.
+    fn slept(&self) -> bool {
+        self.section.halts as f64 / self.ops > MOST_HALTS
+    }
+}
+
 /// Counts and prints the table.
 pub fn run(options: &Options) -> Result<ExitCode> {
     let kernel = build::kernel(Flavour::Release)?;
@@ -68,29 +80,61 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     let work = tempfile::tempdir_in(build::target()).context("cannot make a working folder in target/")?;
     let disk = disk(&programs, work.path())?;
     let (counts, profile) = (work.path().join("counts"), work.path().join("profile"));
-    let mut plugin = format!("{},out={},stall={STALL_US}", plugin.display(), counts.display());
+    let mut counter = counter(&plugin, &counts);
     if options.profile.is_some() {
-        plugin += &format!(",profile={}", profile.display());
+        counter += &format!(",profile={}", profile.display());
     }
-    let mut machine = Machine::with_program(&kernel, &program(options)).disk(&disk).limit(options.limit);
-    machine.accelerator = "tcg";
-    // The guest's flushes are counted all the same; only the host's disk does not have to be waited for.
-    machine.cache = "unsafe";
-    machine.memory_mib = 512;
-    machine.extra = ["-icount", "shift=0", "-plugin", &plugin].map(String::from).to_vec();
+    let machine = counted(Machine::with_program(&kernel, &program(options)), options, &disk, &counter);
     let outcome = machine.run(&mut console::transient_only())?;
     let status = run::judge(&kernel, &outcome);
     if !matches!(status, Ok(0)) {
         outcome.console.lines.iter().for_each(|line| println!("{line}"));
         ensure!(status? == 0, "the benchmark failed");
     }
-    let told: Value = serde_json::from_slice(&image::read_file(&disk, ROWS_PATH)?).context("the rows are no JSON")?;
-    let rows = pair(&told, &sections::parse(&std::fs::read_to_string(&counts)?)?)?;
-    match options.profile {
-        Some(_) => rows.iter().try_for_each(|row| profile::print(&kernel, &profile, &row.name, row.ops))?,
-        None => print(&rows),
+    let rows = rows(&disk, &counts)?;
+    if options.profile.is_some() {
+        rows.iter().try_for_each(|row| profile::print(&kernel, &profile, &row.name, row.ops))?;
+        return Ok(ExitCode::SUCCESS);
     }
+    print(&rows, &linux(options, &programs, &plugin, work.path()));
     Ok(ExitCode::SUCCESS)
+}
+
+/// The figures of Linux: of this run where they can be had, and of `linux.json`.
+fn linux(options: &Options, programs: &Path, plugin: &Path, work: &Path) -> Linux {
+    let measured = match options.linux.trim() {
+        "0" => Err(anyhow::anyhow!("LINUX=0")),
+        _ => linux_guest::run(options, programs, plugin, work),
+    };
+    match measured {
+        Ok(measured) => {
+            let per_op = |row: &Row| (row.name.clone(), row.section.instructions() as f64 / row.ops);
+            let slept = measured.rows.iter().filter(|row| row.slept()).map(|row| row.name.as_str()).collect();
+            Linux::load().measured(&measured.version, measured.rows.iter().map(per_op).collect(), slept)
+        }
+        Err(why) => Linux::load().not_measured(&format!("{why:#}")),
+    }
+}
+
+/// The machine with one CPU and the counter in it.
+fn counted(mut machine: Machine, options: &Options, disk: &Path, counter: &str) -> Machine {
+    machine = machine.disk(disk).limit(options.limit);
+    machine.accelerator = "tcg";
+    // The guest's flushes are counted all the same; only the host's disk does not have to be waited for.
+    machine.cache = "unsafe";
+    machine.memory_mib = 512;
+    machine.extra = ["-icount", "shift=0", "-plugin", counter].map(String::from).to_vec();
+    machine
+}
+
+fn counter(plugin: &Path, counts: &Path) -> String {
+    format!("{},out={},stall={STALL_US}", plugin.display(), counts.display())
+}
+
+/// What the benchmark left on the disk, and the counter beside it.
+fn rows(disk: &Path, counts: &Path) -> Result<Vec<Row>> {
+    let told: Value = serde_json::from_slice(&image::read_file(disk, ROWS_PATH)?).context("the rows are no JSON")?;
+    pair(&told, &sections::parse(&std::fs::read_to_string(counts)?)?)
 }
 
 fn program(options: &Options) -> String {
@@ -131,8 +175,7 @@ fn pair(told: &Value, sections: &[Section]) -> Result<Vec<Row>> {
     Ok(rows.filter(|row| row.ops > 0.0).collect())
 }
 
-fn print(rows: &[Row]) {
-    let linux = Linux::load();
+fn print(rows: &[Row], linux: &Linux) {
     let headings = [
         "row",
         "insns/op",
@@ -160,7 +203,7 @@ fn print(rows: &[Row]) {
             remarks.push(if ours <= target { "met".to_owned() } else { format!("{:.1} x the target", ours / target) });
         }
         remarks.extend(theirs.iter().filter_map(|figure| figure.row.as_ref()).map(|row| format!("Linux: {row}")));
-        if per_op(row.section.halts) > MOST_HALTS {
+        if row.slept() {
             remarks.push("slept".into());
         }
         let counted = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.2}"));

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`build`], [`progress`] | cargo for the kernel and the ring-3 programs |
 //! | [`image`], [`digests`] | disk images by e2fsprogs, and whether the bytes of their files are those the guest saw |
-//! | [`packages`] | images filled from Debian's packages |
+//! | [`packages`], [`cpio`] | images filled from Debian's packages, and its kernel; archives for an initramfs |
 //! | [`interrupts`] | whether interrupts left the heap alone |
 //! | [`nbd`] | a disk with a fixed latency |
 //! | [`qemu`], [`console`], [`terminal`] | a virtual machine, its time limit, what it prints; the user's terminal as its own |
@@ -17,6 +17,7 @@ pub mod bootimage;
 pub mod build;
 pub mod console;
 pub mod count;
+pub mod cpio;
 pub mod demo;
 pub mod digests;
 pub mod fuzz;

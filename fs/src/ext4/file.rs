@@ -202,6 +202,7 @@ pub(super) fn touch(own: &Ext4Inode, inode: &Arc<Inode>, caller: &dyn Caller) ->
 
 /// An ordinary buffered write. It is throttled without the inode lock, so that others go on; with the freeze guard, which the flusher
 /// does not need.
+#[inline(always)] // It takes the request over: out of line it is copied for it.
 fn buffered(request: WriteRequest<'_>, kiocb: &mut Kiocb<'_>, src: &mut dyn IoSource) -> Result<Outcome> {
     let WriteRequest { inode, freeze, lock, pos: _, len } = request;
     inode.drain.drain_direct();

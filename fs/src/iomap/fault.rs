@@ -8,10 +8,14 @@ use super::read::uncached;
 use super::readahead::read_ahead;
 use crate::page_cache::Folio;
 use crate::vfs::Inode;
+use arrayvec::ArrayVec;
 use base::sync::Arc;
 use base::{PAGE_SIZE, Result};
+use core::ops::Range;
 
 const PS: u64 = PAGE_SIZE as u64;
+/// Folios that [`with_cached_folios`] looks at.
+const MOST_AROUND: usize = 16;
 
 /// What [`with_valid_folio`] has found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,6 +48,23 @@ pub fn with_valid_folio<R>(inode: &Inode, index: u64, map: impl FnOnce(&Folio) -
         read_ahead(inode, ops, index + 1);
     }
     FolioLookup::Valid(mapped)
+}
+
+/// Calls `map` with each folio of `indices`, at most [`MOST_AROUND`], that is cached, valid and not locked by anybody, locked. Nothing is
+/// waited for but the invalidate lock (shared), before the first call; otherwise as [`with_valid_folio`].
+pub fn with_cached_folios(inode: &Inode, indices: Range<u64>, mut map: impl FnMut(&Folio)) {
+    let mapping = &inode.mapping;
+    let _inserting = mapping.invalidate.read();
+    // What is looked at holds on: no truncate is under way.
+    let end = indices.end.min(inode.size().div_ceil(PS)).min(indices.start + MOST_AROUND as u64);
+    let folios: ArrayVec<Arc<Folio>, MOST_AROUND> = mapping.get_all(indices.start..end);
+    for folio in folios {
+        if let Some(guard) = mapping.try_lock(folio)
+            && guard.state().uptodate()
+        {
+            map(guard.folio());
+        }
+    }
 }
 
 /// The folio at `index` with all its bytes valid, read if need be, and its neighbours as a read would; `None` past the end of the

@@ -46,7 +46,7 @@ pub use buffered_write::{buffered_write, prepare_folio};
 pub use ctx::{CtxRefs, Done, FirstError};
 pub use direct::{direct_read, direct_write};
 pub use drain::{DrainCount, DrainGuard, DrainKind};
-pub use fault::{FolioLookup, fault_folio, with_valid_folio};
+pub use fault::{FolioLookup, fault_folio, with_cached_folios, with_valid_folio};
 pub use flusher::{balance_dirty, flush_cache, run_flusher, sync_data};
 pub use ioend::{IoKind, Owed};
 pub use range_lock::{RangeGuard, RangeLock};

@@ -92,6 +92,12 @@ impl Mapping {
         self.tree.lock().get(index).cloned()
     }
 
+    /// The folios of `indices` that there are, unlocked, in order.
+    pub fn get_all<C: FromIterator<Arc<Folio>>>(&self, indices: Range<u64>) -> C {
+        let tree = self.tree.lock();
+        indices.filter_map(|index| tree.get(index).cloned()).collect()
+    }
+
     /// Locks `folio`, sleeping for it. `None` if it was removed meanwhile (the still-belongs check).
     pub fn lock(&self, folio: Arc<Folio>) -> Option<FolioGuard<'_>> {
         let rank = rank::enter_keyed(Rank::Folio, folio.index());

@@ -56,6 +56,7 @@ pub fn read_at(file: &Arc<File>, pos: u64, rwf: u32, sink: &mut dyn IoSink, call
 }
 
 /// Writes at an explicit position, synchronously. Errors: as [`read_at`].
+#[inline]
 pub fn write_at(file: &Arc<File>, pos: u64, rwf: u32, source: &mut dyn IoSource, caller: &dyn Caller) -> Result<usize> {
     let flags = sync_write_flags(file, rwf, source)?;
     if !file.ops().seekable() {
@@ -79,6 +80,7 @@ pub fn write_current(file: &Arc<File>, rwf: u32, source: &mut dyn IoSource, call
 
 /// The flags of a synchronous write. Its write-through has to wait for its own I/O (WT-1): if it must not, that is known before the position
 /// is even locked (NOW-2). Errors: of the flags; `EAGAIN`.
+#[inline]
 fn sync_write_flags(file: &File, rwf: u32, source: &dyn IoSource) -> Result<IoFlags> {
     let flags = request_flags(file, rwf, Request::Write)?;
     let waits = flags.contains(IoFlags::NOWAIT | IoFlags::WRITETHROUGH) && source.remaining() > 0;

@@ -1,8 +1,9 @@
 //! The kernel heap: caches of small sizes over a growing list-allocated heap.
 //!
-//! A request of up to 2 KiB is rounded up to a size class and served from a frame of that class with free objects: a handful
-//! of instructions, and no walk. A class without such a frame takes one and cuts it up; a frame whose objects are all free
-//! goes back, so that what a peak has taken is not lost for other uses. Larger
+//! A request of up to 2 KiB is rounded up to a size class. The objects that were freed last are at hand: a handful of instructions, and
+//! no walk. Some are taken at a time from a frame of the class with free objects, and given back to their frames. A class without such
+//! a frame takes one and cuts it up; a frame whose objects are all free goes back, so that what a peak has taken is not lost for
+//! other uses, but for the frames of the few objects at hand. Larger
 //! requests go to `linked_list_allocator`, whose heap grows in a window of its own, frame by frame, and never shrinks.
 //!
 //! The lists are locked with interrupts off. A handler must not allocate or free; if one does, it is counted, and
@@ -23,6 +24,9 @@ const LARGEST: usize = CLASSES[CLASSES.len() - 1];
 const GRANULE: usize = 16;
 /// The class of each size, in granules.
 const CLASS_OF: [u8; LARGEST / GRANULE + 1] = class_table();
+/// Objects of each class that are at hand at most: about a page of them, so that a batch of requests finds what the last one left. Half of
+/// them move at a time.
+const HOT: [usize; CLASSES.len()] = hot_table();
 /// The least by which the list-allocated heap grows.
 const GROWTH: usize = 64 * 1024;
 
@@ -60,6 +64,23 @@ const fn class_table() -> [u8; LARGEST / GRANULE + 1] {
     table
 }
 
+const fn hot_table() -> [usize; CLASSES.len()] {
+    let mut table = [0; CLASSES.len()];
+    let mut class = 0;
+    while class < CLASSES.len() {
+        let fit = PAGE_SIZE / CLASSES[class];
+        table[class] = if fit < 8 {
+            8
+        } else if fit > 32 {
+            32
+        } else {
+            fit
+        };
+        class += 1;
+    }
+    table
+}
+
 /// The class that serves `layout`, or `None` if it is too large for all.
 #[inline]
 fn class_of(layout: Layout) -> Option<usize> {
@@ -79,7 +100,7 @@ unsafe impl GlobalAlloc for KernelHeap {
             IRQ_ALLOCS.fetch_add(1, Relaxed);
         }
         match class_of(layout) {
-            Some(class) => self.small[class].lock().alloc(CLASSES[class]),
+            Some(class) => self.small[class].lock().alloc(class),
             None => self.large.lock().alloc(layout),
         }
     }
@@ -91,7 +112,7 @@ unsafe impl GlobalAlloc for KernelHeap {
         }
         match class_of(layout) {
             // SAFETY: the caller gives back an object of this class, which it doesn't use any more.
-            Some(class) => unsafe { self.small[class].lock().free(object) },
+            Some(class) => unsafe { self.small[class].lock().free(object, class) },
             None => {
                 let Some(object) = NonNull::new(object) else { return };
                 // SAFETY: the object came from `Large::alloc` with this layout.
@@ -118,29 +139,102 @@ unsafe impl GlobalAlloc for KernelHeap {
     }
 }
 
-/// The frames of one object size that have free objects: a list through the frame table. In a frame the free objects are a list too: the first
-/// word of each is the offset of the next.
+/// The free objects of one size. Those at hand are a list through their first words. The others stay with their frames: of these, the ones
+/// that have any are a list through the frame table, and in a frame the first word of each is the offset of the next.
 ///
 /// # Invariants
 ///
-/// * A frame is in the list exactly if it has a free object; `refs` counts its objects in use.
+/// * A frame is in the list exactly if it has a free object that is not at hand; `refs` counts its objects in use or at hand.
 /// * Free objects belong to the class, and nobody else looks at them.
 struct Class {
+    hot: *mut u8,
+    hot_len: usize,
     first: u32,
 }
+
+// SAFETY: the class owns the objects at hand, wherever it is used from.
+unsafe impl Send for Class {}
 
 /// The end of a frame's list of free objects.
 const NOTHING: u16 = u16::MAX;
 
 impl Class {
     const fn new() -> Class {
-        Class { first: NONE }
+        Class { hot: ptr::null_mut(), hot_len: 0, first: NONE }
     }
 
-    fn alloc(&mut self, size: usize) -> *mut u8 {
-        if self.first == NONE && !self.refill(size) {
-            return ptr::null_mut();
+    #[inline]
+    fn alloc(&mut self, class: usize) -> *mut u8 {
+        if self.hot_len == 0 {
+            self.fetch(class);
         }
+        self.pop()
+    }
+
+    /// Takes an object back.
+    ///
+    /// # Safety
+    ///
+    /// `object` came from [`Class::alloc`] of this class, and nobody uses it any more.
+    #[inline]
+    unsafe fn free(&mut self, object: *mut u8, class: usize) {
+        // SAFETY: the caller's promise.
+        unsafe { self.push(object) };
+        if self.hot_len > HOT[class] {
+            self.give_back(HOT[class] / 2);
+        }
+    }
+
+    /// Puts an object at hand.
+    ///
+    /// # Safety
+    ///
+    /// `object` is one of this class, and nobody uses it.
+    #[inline]
+    unsafe fn push(&mut self, object: *mut u8) {
+        // SAFETY: the caller's promise; objects are 16 bytes at least, and aligned.
+        unsafe { object.cast::<*mut u8>().write(self.hot) };
+        self.hot = object;
+        self.hot_len += 1;
+    }
+
+    /// Takes an object from those at hand; null if there is none.
+    #[inline]
+    fn pop(&mut self) -> *mut u8 {
+        let object = self.hot;
+        if !object.is_null() {
+            // SAFETY: an object at hand, whose first word is the next one.
+            self.hot = unsafe { object.cast::<*mut u8>().read() };
+            self.hot_len -= 1;
+        }
+        object
+    }
+
+    /// Moves objects of frames to those at hand: some, or none if there is no memory.
+    #[cold]
+    #[inline(never)]
+    fn fetch(&mut self, class: usize) {
+        let more = |this: &mut Class| this.first != NONE || (this.hot_len == 0 && this.refill(CLASSES[class]));
+        while self.hot_len < HOT[class] / 2 && more(self) {
+            let object = self.take();
+            // SAFETY: it was free, and is in no other list any more.
+            unsafe { self.push(object) };
+        }
+    }
+
+    /// Moves objects at hand back to their frames; `rest` stay.
+    #[cold]
+    #[inline(never)]
+    fn give_back(&mut self, rest: usize) {
+        while self.hot_len > rest {
+            let object = self.pop();
+            // SAFETY: it was at hand, so it is the class's, and free.
+            unsafe { self.put(object) };
+        }
+    }
+
+    /// Takes a free object of the first frame; there is one.
+    fn take(&mut self) -> *mut u8 {
         let number = self.first;
         let known = frame(number);
         let object = address(number, known.free_object.load(Relaxed));
@@ -154,13 +248,13 @@ impl Class {
         object
     }
 
-    /// Takes an object back. A frame without objects in use is free again, unless it is the last one with free objects: a program that
-    /// takes and gives one object again and again must not move a frame each time.
+    /// Gives an object back to its frame. A frame without objects in use is free again, unless it is the last one with free objects: a
+    /// program that takes and gives a few objects again and again must not move a frame each time.
     ///
     /// # Safety
     ///
-    /// `object` came from [`Class::alloc`] of this class, and nobody uses it any more.
-    unsafe fn free(&mut self, object: *mut u8) {
+    /// `object` is one of this class, and nobody uses it.
+    unsafe fn put(&mut self, object: *mut u8) {
         let phys = object as u64 - paging::PHYSMAP_BASE;
         let number = frames::number(phys);
         let known = frame(number);

@@ -1,8 +1,8 @@
 //! The user half of an address space: page tables whose leaves own counts of frames.
 use super::mem::Page;
-use super::paging::{kernel_root, load_root};
+use super::paging::{kernel_root, load_root, phys_to_virt};
 use super::percpu::this_cpu;
-use super::sync::SpinLock;
+use super::sync::{SpinGuard, SpinLock};
 use super::tables::{self, ENTRIES, Entry, ROOT_LEVEL};
 use super::thread::with_current;
 use super::{frames, irq, shootdown};
@@ -48,8 +48,8 @@ pub struct PageTable(Arc<Tables>);
 /// * A non-zero leaf owns one count of its frame.
 pub(super) struct Tables {
     root: u64,
-    /// Excludes other changes.
-    lock: SpinLock<()>,
+    /// Leaves that are not zero. Its lock excludes other changes.
+    leaves: SpinLock<usize>,
 }
 
 impl PageTable {
@@ -58,13 +58,13 @@ impl PageTable {
         let root = frames::alloc_one()?;
         // SAFETY: the frame is ours; the kernel's root is a table that stays.
         unsafe {
+            core::ptr::write_bytes(phys_to_virt(root), 0, PAGE_SIZE / 2);
             let (new, kernel) = (tables::table_at(root), tables::table_at(kernel_root()));
-            for index in 0..ENTRIES {
-                let bits = if index < ENTRIES / 2 { 0 } else { kernel[index].bits() };
-                new[index].set(bits & !0xfff & !(1 << 63), Flags::from_bits_retain(bits & (0xfff | 1 << 63)));
+            for (new, kernel) in new[ENTRIES / 2..].iter().zip(&kernel[ENTRIES / 2..]) {
+                new.copy_from(kernel);
             }
         }
-        Some(PageTable(Arc::new(Tables { root, lock: SpinLock::new(()) })))
+        Some(PageTable(Arc::new(Tables { root, leaves: SpinLock::new(0) })))
     }
 
     /// Maps `page` at `va` (a page boundary below [`USER_END`]), which must be free. `Prot` without `read`, `write` and
@@ -72,23 +72,18 @@ impl PageTable {
     /// short; the page is dropped then.
     #[allow(clippy::result_unit_err, reason = "the caller knows which of the two it can be")]
     pub fn map(&self, va: u64, page: Page, prot: Prot) -> Result<(), ()> {
-        let _changing = self.0.lock.lock();
-        let entry = self.0.leaf_or_make(va).ok_or(())?;
-        if !entry.is_unused() {
-            return Err(());
-        }
-        entry.set(page.into_phys(), rights(prot));
-        Ok(())
+        self.batch().map(va, page, prot)
     }
 
     /// Takes the mapping at `va` away; no CPU can use it any more when this returns.
     pub fn unmap(&self, va: u64) -> Option<Page> {
-        let _changing = self.0.lock.lock();
+        let mut leaves = self.0.leaves.lock();
         let entry = self.0.leaf(va)?;
         let bits = entry.take();
         if bits == 0 {
             return None;
         }
+        *leaves -= 1;
         self.0.flush(va);
         // SAFETY: the entry owned a count, which is ours now that it is gone.
         Some(unsafe { Page::from_phys(bits & tables::ADDRESS) })
@@ -102,9 +97,10 @@ impl PageTable {
     pub fn unmap_many(&self, vas: &[u64], mut gone: impl FnMut(u64, Page, bool)) {
         let mut taken = [0; BATCH];
         {
-            let _changing = self.0.lock.lock();
+            let mut batch = self.batch();
             for (bits, &va) in taken.iter_mut().zip(vas) {
-                *bits = self.0.leaf(va).map_or(0, Entry::take);
+                *bits = batch.leaf(va).map_or(0, Entry::take);
+                *batch.leaves -= usize::from(*bits != 0);
             }
         }
         let (first, last) = (vas.iter().min(), vas.iter().max());
@@ -118,9 +114,9 @@ impl PageTable {
         }
     }
 
-    /// Starts changes of which all CPUs are told at once, when the value is dropped.
+    /// Starts changes of which all CPUs are told at once, when the value is dropped. Until then it has the lock of the tables.
     pub fn batch(&self) -> Batch<'_> {
-        Batch { tables: &self.0, changed: None }
+        Batch { tables: &self.0, leaves: self.0.leaves.lock(), last: None, changed: None }
     }
 
     /// Changes what user mode may do at `va`; false if nothing is mapped there.
@@ -130,28 +126,13 @@ impl PageTable {
 
     /// What is mapped at `va`.
     pub fn query(&self, va: u64) -> Option<Mapped> {
-        let _changing = self.0.lock.lock();
-        let entry = self.0.leaf(va).filter(|entry| !entry.is_unused())?;
-        let flags = entry.flags();
-        // SAFETY: the entry owns a count of the frame and keeps it: what is made from it here is forgotten after its
-        // clone has counted up.
-        let owned = core::mem::ManuallyDrop::new(unsafe { Page::from_phys(entry.phys()) });
-        Some(Mapped {
-            page: Page::clone(&owned),
-            prot: Prot {
-                read: flags.contains(READABLE),
-                write: flags.contains(Flags::WRITABLE),
-                exec: !flags.contains(Flags::NO_EXECUTE),
-            },
-            dirty: flags.contains(Flags::DIRTY),
-            accessed: flags.contains(Flags::ACCESSED),
-        })
+        self.batch().query(va)
     }
 
     /// Takes the right to store at `va` away, then the dirty mark; says whether that was set. No CPU stores there any more when this
     /// returns: only then is the mark looked at, so that no store falls between.
     pub fn stop_stores(&self, va: u64) -> bool {
-        let _changing = self.0.lock.lock();
+        let _changing = self.0.leaves.lock();
         let Some(entry) = self.0.leaf(va).filter(|entry| !entry.is_unused()) else { return false };
         if entry.update(Flags::empty(), Flags::WRITABLE) & Flags::WRITABLE.bits() != 0 {
             self.0.flush(va);
@@ -185,15 +166,54 @@ pub const BATCH: usize = 32;
 #[must_use = "the CPUs are told when it is dropped"]
 pub struct Batch<'a> {
     tables: &'a Tables,
+    leaves: SpinGuard<'a, usize>,
+    /// The lowest table that was used last, and which one: what follows mostly lies in it too.
+    last: Option<(u64, &'a [Entry; ENTRIES])>,
     /// Holds all pages that lost a right.
     changed: Option<Range<u64>>,
 }
 
-impl Batch<'_> {
+impl<'a> Batch<'a> {
+    /// As [`PageTable::map`].
+    #[allow(clippy::result_unit_err, reason = "as there")]
+    pub fn map(&mut self, va: u64, page: Page, prot: Prot) -> Result<(), ()> {
+        if !va.is_multiple_of(PAGE_SIZE as u64) {
+            return Err(());
+        }
+        let entry = match self.leaf(va) {
+            Some(entry) => entry,
+            None => self.tables.leaf_or_make(va).ok_or(())?,
+        };
+        if !entry.is_unused() {
+            return Err(());
+        }
+        entry.set(page.into_phys(), rights(prot));
+        *self.leaves += 1;
+        Ok(())
+    }
+
+    /// As [`PageTable::query`].
+    pub fn query(&mut self, va: u64) -> Option<Mapped> {
+        let entry = self.leaf(va).filter(|entry| !entry.is_unused())?;
+        let flags = entry.flags();
+        // SAFETY: the entry owns a count of the frame and keeps it: what is made from it here is forgotten after its
+        // clone has counted up.
+        let owned = core::mem::ManuallyDrop::new(unsafe { Page::from_phys(entry.phys()) });
+        Some(Mapped {
+            page: Page::clone(&owned),
+            prot: Prot {
+                read: flags.contains(READABLE),
+                write: flags.contains(Flags::WRITABLE),
+                exec: !flags.contains(Flags::NO_EXECUTE),
+            },
+            dirty: flags.contains(Flags::DIRTY),
+            accessed: flags.contains(Flags::ACCESSED),
+        })
+    }
+
     /// As [`PageTable::protect`].
     pub fn protect(&mut self, va: u64, prot: Prot) -> bool {
-        let _changing = self.tables.lock.lock();
-        let Some(entry) = self.tables.leaf(va).filter(|entry| !entry.is_unused()) else { return false };
+        let Some(entry) = self.leaf(va).filter(|entry| !entry.is_unused()) else { return false };
         let new = rights(prot);
         let old = Flags::from_bits_retain(entry.update(new, RIGHTS - new));
         let lost = (old - new) & (Flags::PRESENT | Flags::WRITABLE | Flags::USER_ACCESSIBLE);
@@ -203,6 +223,17 @@ impl Batch<'_> {
             self.changed = Some(before.start.min(va)..before.end.max(end));
         }
         true
+    }
+
+    /// The entry of `va`, if there is a table for it.
+    fn leaf(&mut self, va: u64) -> Option<&'a Entry> {
+        let number = va / (ENTRIES * PAGE_SIZE) as u64;
+        let table = match self.last {
+            Some((last, table)) if last == number => table,
+            _ => self.tables.leaf_table(va)?,
+        };
+        self.last = Some((number, table));
+        Some(&table[tables::index(va, 1)])
     }
 }
 
@@ -233,6 +264,18 @@ impl Tables {
         unsafe { tables::find(self.root, va, 1) }.map(|(entry, _)| entry)
     }
 
+    /// The lowest table for `va`, if it is there.
+    fn leaf_table(&self, va: u64) -> Option<&[Entry; ENTRIES]> {
+        if va >= USER_END {
+            return None;
+        }
+        // SAFETY: the tables live as long as `self`; a user half has no large pages, so that a present entry of level 2 leads to one.
+        unsafe {
+            let (entry, _) = tables::find(self.root, va, 2)?;
+            entry.is_present().then(|| tables::table_at(entry.phys()))
+        }
+    }
+
     fn leaf_or_make(&self, va: u64) -> Option<&Entry> {
         if va >= USER_END || !va.is_multiple_of(PAGE_SIZE as u64) {
             return None;
@@ -254,16 +297,17 @@ impl Tables {
         }
     }
 
-    /// Frees a table of the user half and all below it.
-    fn free(table: u64, level: u8, entries: usize) {
+    /// Frees a table of the user half and all below it. Without `leaves` the lowest ones are known to be empty.
+    fn free(table: u64, level: u8, entries: usize, leaves: bool) {
+        let entries = if level == 1 && !leaves { 0 } else { entries };
         // SAFETY: reached from the root of tables that nobody uses any more.
-        for entry in &unsafe { tables::table_at(table) }[..entries] {
-            if entry.is_unused() {
-            } else if level == 1 {
+        let used = tables::used_entries(unsafe { &tables::table_at(table)[..entries] });
+        for entry in used {
+            if level == 1 {
                 // SAFETY: a leaf owns a count of its frame.
                 drop(unsafe { Page::from_phys(entry.phys()) });
             } else {
-                Self::free(entry.phys(), level - 1, ENTRIES);
+                Self::free(entry.phys(), level - 1, ENTRIES, leaves);
             }
         }
         // SAFETY: the table's frame came from the allocator, and nothing refers to it any more.
@@ -275,6 +319,7 @@ impl Drop for Tables {
     fn drop(&mut self) {
         // Kernel threads may still run on these tables: switching leaves them loaded until another user thread runs.
         shootdown::unload(self.root);
-        Self::free(self.root, ROOT_LEVEL, ENTRIES / 2);
+        let leaves = *self.leaves.get_mut() > 0;
+        Self::free(self.root, ROOT_LEVEL, ENTRIES / 2, leaves);
     }
 }

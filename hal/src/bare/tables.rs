@@ -38,6 +38,9 @@ impl Entry {
         debug_assert_eq!(phys & !ADDRESS, 0);
         self.0.store(phys | flags.bits(), Ordering::Release);
     }
+    pub(super) fn copy_from(&self, other: &Entry) {
+        self.0.store(other.bits(), Ordering::Release);
+    }
     pub(super) fn take(&self) -> u64 {
         self.0.swap(0, Ordering::AcqRel)
     }
@@ -59,6 +62,15 @@ pub(super) const TABLE: Flags = Flags::PRESENT.union(Flags::WRITABLE).union(Flag
 pub(super) unsafe fn table_at(phys: u64) -> &'static [Entry; ENTRIES] {
     // SAFETY: the caller's promise; all RAM is in the physical map, and `Entry` is an atomic that may be shared.
     unsafe { &*phys_to_virt(phys).cast::<[Entry; ENTRIES]>() }
+}
+
+/// The entries that are in use. Most tables are nearly empty: eight entries are passed over at a time.
+pub(super) fn used_entries(entries: &[Entry]) -> impl Iterator<Item = &Entry> {
+    const RUN: usize = 8;
+    const { assert!((ENTRIES / 2).is_multiple_of(RUN)) };
+    let (runs, _) = entries.as_chunks::<RUN>();
+    let used = runs.iter().filter(|run| run.iter().fold(0, |all, entry| all | entry.bits()) != 0);
+    used.flatten().filter(|entry| !entry.is_unused())
 }
 
 /// The index of `virt` in a table of `level`.

@@ -108,6 +108,15 @@ pub const BATCH: usize = 32;
 pub struct Batch<'a>(&'a PageTable);
 
 impl Batch<'_> {
+    /// As [`PageTable::map`].
+    #[allow(clippy::result_unit_err, reason = "as there")]
+    pub fn map(&mut self, va: u64, page: Page, prot: Prot) -> Result<(), ()> {
+        self.0.map(va, page, prot)
+    }
+    /// As [`PageTable::query`].
+    pub fn query(&mut self, va: u64) -> Option<Mapped> {
+        self.0.query(va)
+    }
     /// As [`PageTable::protect`].
     pub fn protect(&mut self, va: u64, prot: Prot) -> bool {
         self.0.protect(va, prot)

@@ -98,23 +98,12 @@ impl AddressSpace {
         self.lock().mmap_top = page_floor(addr);
     }
 
-    /// Takes everything down. The task that runs in it must not return to user mode. Files are let go here: may sleep.
+    /// Takes everything down, which needs no memory: there may be none. The task that runs in it must not return to user mode. Files are
+    /// let go here: may sleep.
     pub fn clear(&self) {
-        /// Areas taken out at a time: it must not fail for lack of memory, of which there may be none.
-        const STEP: usize = 16;
-        loop {
-            let mut map = self.lock();
-            let Some(range) = map.vmas.first_of(0..u64::MAX, STEP) else { return };
-            self.resident.drop_own_pages(range.clone());
-            let removed = self.take_out(&mut map, range);
-            drop(map);
-            if removed.is_err() {
-                // Its pages are free already; somebody else has taken them.
-                base::sched::yield_now();
-            }
-            // With the lock dropped (MM-9).
-            drop(removed);
-        }
+        let removed = self.take_out_all(&mut self.lock());
+        // With the lock dropped (MM-9).
+        drop(removed);
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Map> {

@@ -7,7 +7,7 @@
 //!   absent, anonymous     a zeroed page
 //!   absent, object        the kernel object's page
 //!   absent, cached file   under the folio lock: a load borrows the folio's page, a store copies it.
-//!                         No valid folio: drop the mmap lock, fill it, look again
+//!                         No valid folio: drop the mmap lock, fill it, look again. A load also borrows those around it that are cached
 //!   a store, shared file  drop the mmap lock, prepare it, look again; under the folio lock the folio becomes dirty and the page writable
 //!   absent, memory file   shared: the frame itself, made if it is a hole, under the lock of the file's frames
 //!   absent, other file    drop the mmap lock, read a copy, look again
@@ -20,9 +20,12 @@ use super::vma::{Backing, Vma};
 use super::{PAGE, page_floor};
 use base::memory::alloc_user_page;
 use base::{Errno, Page, Result};
-use fs::iomap::{FolioLookup, StorePermit, with_valid_folio};
+use fs::iomap::{FolioLookup, StorePermit, with_cached_folios, with_valid_folio};
 use fs::page_cache::Folio;
-use fs::vfs::MemoryFrames;
+use fs::vfs::{Inode, MemoryFrames};
+
+/// A load from a file maps an aligned run of this many bytes, as far as it is cached and in the area: its neighbours need no fault.
+const AROUND: u64 = 16 * PAGE;
 
 /// How memory is touched.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -204,10 +207,30 @@ impl AddressSpace {
             None => self.resident().put(va, folio.page().clone(), Origin::Borrowed(area.number()), vma.prot),
         });
         match mapped {
-            FolioLookup::Valid(put) => put.map(|()| true).map_err(no_memory),
-            FolioLookup::Missing => Ok(false),
-            FolioLookup::PastEnd => Err(FaultError::Bus),
+            FolioLookup::Valid(put) => put.map_err(no_memory)?,
+            FolioLookup::Missing => return Ok(false),
+            FolioLookup::PastEnd => return Err(FaultError::Bus),
         }
+        if access != Access::Write {
+            self.map_around(va, vma, area, inode);
+        }
+        Ok(true)
+    }
+
+    /// Maps what is cached around `va`, for loads. That it is there is good luck: whatever stands in the way is left out. The mmap lock is
+    /// held; locks as [`Self::map_folio`].
+    fn map_around(&self, va: u64, vma: &Vma, area: &FileArea, inode: &Inode) {
+        let run = va & !(AROUND - 1);
+        let (start, end) = (run.max(vma.range.start), (run + AROUND).min(vma.range.end));
+        let first = area.index(start);
+        let mut filler = None;
+        with_cached_folios(inode, first..first + (end - start) / PAGE, |folio| {
+            // Only here, where nothing sleeps any more.
+            let filler =
+                filler.get_or_insert_with(|| self.resident().filler(Origin::Borrowed(area.number()), vma.prot));
+            // What is there already stays; without memory it is left at that.
+            let _ = filler.put(start + (folio.index() - first) * PAGE, folio.page().clone());
+        });
     }
 
     /// Maps the frame at `index` of a file that lives in memory. The mmap lock is held; the spin lock of the frames is taken.

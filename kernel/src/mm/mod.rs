@@ -5,6 +5,7 @@
 //! | `vma` | the areas of an address space: a sorted map of non-overlapping ranges (pure, no hardware) |
 //! | `address_space` | the areas under the mmap lock, and the pages that they show |
 //! | `resident` | the pages that are in memory, and the page table, under a spin lock of their own |
+//! | `origins` | whose each of these pages is |
 //! | `map` | mmap, munmap, mprotect, madvise, brk |
 //! | `fault` | demand paging and copy on write |
 //! | `fork` | a copy of an address space that shares its pages until somebody stores to them |
@@ -55,6 +56,7 @@ mod iovec;
 mod locked;
 mod map;
 mod msync;
+mod origins;
 mod remap;
 mod removed;
 mod resident;

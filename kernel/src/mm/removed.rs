@@ -1,7 +1,7 @@
 //! What an unmap takes out of an address space, let go after the mmap lock.
 use super::address_space::{AddressSpace, Map};
 use super::file_map::FileArea;
-use super::vma::Vma;
+use super::vma::{Vma, VmaTree};
 use alloc::vec::Vec;
 use base::sync::Arc;
 use base::{Page, Result};
@@ -14,6 +14,8 @@ pub(super) struct Removed {
     stored: Vec<Stored>,
     /// Dropped after the folios are marked.
     areas: Vec<Vma>,
+    /// The same, of a whole address space.
+    all: VmaTree,
 }
 
 /// A page of a file that something was stored to, and whose folio does not say so. The handle keeps eviction off.
@@ -26,7 +28,11 @@ struct Stored {
 impl Removed {
     /// Areas whose pages are gone already, or stay.
     pub(super) fn of(areas: Vec<Vma>) -> Removed {
-        Removed { stored: Vec::new(), areas }
+        Removed::new(Vec::new(), areas)
+    }
+
+    fn new(stored: Vec<Stored>, areas: Vec<Vma>) -> Removed {
+        Removed { stored, areas, all: VmaTree::default() }
     }
 }
 
@@ -41,19 +47,26 @@ impl AddressSpace {
             let at = areas.partition_point(|vma| vma.range.end <= va);
             note_stored(areas.get(at).filter(|vma| vma.range.contains(&va)), va, page, &mut stored);
         });
-        Ok(Removed { stored, areas })
+        Ok(Removed::new(stored, areas))
+    }
+
+    /// Takes all areas out, with their pages. The mmap lock is held: `map` is what it protects.
+    pub(super) fn take_out_all(&self, map: &mut Map) -> Removed {
+        let (all, mut stored) = (core::mem::take(&mut map.vmas), Vec::new());
+        self.resident().drop_pages(0..u64::MAX, |va, page| note_stored(all.find(va), va, page, &mut stored));
+        Removed { stored, areas: Vec::new(), all }
     }
 
     /// Takes the pages of `range` out and leaves the areas.
     pub(super) fn take_out_pages(&self, map: &Map, range: Range<u64>) -> Removed {
-        Removed { stored: self.take_pages(map, range), areas: Vec::new() }
+        Removed::new(self.take_pages(map, range), Vec::new())
     }
 
     /// Takes those pages of `range` out that are a file's, and leaves the areas and their other pages.
     pub(super) fn take_out_file_pages(&self, map: &Map, range: Range<u64>) -> Removed {
         let mut stored = Vec::new();
         self.resident().drop_file_pages(range, |va, page| note_stored(map.vmas.find(va), va, page, &mut stored));
-        Removed { stored, areas: Vec::new() }
+        Removed::new(stored, Vec::new())
     }
 
     /// What was stored through the pages is noted in the page table, which forgets it: their folios must know (MM-2). They nearly always do,
@@ -81,5 +94,6 @@ impl Drop for Removed {
             }
         }
         self.areas.clear();
+        self.all = VmaTree::default();
     }
 }

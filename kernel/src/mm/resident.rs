@@ -4,11 +4,11 @@
 //! sleep, when the mmap lock is out of reach. Pages are *added* with the mmap lock held only, so that who holds it sees
 //! borrowed pages go at any moment, but none come.
 use super::PAGE;
-use alloc::collections::BTreeMap;
+use super::origins::{Origins, Run};
 use alloc::vec::Vec;
 use arrayvec::ArrayVec;
 use base::memory::{alloc_user_page, may_allocate, room_for_programs};
-use base::sync::SpinLock;
+use base::sync::{SpinGuard, SpinLock};
 use base::{Errno, Page, Result};
 use core::ops::Range;
 use hal::user::{BATCH, Batch, PageTable, Prot};
@@ -38,14 +38,14 @@ pub(super) enum Origin {
 pub(super) struct Resident {
     table: PageTable,
     /// Every page in the page table. Ranges are taken down in time proportional to what is there, not to their size.
-    origins: SpinLock<BTreeMap<u64, Origin>>,
+    origins: SpinLock<Origins>,
 }
 
 impl Resident {
     /// No pages. Errors: `ENOMEM`.
     pub fn new() -> Result<Resident> {
         let table = PageTable::new().ok_or(Errno::ENOMEM)?;
-        Ok(Resident { table, origins: SpinLock::new(BTreeMap::new()) })
+        Ok(Resident { table, origins: SpinLock::new(Origins::default()) })
     }
 
     /// Makes the page table the one of the current task.
@@ -59,18 +59,18 @@ impl Resident {
     }
     /// How many there are that only the end of the address space, or of others that share them, makes free.
     pub fn own_len(&self) -> usize {
-        self.origins.lock().values().filter(|origin| !matches!(origin, Origin::Borrowed(_))).count()
+        self.origins.lock().range(0..u64::MAX).filter(|(_, origin)| !matches!(origin, Origin::Borrowed(_))).count()
     }
 
     /// Whose page is at `va`, if there is one.
     pub fn origin(&self, va: u64) -> Option<Origin> {
-        self.origins.lock().get(&va).copied()
+        self.origins.lock().get(va)
     }
 
     /// The page at `va` and whose it is; the handle keeps the frame.
     pub fn page(&self, va: u64) -> Option<(Page, Origin)> {
         let origins = self.origins.lock();
-        let origin = *origins.get(&va)?;
+        let origin = origins.get(va)?;
         self.table.query(va).map(|mapped| (mapped.page, origin))
     }
 
@@ -83,12 +83,24 @@ impl Resident {
         Ok(())
     }
 
+    /// For pages of `origin` that are put one after the other where nothing is. The mmap lock is held. While the value lives the lock is.
+    pub fn filler(&self, origin: Origin, prot: Prot) -> Filler<'_> {
+        Filler {
+            origins: self.origins.lock(),
+            table: self.table.batch(),
+            origin,
+            prot: visible(prot, origin),
+            area_prot: prot,
+            put: Run::default(),
+        }
+    }
+
     /// Puts `page`, borrowed for file area `area`, at `va` for stores, or gives it the right to stores where it is already. Its folio
     /// is locked and dirty; the mmap lock is held. Errors: `ENOMEM`.
     pub fn put_writable(&self, va: u64, page: Page, area: u64, prot: Prot) -> Result<()> {
         may_allocate()?;
         let mut origins = self.origins.lock();
-        if origins.contains_key(&va) {
+        if origins.get(va).is_some() {
             // It can only be this page: whoever takes a folio away unmaps it before, with the lock that is held.
             self.table.protect(va, prot);
             return Ok(());
@@ -102,12 +114,14 @@ impl Resident {
     /// the area's protection, and nothing has to be copied. The mmap lock is held.
     pub fn own_again(&self, va: u64, prot: Prot) -> bool {
         let mut origins = self.origins.lock();
-        let Some(origin @ Origin::Forked) = origins.get_mut(&va) else { return false };
+        if origins.get(va) != Some(Origin::Forked) {
+            return false;
+        }
         // One count is the page table's, one this look's. With this lock held nobody else can come by one through this address space, and
         // no other address space has the page.
         let alone = self.table.query(va).is_some_and(|mapped| mapped.page.ref_count() == 2);
         if alone {
-            *origin = Origin::Owned;
+            origins.insert(va, Origin::Owned);
             self.table.protect(va, visible(prot, Origin::Owned));
         }
         alone
@@ -141,48 +155,17 @@ impl Resident {
     ) -> Result<bool> {
         let mut origins = self.origins.lock();
         // Ends before the lock is let go, errors or not: then no CPU stores to what is marked as shared.
-        let mut rights = self.table.batch();
-        let shared = origins.range_mut(*from..end).take(FORK_BATCH);
-        *from = end;
-        let mut count = 0;
-        for (&va, origin) in shared {
-            if !self.share_page(child, va, origin, (prot, spare), &mut rights)? {
+        let mut table = self.table.batch();
+        let mut filler = child.filler(Origin::Forked, prot);
+        let pages: ArrayVec<(u64, Origin), FORK_BATCH> = origins.range(*from..end).take(FORK_BATCH).collect();
+        *from = pages.last().filter(|_| pages.is_full()).map_or(end, |(va, _)| va + PAGE);
+        for (va, origin) in pages {
+            if !share_page((&mut origins, &mut table), (va, origin), &mut filler, spare)? {
                 *from = va;
                 return Ok(true);
             }
-            count += 1;
-            if count == FORK_BATCH {
-                *from = va + PAGE;
-            }
         }
         Ok(false)
-    }
-
-    /// Shares one page. False: it needs `spare` for a copy.
-    fn share_page(
-        &self,
-        child: &Resident,
-        va: u64,
-        origin: &mut Origin,
-        (prot, spare): (Prot, &mut Option<Page>),
-        rights: &mut Batch,
-    ) -> Result<bool> {
-        let Some(mapped) = self.table.query(va).filter(|_| matches!(origin, Origin::Owned | Origin::Forked)) else {
-            return Ok(true);
-        };
-        // One count is the page table's, one this look's. A third may be a device's that is about to store to the frame: it stays this
-        // address space's own, or what the device stores would be lost to the next store here, which goes to a copy.
-        if base::guard!("R71-fork", *origin == Origin::Owned && mapped.page.ref_count() > 2) {
-            let Some(copy) = spare.take() else { return Ok(false) };
-            copy.copy_from(0, &mapped.page, 0, PAGE as usize);
-            return child.put(va, copy, Origin::Owned, prot).map(|()| true);
-        }
-        child.put(va, mapped.page, Origin::Forked, prot)?;
-        if *origin == Origin::Owned {
-            *origin = Origin::Forked;
-            rights.protect(va, visible(prot, Origin::Forked));
-        }
-        Ok(true)
     }
 
     /// Moves the pages of `range` that are the address space's own `delta` bytes further, where nothing is. Those of files were taken
@@ -191,7 +174,7 @@ impl Resident {
         let mut from = range.start;
         let failed = loop {
             let mut origins = self.origins.lock();
-            let Some((&va, &origin)) = origins.range(from..range.end).next() else { return Ok(()) };
+            let Some((va, origin)) = origins.range(from..range.end).next() else { return Ok(()) };
             let to = va.wrapping_add_signed(delta);
             if let Err(error) = self.move_page(&mut origins, (va, to), origin, prot) {
                 break (va, error);
@@ -201,25 +184,19 @@ impl Resident {
         // Back again: the page tables of the old place are still there, so that this cannot fail.
         let mut origins = self.origins.lock();
         let moved = range.start.wrapping_add_signed(delta)..failed.0.wrapping_add_signed(delta);
-        let back: Vec<(u64, Origin)> = origins.range(moved).map(|(&va, &origin)| (va, origin)).collect();
+        let back: Vec<(u64, Origin)> = origins.range(moved).collect();
         for (va, origin) in back {
             self.move_page(&mut origins, (va, va.wrapping_add_signed(-delta)), origin, prot)?;
         }
         Err(failed.1)
     }
 
-    fn move_page(
-        &self,
-        origins: &mut BTreeMap<u64, Origin>,
-        (from, to): (u64, u64),
-        origin: Origin,
-        prot: Prot,
-    ) -> Result<()> {
+    fn move_page(&self, origins: &mut Origins, (from, to): (u64, u64), origin: Origin, prot: Prot) -> Result<()> {
         let Some(mapped) = self.table.query(from) else { return Ok(()) };
         // Until the old place is gone both show the frame: a store of another thread is not lost.
         self.table.map(to, mapped.page, visible(prot, origin)).map_err(|()| Errno::ENOMEM)?;
         drop(self.table.unmap(from));
-        origins.remove(&from);
+        origins.remove(from);
         origins.insert(to, origin);
         Ok(())
     }
@@ -228,11 +205,13 @@ impl Resident {
     /// mmap lock is held. Errors: `ENOMEM`.
     pub fn break_cow(&self, va: u64, copy: Page, prot: Prot) -> Result<bool> {
         let mut origins = self.origins.lock();
-        let Some(Origin::Borrowed(_) | Origin::Forked) = origins.get(&va) else { return Ok(false) };
+        let Some(Origin::Borrowed(_) | Origin::Forked) = origins.get(va) else { return Ok(false) };
         let Some(old) = self.table.unmap(va) else { return Ok(false) };
-        origins.remove(&va);
         copy.copy_from(0, &old, 0, PAGE as usize);
-        self.table.map(va, copy, visible(prot, Origin::Owned)).map_err(|()| Errno::ENOMEM)?;
+        if self.table.map(va, copy, visible(prot, Origin::Owned)).is_err() {
+            origins.remove(va);
+            return Err(Errno::ENOMEM);
+        }
         origins.insert(va, Origin::Owned);
         Ok(true)
     }
@@ -242,7 +221,7 @@ impl Resident {
     pub fn protect(&self, range: Range<u64>, prot: Prot) {
         let origins = self.origins.lock();
         let mut rights = self.table.batch();
-        for (&va, &origin) in origins.range(range) {
+        for (va, origin) in origins.range(range) {
             rights.protect(va, visible(prot, origin));
         }
     }
@@ -264,11 +243,6 @@ impl Resident {
         }
     }
 
-    /// Takes those pages of `range` away that are no file's.
-    pub fn drop_own_pages(&self, range: Range<u64>) {
-        self.drop_meant(range, |origin| matches!(origin, Origin::Owned | Origin::Forked), |_, _| {});
-    }
-
     /// Takes those pages of `range` away that are a file's. `stored` as [`Self::drop_pages`].
     pub fn drop_file_pages(&self, range: Range<u64>, stored: impl FnMut(u64, Page)) {
         self.drop_meant(range, |origin| matches!(origin, Origin::Borrowed(_) | Origin::Shared(_)), stored);
@@ -287,14 +261,16 @@ impl Resident {
     /// borrowed one that something was stored to; no CPU stores to it any more then (MM-2).
     fn drop_some(&self, range: Range<u64>, meant: impl Fn(Origin) -> bool, mut stored: impl FnMut(u64, Page)) -> bool {
         let mut origins = self.origins.lock();
-        let found = origins.range(range).filter(|(_, origin)| meant(**origin)).map(|(&va, _)| va);
-        let vas: ArrayVec<u64, BATCH> = found.take(BATCH).collect();
+        let found = origins.range(range).filter(|(_, origin)| meant(*origin)).take(BATCH);
+        let (vas, whose): (ArrayVec<u64, BATCH>, ArrayVec<Origin, BATCH>) = found.unzip();
+        let mut looked_at = vas.iter().zip(whose);
         self.table.unmap_many(&vas, |va, page, dirty| {
-            let origin = origins.remove(&va);
+            let origin = looked_at.find(|(other, _)| **other == va).map(|(_, origin)| origin);
             if dirty && matches!(origin, Some(Origin::Borrowed(_))) {
                 stored(va, page);
             }
         });
+        origins.remove_all(vas.iter().copied());
         vas.is_full()
     }
 
@@ -304,7 +280,72 @@ impl Resident {
         let origins = self.origins.lock();
         // No store reaches the page once the right to it is gone from the page table and from what the CPUs have cached of it. Only
         // then does the mark tell whether there was one (MM-2): the other order would miss a store in between.
-        origins.get(&va) == Some(&Origin::Borrowed(area)) && self.table.stop_stores(va)
+        origins.get(va) == Some(Origin::Borrowed(area)) && self.table.stop_stores(va)
+    }
+}
+
+/// Shares the page at `va` with the child that is filled. False: it needs `spare` for a copy.
+fn share_page(
+    (origins, table): (&mut Origins, &mut Batch),
+    (va, origin): (u64, Origin),
+    child: &mut Filler,
+    spare: &mut Option<Page>,
+) -> Result<bool> {
+    let Some(mapped) = table.query(va).filter(|_| matches!(origin, Origin::Owned | Origin::Forked)) else {
+        return Ok(true);
+    };
+    // One count is the page table's, one this look's. A third may be a device's that is about to store to the frame: it stays this
+    // address space's own, or what the device stores would be lost to the next store here, which goes to a copy.
+    if base::guard!("R71-fork", origin == Origin::Owned && mapped.page.ref_count() > 2) {
+        let Some(copy) = spare.take() else { return Ok(false) };
+        copy.copy_from(0, &mapped.page, 0, PAGE as usize);
+        return child.put_owned(va, copy).map(|()| true);
+    }
+    child.put(va, mapped.page)?;
+    if origin == Origin::Owned {
+        origins.insert(va, Origin::Forked);
+        table.protect(va, child.prot);
+    }
+    Ok(true)
+}
+
+/// See [`Resident::filler`].
+pub(super) struct Filler<'a> {
+    origins: SpinGuard<'a, Origins>,
+    table: Batch<'a>,
+    origin: Origin,
+    /// What user code may do with the pages.
+    prot: Prot,
+    /// What the area allows.
+    area_prot: Prot,
+    /// Pages that are in the table and not yet among the origins, which nobody sees.
+    put: Run,
+}
+
+impl Filler<'_> {
+    /// Puts `page` at `va`. Errors: `ENOMEM`, also where something is already.
+    pub fn put(&mut self, va: u64, page: Page) -> Result<()> {
+        may_allocate()?;
+        self.table.map(va, page, self.prot).map_err(|()| Errno::ENOMEM)?;
+        if let Some(run) = self.put.add(va) {
+            self.origins.insert_run(&run, self.origin);
+        }
+        Ok(())
+    }
+
+    /// Puts `page` at `va` as the address space's own. Errors: as [`Self::put`].
+    fn put_owned(&mut self, va: u64, page: Page) -> Result<()> {
+        may_allocate()?;
+        let prot = visible(self.area_prot, Origin::Owned);
+        self.table.map(va, page, prot).map_err(|()| Errno::ENOMEM)?;
+        self.origins.insert(va, Origin::Owned);
+        Ok(())
+    }
+}
+
+impl Drop for Filler<'_> {
+    fn drop(&mut self) {
+        self.origins.insert_run(&self.put, self.origin);
     }
 }
 

@@ -129,6 +129,47 @@ fn a_first_store_copies_without_borrowing() {
     assert_eq!(file.read(0, 2).unwrap(), [1, 1]);
 }
 
+/// The pages of `range` that are there, by number.
+fn present(mm: &AddressSpace, pages: u64) -> Vec<u64> {
+    (0..pages).filter(|page| mm.resident().origin(AT + page * PAGE).is_some()).collect()
+}
+
+#[test]
+fn a_load_maps_what_is_cached_around_it() {
+    let file = file_of_cached(40);
+    let folio = file.inode.mapping.find_locked(3).unwrap().into_locked();
+    let mm = mapped(&file, 40, RW, false);
+    mm.write(AT + 7 * PAGE, &9u8).unwrap();
+    assert_eq!(present(&mm, 40), [7], "a store maps its own page only");
+    assert_eq!(byte(&mm, AT + 5 * PAGE), 6);
+    let run: Vec<u64> = (0..16).filter(|page| *page != 3).collect();
+    assert_eq!(present(&mm, 40), run, "an aligned run, but for what is locked");
+    assert_eq!(
+        (byte(&mm, AT + 7 * PAGE), byte(&mm, AT + 8 * PAGE)),
+        (9, 9),
+        "the copy of page 7 stays; page 8 is full of 9"
+    );
+    assert_eq!(mm.resident().origin(AT + 7 * PAGE), Some(Origin::Owned));
+    mm.write(AT + 8 * PAGE, &1u8).unwrap();
+    assert_eq!(file.read(8 * PAGE, 1).unwrap(), [9], "a page that came along is copied by a store");
+    drop(folio);
+    // MM-6: a truncate finds them all, and nothing past the end comes along.
+    file.truncate(2 * PAGE).unwrap();
+    assert_eq!(present(&mm, 40), [0, 1, 7, 8]);
+    mm.discard(AT, 40 * PAGE).unwrap();
+    assert_eq!((byte(&mm, AT), present(&mm, 40)), (1, vec![0, 1]));
+    // An area in the middle of a run, and of the file.
+    let part = space();
+    map_at(&part, AT + 6 * PAGE, &file_of_cached(12), 1, 3, RO, true);
+    assert_eq!((byte(&part, AT + 7 * PAGE), present(&part, 40)), (3, vec![6, 7, 8]));
+}
+
+fn file_of_cached(pages: u64) -> MemFile {
+    let file = file_of(pages);
+    file.read(0, pages as usize * PS).unwrap();
+    file
+}
+
 #[test]
 fn mm_6_past_the_end_is_a_bus_error_also_after_a_truncate() {
     let file = file_of(3);

@@ -170,6 +170,11 @@ impl VmaTree {
             let next = self.overlapping(range.clone()).next().map(|vma| vma.range.start);
             let Some(start) = next else { return Ok(removed) };
             let Some(vma) = self.areas.remove(&start) else { return Ok(removed) };
+            if range.start <= start && vma.range.end <= range.end {
+                self.full.note_hole(&vma.range);
+                removed.push(vma);
+                continue;
+            }
             let cut = vma.cut(&range);
             self.full.note_hole(&cut.range);
             removed.push(cut);
@@ -182,13 +187,6 @@ impl VmaTree {
                 self.areas.insert(right.range.start, right);
             }
         }
-    }
-
-    /// The part of `range` that its first `most` areas cover; `None` if there are none.
-    pub fn first_of(&self, range: Range<u64>, most: usize) -> Option<Range<u64>> {
-        let mut ends = self.overlapping(range.clone()).take(most).map(|vma| vma.range.end);
-        let first = ends.next()?;
-        Some(range.start..ends.last().unwrap_or(first).min(range.end))
     }
 
     /// The highest free range of `len` bytes that ends at or below `below` and starts at or above `floor`.
@@ -298,6 +296,5 @@ mod tests {
         }
         tree.remove(0x14_000..0x17_000).unwrap();
         assert_eq!(tree.find_gap(0x3000, 0x20_000, 0x1000), Some(0x14_000));
-        assert_eq!(tree.first_of(0x12_000..u64::MAX, 3), Some(0x12_000..0x18_000));
     }
 }

@@ -10,6 +10,7 @@ bench: what each way to write costs
   --only A,B*      only these rows; * at the end stands for anything
   --json FILE      also write the rows as JSON
   --list           the rows and what they do
+  --exit           end at once: the program that the row fork_exec runs
   --help           this text
 ";
 
@@ -21,6 +22,7 @@ pub struct Args {
     only: Vec<String>,
     pub json: Option<PathBuf>,
     pub list: bool,
+    pub exit: bool,
     pub help: bool,
 }
 
@@ -29,7 +31,8 @@ impl Args {
     pub fn parse(mut words: impl Iterator<Item = String>) -> Result<Args, String> {
         let data = PathBuf::from("/data");
         let dir = if data.is_dir() { data } else { PathBuf::from(".") };
-        let mut args = Args { dir, seconds: 0.2, ops: None, only: vec![], json: None, list: false, help: false };
+        let mut args =
+            Args { dir, seconds: 0.2, ops: None, only: vec![], json: None, list: false, exit: false, help: false };
         while let Some(word) = words.next() {
             let mut value = || words.next().ok_or(format!("{word} wants a value\n\n{HELP}"));
             match word.as_str() {
@@ -39,6 +42,7 @@ impl Args {
                 "--only" => args.only = value()?.split(',').map(String::from).collect(),
                 "--json" => args.json = Some(value()?.into()),
                 "--list" => args.list = true,
+                "--exit" => args.exit = true,
                 "--help" | "-h" => args.help = true,
                 _ => return Err(format!("bench: {word}: no such option\n\n{HELP}")),
             }

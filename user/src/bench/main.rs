@@ -1,12 +1,20 @@
-//! What each way to write costs: 4 KiB operations, a row for each way, on Linux and on Sluice alike.
+//! What each way to write costs, and what calls, processes and page faults cost: a row for each, on Linux and on Sluice alike.
 //!
 //!   bench [--dir DIR] [--seconds S] [--only NAME,NAME*] [--ops PERCENT] [--json FILE] [--list] [--help]
+//!
+//! | file | rows |
+//! |---|---|
+//! | `rows` | calls, cached I/O, every way to write |
+//! | `processes` | fork, exec, pipes and switches between processes and threads |
+//! | `memory` | page faults and mappings |
 //!
 //! Without `--ops` each row runs for a time and tells operations a second and latencies; with it each row runs a fixed number of
 //! operations between marker NOPs, for the instruction counter. Where the running kernel refuses a feature the row says so.
 mod args;
 mod counters;
+mod memory;
 mod meter;
+mod processes;
 mod report;
 mod rows;
 mod setup;
@@ -23,6 +31,9 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if args.exit {
+        return ExitCode::SUCCESS;
+    }
     if args.help {
         print!("{}", args::HELP);
         return ExitCode::SUCCESS;

@@ -1,6 +1,7 @@
 //! The rows: each one way to write, read or call.
 use crate::meter::{Meter, Stop, failed};
 use crate::setup::{EIGHTH_PAGES, FILE_PAGES, Place, Rng, page};
+use crate::{memory, processes};
 use std::ffi::{CStr, CString};
 use user::sys::{self, AioQueue, Fd, O_CREAT, O_DIRECT, O_DSYNC, O_RDWR, O_TRUNC, PAGE, RWF_DSYNC, RWF_WRITETHROUGH};
 
@@ -13,10 +14,10 @@ pub struct Row {
     pub run: Run,
 }
 
-type RunResult = Result<(), Stop>;
+pub type RunResult = Result<(), Stop>;
 type Run = Box<dyn Fn(&Place, &mut Meter) -> RunResult>;
 
-fn row(
+pub fn row(
     name: &'static str,
     ops: u64,
     what: &'static str,
@@ -31,6 +32,8 @@ const WT_DSYNC: u32 = RWF_WRITETHROUGH | RWF_DSYNC;
 /// Every row, in the order of the table.
 pub fn all() -> Vec<Row> {
     let mut rows = calls();
+    rows.extend(processes::rows());
+    rows.extend(memory::rows());
     rows.extend(sync_writes());
     rows.extend(aio_rows());
     rows.extend(growing_files());
@@ -234,7 +237,7 @@ fn eight_threads() -> Vec<Row> {
     ]
 }
 
-fn with_file(p: &Place, flags: u32, work: impl FnOnce(Fd) -> RunResult) -> RunResult {
+pub fn with_file(p: &Place, flags: u32, work: impl FnOnce(Fd) -> RunResult) -> RunResult {
     let fd = sys::open(&p.path("a"), O_RDWR | flags).map_err(unsupported_or_failed)?;
     let result = sys::fsync(fd).map_err(failed).and_then(|()| work(fd));
     sys::close(fd).map_err(failed)?;

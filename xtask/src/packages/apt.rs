@@ -36,6 +36,31 @@ pub(super) fn fetch(packages: &[String], debs: &Path) -> Result<Vec<Deb>> {
     }
 }
 
+/// The file of this package alone, without what it depends on, fetched into the folder `debs`.
+pub(super) fn fetch_alone(package: &str, debs: &Path) -> Result<PathBuf> {
+    let mut download = Command::new("apt-get");
+    download.env("LC_ALL", "C").current_dir(debs).args(["-q", "-o", "APT::Sandbox::User=root", "download", package]);
+    let out = output(&mut download)?;
+    ensure!(out.status.success(), "{package}: {}", complaint(&out));
+    let start = format!("{package}_");
+    let names = std::fs::read_dir(debs)?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let name = names.filter(|name| name.starts_with(&start) && name.ends_with(".deb")).max();
+    name.map(|name| debs.join(name)).with_context(|| format!("{package}: apt-get has not fetched it"))
+}
+
+/// The package that `package` depends on whose name begins with `start`.
+pub(super) fn dependency(package: &str, start: &str) -> Result<String> {
+    let out = output(Command::new("apt-cache").env("LC_ALL", "C").args(["depends", package]))?;
+    ensure!(out.status.success(), "{package}: {}", complaint(&out));
+    let text = String::from_utf8_lossy(&out.stdout);
+    depends_on(&text, start).with_context(|| format!("{package} of this system's sources names no {start}*"))
+}
+
+fn depends_on(text: &str, start: &str) -> Option<String> {
+    let mut names = text.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
+    names.find(|name| name.starts_with(start)).map(String::from)
+}
+
 /// What is needed. Asked with an empty archive: what is there already would not be named.
 fn needed(packages: &[String], debs: &Path) -> Result<Vec<Deb>> {
     let empty = tempfile::tempdir().context("no folder for apt-get")?;
@@ -102,6 +127,13 @@ mod tests {
         for other in ["Need to get 3797 kB of archives.", "'http://host/x' x 12 y", "'http://host/x.deb' x.deb much"] {
             assert_eq!(parse(other, Path::new("/d")), None, "{other}");
         }
+    }
+
+    #[test]
+    fn a_dependency_is_found_by_the_start_of_its_name() {
+        let text = "linux-image-cloud-amd64\n  Depends: kmod\n  Depends: linux-image-6.1.0-56-cloud-amd64\n";
+        assert_eq!(depends_on(text, "linux-image-6.1.").as_deref(), Some("linux-image-6.1.0-56-cloud-amd64"));
+        assert_eq!(depends_on(text, "linux-image-6.12."), None);
     }
 
     #[test]

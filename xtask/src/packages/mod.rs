@@ -3,6 +3,7 @@
 //! | file | idea |
 //! |---|---|
 //! | `apt` | which packages a set needs, and fetching them: `apt-get` with a state of its own |
+//! | `linux` | Debian's own kernel, for figures of Linux beside those of Sluice |
 //! | `tree` | the packages unpacked, with what a root file system needs besides |
 //!
 //! ```text
@@ -15,6 +16,7 @@
 //! (`/etc/alternatives`), no users but root and nobody, and no generated files. Packages and trees are kept under
 //! `target/packages`; the key of a tree names the packages and their check sums, so that it is never stale.
 mod apt;
+pub mod linux;
 mod tree;
 
 use crate::build;
