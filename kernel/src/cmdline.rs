@@ -21,11 +21,10 @@ pub fn set(line: &'static [u8]) {
 pub fn get() -> Option<String> {
     let from_loader = *FROM_LOADER.lock();
     let text = |line: &[u8]| String::from_utf8_lossy(line).trim().into();
-    match (from_loader, fw_cfg::option("opt/cmdline")) {
-        (Some(line), _) => Some(text(line)),
-        (None, Some(line)) => Some(text(&line)),
-        (None, None) => bare::platform().ramdisk.map(text),
-    }
+    from_loader
+        .map(text)
+        .or_else(|| fw_cfg::option("opt/cmdline").map(|line| text(&line)))
+        .or_else(|| bare::platform().ramdisk.map(text))
 }
 
 /// Its words; none if there is no line.

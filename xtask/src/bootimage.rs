@@ -30,14 +30,15 @@ const LINE_MAX: usize = 2048;
 /// Makes both images of the release kernel.
 pub fn run(options: &Options) -> Result<ExitCode> {
     ensure!(options.cmdline.len() <= LINE_MAX, "a command line has at most {LINE_MAX} bytes");
-    let images = make(&build::kernel(Flavour::Release)?, &options.cmdline)?;
+    let kernel = build::kernel(Flavour::Release)?;
+    let images = make(&kernel, &kernel, &options.cmdline)?;
     println!("sluice: {}\nsluice: {}", images.bios.display(), images.uefi.display());
     Ok(ExitCode::SUCCESS)
 }
 
-/// Makes both images of a kernel, beside it.
-pub(crate) fn make(kernel: &Path, command_line: &str) -> Result<Images> {
-    let beside = |end: &str| PathBuf::from(format!("{}{end}", kernel.display()));
+/// Makes both images of a kernel; their paths are `stem` with an ending.
+pub(crate) fn make(kernel: &Path, stem: &Path, command_line: &str) -> Result<Images> {
+    let beside = |end: &str| PathBuf::from(format!("{}{end}", stem.display()));
     let (stripped, images) = (beside("-stripped"), Images { bios: beside("-bios.img"), uefi: beside("-uefi.img") });
     // The firmware reads it sector by sector: names and lines would take seconds.
     build::status(Command::new("strip").arg("-o").arg(&stripped).arg(kernel), "strip has failed")?;

@@ -7,7 +7,7 @@ use crate::PAGE_SIZE;
 use alloc::alloc::{Layout, alloc};
 use alloc::boxed::Box;
 use core::arch::asm;
-use core::arch::x86_64::__cpuid_count;
+use core::arch::x86_64::{__cpuid, __cpuid_count};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use x86_64::registers::xcontrol::{XCr0, XCr0Flags};
 
@@ -20,13 +20,16 @@ const STATE_LEAF: u32 = 0xd;
 const MXCSR_DEFAULT: u32 = 0xffbf;
 const MXCSR_MASK: usize = 28;
 
-/// What XSAVE keeps here: the same on all CPUs. 0: there is only FXSAVE.
-static COMPONENTS: AtomicU64 = AtomicU64::new(0);
+/// How registers are kept, the same on all CPUs: in the low half what XSAVE keeps (0: there is only FXSAVE), and [`STALE_POINTERS`].
+static HOW: AtomicU64 = AtomicU64::new(0);
+/// CPUs of AMD before Zen do not load the pointers of the last x87 instruction where no exception is pending: those of another program
+/// would stay.
+const STALE_POINTERS: u64 = 1 << 63;
 static MXCSR_BITS: AtomicU32 = AtomicU32::new(MXCSR_DEFAULT);
 
 /// How the registers are kept here.
 pub fn fpu_format() -> Format {
-    Format::new(COMPONENTS.load(Ordering::Relaxed), MXCSR_BITS.load(Ordering::Relaxed))
+    Format::new(HOW.load(Ordering::Relaxed) & !STALE_POINTERS, MXCSR_BITS.load(Ordering::Relaxed))
 }
 
 /// What this CPU, which has XSAVE, can keep of what the kernel knows.
@@ -52,12 +55,21 @@ pub(super) fn enable(features: &Features) {
 /// Settles the format of all CPUs, on the first one. Before any registers are kept.
 pub(super) fn init(features: &Features) {
     let mut state = FpuState::new();
-    // `COMPONENTS` is still 0: this is FXSAVE.
+    // `HOW` is still 0: this is FXSAVE.
     state.save_here();
     let mask =
         state.bytes()[MXCSR_MASK..MXCSR_MASK + 4].iter().rev().fold(0, |mask, &byte| mask << 8 | u32::from(byte));
     MXCSR_BITS.store(if mask == 0 { MXCSR_DEFAULT } else { mask }, Ordering::Relaxed);
-    COMPONENTS.store(features.state_components, Ordering::Relaxed);
+    HOW.store(features.state_components | if leaves_pointers() { STALE_POINTERS } else { 0 }, Ordering::Relaxed);
+}
+
+/// Whether XRSTOR and FXRSTOR leave the pointers of x87 alone.
+fn leaves_pointers() -> bool {
+    const SIZES_LEAF: u32 = 0x8000_0008;
+    const ALWAYS_LOADS_POINTERS: u32 = 1 << 2;
+    let of_amd = matches!(crate::CpuInfo::read().vendor(), "AuthenticAMD" | "HygonGenuine");
+    let says_so = __cpuid(0x8000_0000).eax >= SIZES_LEAF && __cpuid(SIZES_LEAF).ebx & ALWAYS_LOADS_POINTERS != 0;
+    of_amd && !says_so
 }
 
 /// The registers of a new program on the heap; `None` when memory is short.
@@ -86,7 +98,7 @@ impl FpuState {
     /// Saves the registers of this CPU. XSAVE leaves alone what it does not keep: the rest of the header stays zero.
     #[inline]
     pub(super) fn save_here(&mut self) {
-        let components = COMPONENTS.load(Ordering::Relaxed) as u32;
+        let components = HOW.load(Ordering::Relaxed) as u32;
         // SAFETY: the state is as large as all that is ever switched on, and aligned to 64; with components there is XSAVE.
         unsafe {
             if components == 0 {
@@ -100,7 +112,13 @@ impl FpuState {
     /// Loads the registers of this CPU. Components that the header does not name become initial.
     #[inline]
     pub(super) fn load(&self) {
-        let components = COMPONENTS.load(Ordering::Relaxed) as u32;
+        let how = HOW.load(Ordering::Relaxed);
+        let components = how as u32;
+        if how & STALE_POINTERS != 0 {
+            // SAFETY: leaves x87 empty but for one number, loaded from the state's first bytes; all of it is replaced below. No exception
+            // is pending after the first instruction, nor can the last one raise one.
+            unsafe { asm!("fnclex", "emms", "fild dword ptr [{}]", in(reg) self, options(nostack, readonly)) };
+        }
         // SAFETY: as above; by the type's invariant the CPU takes the state, so this can't fault. Kernel code keeps nothing in
         // the registers.
         unsafe {

@@ -201,7 +201,7 @@ fn enter_handler(thread: &Thread, user: &mut UserContext, action: Action, info: 
     };
     let mm = &thread.mm;
     make_present(thread, at..top);
-    user.fpu().store_frame(format, |offset, bytes| mm.write_bytes(fpu + offset, bytes))?;
+    user.fpu().store_frame(format, |offset, bytes| mm.write_bytes(fpu.wrapping_add(offset), bytes))?;
     mm.write(at, &frame)?;
     let own = if flag(abi::SA_NODEFER) { SigSet::default() } else { SigSet::of(signal) };
     thread.set_blocked(blocked.union(action.mask).union(own));

@@ -19,7 +19,8 @@ pub(super) fn run(tally: &mut Tally) -> Result<()> {
     let work = tempfile::tempdir_in(build::target())?;
     let disk = disk(work.path())?;
     // The command line of the image is the one that counts here: the machine gives none.
-    let images = bootimage::make(&elf, &format!("root=/dev/vda init=/bin/{PROGRAM} -- registers"))?;
+    let line = format!("root=/dev/vda init=/bin/{PROGRAM} -- registers");
+    let images = bootimage::make(&elf, &build::target().join("boottest"), &line)?;
     for (name, loader) in loaders(&images) {
         let ran = program(Machine { loader, ..Machine::new(&elf, "") }.disk(&disk).limit(LIMIT_S), &disk);
         tally.note(&format!("boottest::{name}_runs_a_program_with_the_command_line_of_the_image"), ran);
@@ -33,7 +34,7 @@ fn loaders(images: &Images) -> [(&'static str, Loader); 2] {
 
 fn in_kernel_tests(tally: &mut Tally) -> Result<()> {
     let elf = build::kernel(Flavour::KernelTests)?;
-    let images = bootimage::make(&elf, "")?;
+    let images = bootimage::make(&elf, &elf, "")?;
     let disk = kernel::scratch()?;
     for (name, loader) in loaders(&images) {
         for cpus in [1, 2] {
