@@ -102,8 +102,8 @@ mod tests {
         assert_eq!(linux.instructions("aio_w_wt_qd32").map(|f| f.value), Some(9000.0));
         assert_eq!(linux.instructions("stat"), None);
         assert_eq!([linux.target("getppid"), linux.target("pread_4k")], [Some(166.0), Some(1000.0)]);
-        assert_eq!([linux.target("aio_w_wt_qd32"), linux.target("stat")], [Some(9000.0), None]);
-        assert_eq!(Linux::load().target("aio_w_wt_dsync_qd32"), Some(16955.0));
+        assert_eq!([linux.target("aio_w_wt_qd32"), linux.target("stat")], [Some(9000.0), Some(2447.0)]);
+        assert_eq!([linux.target("fstat"), Linux::load().target("fstat")], [None, Some(709.0)]);
         assert!(
             linux.origin().contains("6.1.1-1")
                 && linux.origin().contains("this run")

@@ -14,7 +14,7 @@ use base::{PAGE_SIZE, Result};
 use core::ops::Range;
 
 const PS: u64 = PAGE_SIZE as u64;
-/// Folios that [`with_cached_folios`] looks at.
+/// The most folios that [`with_cached_folios`] looks at.
 const MOST_AROUND: usize = 16;
 
 /// What [`with_valid_folio`] has found.
@@ -50,7 +50,7 @@ pub fn with_valid_folio<R>(inode: &Inode, index: u64, map: impl FnOnce(&Folio) -
     FolioLookup::Valid(mapped)
 }
 
-/// Calls `map` with each folio of `indices`, at most [`MOST_AROUND`], that is cached, valid and not locked by anybody, locked. Nothing is
+/// Calls `map` with each folio of `indices`, at most `MOST_AROUND`, that is cached, valid and not locked by anybody, locked. Nothing is
 /// waited for but the invalidate lock (shared), before the first call; otherwise as [`with_valid_folio`].
 pub fn with_cached_folios(inode: &Inode, indices: Range<u64>, mut map: impl FnMut(&Folio)) {
     let mapping = &inode.mapping;

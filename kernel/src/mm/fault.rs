@@ -149,7 +149,7 @@ impl AddressSpace {
                 // A truncate has taken it away this moment.
             }
             Some(_) => {
-                self.resident().protect(va..va + PAGE, vma.prot);
+                self.resident().protect_page(va, vma.prot);
                 return Ok(Step::Done);
             }
         }

@@ -226,6 +226,14 @@ impl Resident {
         }
     }
 
+    /// As [`Self::protect`], of the page at `va` alone.
+    pub fn protect_page(&self, va: u64, prot: Prot) {
+        let origins = self.origins.lock();
+        if let Some(origin) = origins.get(va) {
+            self.table.protect(va, visible(prot, origin));
+        }
+    }
+
     /// Takes the pages of `range` away. The lock is let go now and then. `stored` is called, without the lock, for each borrowed page
     /// that something was stored to since its folio was last written: with its address and itself.
     pub fn drop_pages(&self, range: Range<u64>, stored: impl FnMut(u64, Page)) {

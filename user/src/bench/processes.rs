@@ -21,9 +21,16 @@ pub fn rows() -> Vec<Row> {
             let own = CString::new(own.as_os_str().as_bytes()).map_err(|_| failed(EINVAL))?;
             m.each(u64::MAX, |_| fork(|| exec(&own)).and_then(ended_well))
         }),
-        row("pipe_pingpong", 10_000, "a byte to another process by a pipe and back by another", |_, m| pipes(m)),
-        row("futex_pingpong", 10_000, "a word to another thread by a futex and back", |_, m| futexes(m)),
-        row("yield_pingpong", 10_000, "sched_yield to another thread, which yields back", |_, m| yields(m)),
+        row(
+            "pipe_pingpong",
+            10_000,
+            "a byte to another process by a pipe and back by a second one: two switches",
+            |_, m| pipes(m),
+        ),
+        row("futex_pingpong", 10_000, "a word to another thread by a futex and back: two switches", |_, m| futexes(m)),
+        row("yield_pingpong", 10_000, "sched_yield to another thread, which yields back: two switches", |_, m| {
+            yields(m)
+        }),
     ]
 }
 
