@@ -116,7 +116,7 @@ impl WorkQueue {
     /// On failure the caller drops the queue, which ends the workers that did start.
     fn start_worker(&self, name: &str, list: usize) -> Result<Task> {
         let shared = self.shared.clone();
-        let worker = sched::spawn(name, Box::new(move || shared.work_until_closed(list)))?;
+        let worker = sched::spawn(name, Box::new(move || shared.work_until_closed(&shared.lines[list])))?;
         self.workers.lock().push(worker.clone());
         Ok(worker)
     }
@@ -124,10 +124,11 @@ impl WorkQueue {
     /// Queues `work`; false if it was queued already, and then the reference is dropped here: who calls from an interrupt
     /// keeps another one that falls in a task. Any context; no allocation, no free.
     pub fn queue(&self, work: Arc<dyn Work>) -> bool {
-        self.queue_at(self.shared.here(), work)
+        self.queue_in(self.shared.here(), work)
     }
 
-    fn queue_at(&self, list: usize, work: Arc<dyn Work>) -> bool {
+    #[inline]
+    fn queue_in(&self, line: &Line, work: Arc<dyn Work>) -> bool {
         let mut state = work.link().state.lock();
         match *state {
             State::Queued | State::Again(_) => return false,
@@ -138,7 +139,7 @@ impl WorkQueue {
             State::Idle => *state = State::Queued,
         }
         drop(state);
-        self.shared.push(list, work);
+        line.push(work);
         true
     }
 
@@ -193,24 +194,15 @@ impl Shared {
     }
 
     /// The list of this CPU.
-    fn here(&self) -> usize {
-        if self.lines.len() == 1 { 0 } else { sched::cpu() % self.lines.len() }
-    }
-
-    fn push(&self, list: usize, work: Arc<dyn Work>) {
-        let line = &self.lines[list];
-        let mut list = line.list.lock();
-        list.unfinished += 1;
-        match list.tail.replace(work.clone()) {
-            Some(tail) => *tail.link().next.lock() = Some(work),
-            None => list.head = Some(work),
+    #[inline]
+    fn here(&self) -> &Line {
+        match &*self.lines {
+            [only] => only,
+            many => &many[sched::cpu() % many.len()],
         }
-        drop(list);
-        line.more.wake_one();
     }
 
-    fn work_until_closed(self: &Arc<Self>, list: usize) {
-        let line = &self.lines[list];
+    fn work_until_closed(self: &Arc<Self>, line: &Line) {
         loop {
             let mut taken = None;
             line.more.wait_until(|| {
@@ -220,29 +212,40 @@ impl Shared {
                 taken.is_some() || closed
             });
             match taken {
-                Some(work) => self.run(list, work),
+                Some(work) => self.run(line, work),
                 None => return,
             }
         }
     }
 
-    fn run(self: &Arc<Self>, list: usize, work: Arc<dyn Work>) {
+    fn run(self: &Arc<Self>, line: &Line, work: Arc<dyn Work>) {
         *work.link().state.lock() = State::Running;
         stats::count(Counter::WorkItems);
         work.clone().run();
         // Before the end is counted: who waits for it may rely on what the item held.
         match work.link().end_run() {
-            Some(queue) if Arc::ptr_eq(&queue, self) => self.push(list, work),
-            Some(queue) => queue.push(queue.here(), work),
+            Some(queue) if Arc::ptr_eq(&queue, self) => line.push(work),
+            Some(queue) => queue.here().push(work),
             None => drop(work),
         }
-        if self.lines[list].end_one() {
+        if line.end_one() {
             self.idle.wake_all();
         }
     }
 }
 
 impl Line {
+    fn push(&self, work: Arc<dyn Work>) {
+        let mut list = self.list.lock();
+        list.unfinished += 1;
+        match list.tail.replace(work.clone()) {
+            Some(tail) => *tail.link().next.lock() = Some(work),
+            None => list.head = Some(work),
+        }
+        drop(list);
+        self.more.wake_one();
+    }
+
     fn pop(&self) -> Option<Arc<dyn Work>> {
         let mut list = self.list.lock();
         let work = list.head.take()?;
@@ -266,6 +269,13 @@ impl Line {
 mod tests {
     use super::*;
     use crate::sync::{Mutex, Rank};
+
+    impl WorkQueue {
+        /// As [`WorkQueue::queue`] does on the CPU `cpu`.
+        fn queue_at(&self, cpu: usize, work: Arc<dyn Work>) -> bool {
+            self.queue_in(&self.shared.lines[cpu], work)
+        }
+    }
 
     /// Notes its runs; the first one waits until it may go on.
     struct Item {

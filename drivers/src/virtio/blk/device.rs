@@ -144,15 +144,24 @@ impl<T: BlkTransport> VirtioBlk<T> {
         &self.queues[0]
     }
 
-    /// The number of the queue of this CPU.
+    /// The queue of this CPU.
     #[inline]
-    fn here(&self) -> usize {
-        if self.queues.len() == 1 { 0 } else { T::cpu() % self.queues.len() }
+    fn here(&self) -> &RequestQueue<T::Doorbell> {
+        match &*self.queues {
+            [only] => only,
+            many => &many[T::cpu() % many.len()],
+        }
     }
 
-    /// [`RequestQueue::place`] in queue number `queue`; whether it was placed.
-    fn place(&self, queue: usize, bio: &mut Option<SubmittedBio>, verdict: Result<()>, reserved: usize) -> bool {
-        let placed = self.queues[queue].place(bio, verdict, reserved);
+    /// [`RequestQueue::place`] in `queue`; whether it was placed.
+    fn place(
+        &self,
+        queue: &RequestQueue<T::Doorbell>,
+        bio: &mut Option<SubmittedBio>,
+        verdict: Result<()>,
+        reserved: usize,
+    ) -> bool {
+        let placed = queue.place(bio, verdict, reserved);
         if placed == Placed::Answered {
             self.call_task();
         }
@@ -197,12 +206,13 @@ impl<T: BlkTransport> BlockDevice for VirtioBlk<T> {
 
     fn reserve(&self) -> Option<Promise> {
         let queue = self.here();
-        self.queues[queue].core.lock().reserve().then_some(Promise { queue: queue as u16 })
+        queue.core.lock().reserve().then_some(Promise { queue: queue.number })
     }
 
     fn submit_reserved(&self, bio: SubmittedBio, promise: Promise) {
         let verdict = request::admissible(&bio, &self.agreement);
-        let placed = self.place(promise.queue.into(), &mut Some(bio), verdict, 1);
+        let queue = &self.queues[usize::from(promise.queue)];
+        let placed = self.place(queue, &mut Some(bio), verdict, 1);
         debug_assert!(placed, "there is a slot and a place on the list for what was reserved");
     }
 
@@ -219,13 +229,13 @@ impl<T: BlkTransport> BlockDevice for VirtioBlk<T> {
 
     fn kick(&self) {
         let here = self.here();
-        self.queues[here].kick();
+        here.kick();
         if self.queues.len() == 1 {
             return;
         }
-        for (queue, other) in self.queues.iter().enumerate() {
+        for other in &self.queues {
             // The task may have come from another CPU since it submitted, and nobody else owes a kick for its requests there.
-            if queue != here && base::guard!("R40-kick", other.is_owed_by_me()) {
+            if other.number != here.number && base::guard!("R40-kick", other.is_owed_by_me()) {
                 other.kick();
             }
         }
@@ -276,7 +286,7 @@ fn make_queue<T: BlkTransport>(
     let memory = RequestMemory::new(size, agreement.descriptors, agreement.segment_bytes_max)?;
     let event_idx = agreement.features.contains(Features::EVENT_IDX);
     let ring = SplitQueue::new(size, event_idx, |slot| memory.table_address(slot))?;
-    Ok(RequestQueue::new(ring, memory))
+    Ok(RequestQueue::new(queue, ring, memory))
 }
 
 /// The size of the ring: a power of two, not above the device's maximum nor the parameter. Errors: `EIO` if the device has

@@ -48,7 +48,7 @@
 //! Submitting, kicking and completing take the queue's alone. Nothing is woken, completed, allocated or logged under them. The
 //! interrupt handler drains the used ring to a list on its stack under the lock, unlocks, and completes each.
 //!
-//! A queue knows where the device stands ([`queue::Phase`]). It finds out alone that its ring is broken; all else is said to
+//! A queue knows where the device stands (`queue::Phase`). It finds out alone that its ring is broken; all else is said to
 //! all queues with the lock of the registers held. Until the device's task has done so for a broken ring, the others go on.
 //!
 //! # The device's task

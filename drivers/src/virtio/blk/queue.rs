@@ -63,6 +63,7 @@ pub struct Entry {
 /// A request queue. On cache lines of its own, because each CPU has one.
 #[repr(align(128))]
 pub struct RequestQueue<D> {
+    pub number: u16,
     pub core: IrqLock<Core<D>>,
     /// The task that submitted last what was not kicked yet; 0 if all was. Changes under the lock. See the front page, "Kicks".
     unkicked_by: AtomicU64,
@@ -70,8 +71,8 @@ pub struct RequestQueue<D> {
 
 impl<D: Doorbell> RequestQueue<D> {
     /// Before the device's first run.
-    pub fn new(ring: SplitQueue, memory: RequestMemory) -> RequestQueue<D> {
-        RequestQueue { core: IrqLock::new(Core::new(ring, memory)), unkicked_by: AtomicU64::new(0) }
+    pub fn new(number: u16, ring: SplitQueue, memory: RequestMemory) -> RequestQueue<D> {
+        RequestQueue { number, core: IrqLock::new(Core::new(ring, memory)), unkicked_by: AtomicU64::new(0) }
     }
 
     /// Whether the current task owes a kick here.

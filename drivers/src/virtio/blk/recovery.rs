@@ -132,9 +132,9 @@ impl<T: BlkTransport> VirtioBlk<T> {
             && new.logical_block_size == old.logical_block_size
             && new.max_segments >= old.max_segments
             && new.capacity_sectors == old.capacity_sectors
-            && (0..).zip(&self.queues).all(|(number, queue)| {
+            && self.queues.iter().all(|queue| {
                 let size = queue.core.lock().ring.size();
-                registers.max_queue_size(number) >= u32::from(size)
+                registers.max_queue_size(queue.number) >= u32::from(size)
             });
         if !same {
             return Err(Errno::EIO);

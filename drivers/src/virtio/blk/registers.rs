@@ -8,12 +8,12 @@ impl<T: BlkTransport> VirtioBlk<T> {
     /// Sets the queues up and starts the negotiated device. Errors: `EIO`.
     pub(super) fn run(&self, registers: &mut T) -> Result<()> {
         registers.bind_config()?;
-        for (number, queue) in (0..).zip(&self.queues) {
+        for queue in &self.queues {
             let mut core = queue.core.lock();
-            core.doorbell = Some(registers.bind_queue(number)?);
+            core.doorbell = Some(registers.bind_queue(queue.number)?);
             let (descriptors, avail, used) = core.ring.addresses();
-            registers.queue_set(number, core.ring.size().into(), descriptors, avail, used);
-            if !registers.queue_used(number) {
+            registers.queue_set(queue.number, core.ring.size().into(), descriptors, avail, used);
+            if !registers.queue_used(queue.number) {
                 return Err(Errno::EIO);
             }
         }
