@@ -137,11 +137,17 @@ fn is_restartable(number: u32, fourth: u64) -> bool {
 }
 
 /// An interrupted call for which no handler runs is made again, whatever it is: the program was only stopped, or the signal was ignored.
-/// Waiting for events of aio or for signals ends, as it does on Linux. Says whether it does so.
+/// Waiting for events of aio, signals or semaphores ends, as it does on Linux. Says whether it does so.
 fn restart_unseen(thread: &Thread, user: &mut UserContext, call: Option<u64>) -> bool {
     // What rt_sigreturn leaves in rax is not its result.
-    const NEVER: [u32; 4] =
-        [abi::__NR_rt_sigreturn, abi::__NR_rt_sigtimedwait, abi::__NR_io_getevents, abi::__NR_io_pgetevents];
+    const NEVER: [u32; 6] = [
+        abi::__NR_rt_sigreturn,
+        abi::__NR_rt_sigtimedwait,
+        abi::__NR_io_getevents,
+        abi::__NR_io_pgetevents,
+        abi::__NR_semop,
+        abi::__NR_semtimedop,
+    ];
     let Some(number) = call.filter(|_| was_interrupted(user)) else { return false };
     let again = !NEVER.iter().any(|&never| u64::from(never) == number);
     if again {

@@ -110,7 +110,7 @@ fn exception(thread: &Thread, user: &mut UserContext, vector: u8, error: u64) {
     force(thread, user, signal, info, Fault { trap: u64::from(vector), error, addr: 0 });
 }
 
-/// The end of a thread: its robust futexes, the word for who waits for it, then the process, if it was the last.
+/// The end of a thread: its robust futexes, the word for who waits for it, its semaphores, then the process, if it was the last.
 fn end_thread(thread: &Arc<Thread>, code: u8) {
     let process = thread.process.clone();
     robust::release(thread);
@@ -121,6 +121,7 @@ fn end_thread(thread: &Arc<Thread>, code: u8) {
     {
         process.system.futexes.wake(key, 1, FUTEX_MATCH_ANY);
     }
+    thread.sem_undo.leave(&process.system.semaphores, process.pid);
     if process.remove_thread(thread.tid) {
         end_process(&process, &thread.mm, code);
     }

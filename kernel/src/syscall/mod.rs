@@ -5,6 +5,7 @@
 //! | `table` | every call: number, handler, arguments, what it supports; also yields the names and `docs/SYSCALLS.md` |
 //! | `args` | from registers to typed arguments |
 //! | `memory`, `shm` | mmap and its family; System V shared memory |
+//! | `sem`, `ipc` | System V semaphores; what they and shared memory have in common |
 //! | `process`, `exec`, `wait` | clone and fork, exit; execve; wait4 |
 //! | `identity`, `limits` | ids, groups and names; limits and usage |
 //! | `signals` | actions, masks, kill |
@@ -39,6 +40,7 @@ mod fiemap;
 mod futex;
 mod getdents;
 mod identity;
+mod ipc;
 mod limits;
 mod locks;
 mod masked;
@@ -54,6 +56,7 @@ mod process;
 mod read_write;
 mod schedule;
 mod seek;
+mod sem;
 mod shm;
 mod signals;
 mod stat;

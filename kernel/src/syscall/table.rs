@@ -7,7 +7,7 @@ use super::read_write::{Buffers, Position};
 use super::{Handler, to_register};
 use super::{
     access, aio, attrs, cwd, descriptors, exec, futex, getdents, identity, limits, locks, memory, misc, mounts, names,
-    open, pipes, poll, process, read_write, schedule, seek, shm, signals, stat, statfs, sync, time, timers, wait,
+    open, pipes, poll, process, read_write, schedule, seek, sem, shm, signals, stat, statfs, sync, time, timers, wait,
 };
 use core::fmt::{self, Write};
 use linux_raw_sys::general as abi;
@@ -99,6 +99,9 @@ calls! {
     61 wait4 => wait::wait4 [pid, status, options, usage] "Complete; of the usage, the CPU times.";
     62 kill => signals::kill [pid, signal] "Complete.";
     63 uname => identity::uname [buffer] "Complete.";
+    64 semget => sem::semget [key, count, flags] "All sets together have at most 256000 semaphores.";
+    65 semop => sem::semop [id, operations, count] "Complete.";
+    66 semctl => sem::semctl [id, number, command, arg] "Complete.";
     67 shmdt => shm::shmdt [addr] "Complete.";
     72 fcntl => descriptors::fcntl [fd, command, arg] "Descriptors, flags, record locks of processes and of open files (`F_OFD_*`). No leases, no signals.";
     73 flock => locks::flock [fd, operation] "Complete.";
@@ -182,6 +185,7 @@ calls! {
     210 io_cancel => aio::io_cancel [context, iocb, result] "Polls: `EINPROGRESS`, and their event comes. Others: `EINVAL`.";
     217 getdents64 => getdents::getdents64 [fd, out, len] "Complete.";
     218 set_tid_address => process::set_tid_address [addr] "Complete.";
+    220 semtimedop => sem::semtimedop [id, operations, count, timeout] "Complete.";
     221 fadvise64 => sync::fadvise64 [fd, offset, len, advice] "`POSIX_FADV_DONTNEED` drops clean pages; other advice is checked and has no effect.";
     228 clock_gettime => time::clock_gettime [clock, time] "REALTIME, MONOTONIC, their coarse and raw kinds, BOOTTIME; the CPU clocks of processes and threads.";
     229 clock_getres => time::clock_getres [clock, time] "One nanosecond.";
