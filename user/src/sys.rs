@@ -33,6 +33,8 @@ errnos! {
     ENOENT
     /// "Interrupted system call".
     EINTR
+    /// "Identifier removed".
+    EIDRM
     /// "Input/output error".
     EIO
     /// "No such device or address".
@@ -383,6 +385,15 @@ static SIGNALS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new
 
 /// Handles signal `number` by counting it; calls that it interrupts are not started again.
 pub fn count_signal(number: i32) {
+    count(number, false);
+}
+
+/// The same, but calls that it interrupts are started again, as far as such calls are.
+pub fn count_signal_and_restart(number: i32) {
+    count(number, true);
+}
+
+fn count(number: i32, restart: bool) {
     extern "C" fn handler(_: i32) {
         SIGNALS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     }
@@ -393,7 +404,7 @@ pub fn count_signal(number: i32) {
     // SAFETY: functions of the C library every program is linked with; the handler only adds to an atomic.
     unsafe {
         signal(number, handler);
-        siginterrupt(number, 1);
+        siginterrupt(number, i32::from(!restart));
     }
 }
 

@@ -8,11 +8,18 @@ use super::signal::{Action, Disposition, SigSet, Signal};
 use super::{ExitStatus, SigInfo, Thread};
 use crate::mm::{Access, FaultError, PAGE, page_floor};
 use base::{Errno, Result};
+use core::fmt::{self, Display, Formatter};
 use core::ops::Range;
 use hal::user::{FpuState, USER_END, UserContext, UserRegs};
 use linux_raw_sys::general as abi;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
+/// The vector of page faults.
+pub(super) const PAGE_FAULT: u64 = 14;
+/// Of its error code: what was tried; without both, a load.
+pub(super) const STORE: u64 = 2;
+/// See [`STORE`].
+pub(super) const FETCH: u64 = 16;
 /// Bytes below the stack pointer that a leaf function may use.
 const RED_ZONE: u64 = 128;
 /// The flags user code may have: CF, PF, AF, ZF, SF, TF, DF, OF, AC, ID.
@@ -59,14 +66,14 @@ pub(super) fn deliver(thread: &Thread, user: &mut UserContext, mut call: Option<
             Disposition::Ignore => {}
             Disposition::Stop => process.stop(signal, continued),
             Disposition::Terminate => {
-                terminate(thread, user, signal);
+                terminate(thread, user, signal, "it was sent");
                 return false;
             }
             Disposition::Handle(action) => {
                 restart_after(user, action, call.take());
                 thread.call_resumed();
                 if enter_handler(thread, user, action, &info, Fault::default()).is_err() {
-                    terminate(thread, user, Signal::SIGSEGV);
+                    terminate(thread, user, Signal::SIGSEGV, NO_STACK);
                     return false;
                 }
                 // One handler at a time: others that wait are delivered on the way into it, if its mask lets them.
@@ -97,19 +104,37 @@ pub(super) fn force(thread: &Thread, user: &mut UserContext, signal: Signal, inf
     match disposition {
         Disposition::Handle(action) if !thread.blocked().contains(signal) => {
             if enter_handler(thread, user, action, &info.of(signal), fault).is_err() {
-                terminate(thread, user, signal);
+                terminate(thread, user, signal, NO_STACK);
             }
         }
-        _ => terminate(thread, user, signal),
+        _ => terminate(thread, user, signal, format_args!("{fault}")),
     }
 }
 
-fn terminate(thread: &Thread, user: &UserContext, signal: Signal) {
+/// Why a process dies of a signal that it handles.
+const NO_STACK: &str = "no stack for its handler";
+
+/// The end, and why: a line on the log.
+fn terminate(thread: &Thread, user: &UserContext, signal: Signal, why: impl Display) {
     let process = &thread.process;
     // Somebody's wish is no news: a shell that ends its jobs shall not be answered by the log.
     let level = if signal.is_fault() { log::Level::Warn } else { log::Level::Debug };
-    log::log!(level, "process {} thread {} killed by {:?} at {:#x}", process.pid, thread.tid, signal, user.regs.rip);
+    let (pid, name, rip) = (process.pid, process.shown_name(), user.regs.rip);
+    log::log!(level, "process {pid} ({name}) killed by {signal:?}: {why}, at {rip:#x}");
     process.die(ExitStatus::Killed(signal));
+}
+
+impl Display for Fault {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Fault { trap, error, addr } = *self;
+        let what = match error {
+            _ if trap != PAGE_FAULT => return write!(f, "exception {trap} (error {error:#x})"),
+            _ if error & FETCH != 0 => "jump to",
+            _ if error & STORE != 0 => "store to",
+            _ => "load from",
+        };
+        write!(f, "{what} {addr:#x}")
+    }
 }
 
 /// An interrupted call whose handler asks for it is made again after the handler.

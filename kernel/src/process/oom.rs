@@ -36,13 +36,11 @@ fn kill_largest(all: &[Arc<Process>], asking: &Arc<Process>) -> Arc<Process> {
     let candidates = all.iter().filter(|process| process.pid != 1).map(|process| (pages(process), process));
     let largest = candidates.filter(|(pages, _)| *pages > 0).max_by_key(|(pages, _)| *pages);
     let (pages, victim) = largest.unwrap_or((pages(asking), asking));
-    let name = victim.name();
-    let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
     log::error!(
         "out of memory: process {} needs a page, process {} ({}) is killed: it has {} KiB",
         asking.pid,
         victim.pid,
-        alloc::string::String::from_utf8_lossy(name),
+        victim.shown_name(),
         pages * base::PAGE_SIZE / 1024
     );
     victim.die(ExitStatus::Killed(Signal::SIGKILL));

@@ -6,6 +6,7 @@ use crate::files::FdTable;
 use crate::locks::Owner;
 use crate::timers::Timer;
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::vec::Vec;
 use base::sched::CpuTimes;
 use base::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -274,6 +275,11 @@ impl Process {
     pub fn name(&self) -> [u8; 16] {
         let first = self.state.lock().threads.first().cloned();
         first.map_or_else(|| super::exec::thread_name(&self.program.lock().path), |thread| *thread.name.lock())
+    }
+    /// The name as text.
+    pub fn shown_name(&self) -> String {
+        let name = self.name();
+        String::from_utf8_lossy(name.split(|&byte| byte == 0).next().unwrap_or_default()).into_owned()
     }
     /// How many threads run.
     pub fn thread_count(&self) -> usize {

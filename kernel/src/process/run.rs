@@ -1,5 +1,5 @@
 //! The loop that runs user code, and the end of a thread.
-use super::delivery::{Fault, deliver, force};
+use super::delivery::{FETCH, Fault, PAGE_FAULT, STORE, deliver, force};
 use super::oom::out_of_memory;
 use super::signal::Signal;
 use super::{ExitStatus, FUTEX_MATCH_ANY, FutexKey, Memory, Process, SigInfo, Thread, robust};
@@ -10,9 +10,6 @@ use base::sync::Arc;
 use base::sync::atomic::Ordering;
 use hal::user::{Trap, UserContext};
 use linux_raw_sys::general as abi;
-
-/// The vector of page faults.
-const PAGE_FAULT: u64 = 14;
 
 /// Runs `user` as `thread` on the current task until the thread ends. Execve lets another thread go on in its place.
 pub fn run_thread(thread: &Arc<Thread>, mut user: UserContext) {
@@ -88,8 +85,8 @@ fn error_code(access: Access, present: bool) -> u64 {
     const USER: u64 = 4;
     let of_access = match access {
         Access::Read => 0,
-        Access::Write => 2,
-        Access::Exec => 16,
+        Access::Write => STORE,
+        Access::Exec => FETCH,
     };
     u64::from(present) | of_access | USER
 }

@@ -5,11 +5,13 @@
 //! | file | checks |
 //! |---|---|
 //! | `locks` | record locks, flock, robust futexes |
+//! | `semaphores` | System V semaphores |
 //! | `signals` | what comes with a signal, waiting for one, timers |
 //! | `times` | CPU times, and what `/proc` tells of the machine |
 //!
 //! Exit status: 0 if everything was as it must be; 1 if not.
 mod locks;
+mod semaphores;
 mod signals;
 mod times;
 
@@ -21,8 +23,12 @@ type Outcome = Result<(), String>;
 type Check = (&'static str, fn() -> Outcome);
 
 fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    if let [semaphores::TELL, id] = arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        return semaphores::tell(id).into();
+    }
     // All of them, even after one has failed.
-    let checks = [locks::CHECKS, signals::CHECKS, times::CHECKS].concat();
+    let checks = [locks::CHECKS, semaphores::CHECKS, signals::CHECKS, times::CHECKS].concat();
     let failed = checks.into_iter().filter(|&(name, check)| !told(name, check)).count();
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
