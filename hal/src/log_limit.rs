@@ -6,7 +6,7 @@ use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Messages of one place that a period takes.
-const MOST: u64 = 10;
+const MOST: u64 = 50;
 /// Seconds of a period. It begins with its first message.
 const PERIOD_S: u64 = 10;
 const PLACES: usize = 64;

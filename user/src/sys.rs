@@ -367,6 +367,62 @@ pub fn count_stop() {
     unsafe { asm!(".byte 0x0f,0x1f,0x84,0x00,0x02,0x4b,0x52,0x4d", options(nomem, nostack, preserves_flags)) }
 }
 
+/// What no program may do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Misdeed {
+    /// Go on at an address.
+    Jump(u64),
+    /// Return to an address.
+    Return(u64),
+    /// Load a byte from an address.
+    Load(u64),
+    /// Store a byte to an address.
+    Store(u64),
+    /// Use a stack at an address.
+    Stack(u64),
+    /// Divide by zero.
+    Divide,
+    /// An instruction that there is not.
+    Undefined,
+    /// A breakpoint with no debugger.
+    Breakpoint,
+    /// Stop the CPU.
+    Halt,
+    /// Mask interrupts.
+    Mask,
+    /// Write to a port.
+    Port,
+    /// Load another page table.
+    PageTable,
+    /// Write to a register of the machine.
+    MachineRegister,
+}
+
+/// Does it. The process is meant to end by it; if it does not, it ends with code 77.
+pub fn commit(misdeed: Misdeed) -> ! {
+    // SAFETY: this is not safe: an address may be anything. It is for a child with nothing to lose, which the kernel ends at the first
+    // of these instructions; should it not, nothing but the last call is done by it.
+    unsafe {
+        match misdeed {
+            Misdeed::Jump(to) => asm!("jmp {}", in(reg) to),
+            Misdeed::Return(to) => asm!("push {}", "ret", in(reg) to),
+            Misdeed::Load(from) => asm!("mov {0:l}, [{0}]", inout(reg) from => _),
+            Misdeed::Store(to) => asm!("mov byte ptr [{}], 1", in(reg) to),
+            Misdeed::Stack(at) => asm!("mov rsp, {}", "push rax", in(reg) at),
+            Misdeed::Divide => asm!("div {0:e}", in(reg) 0u64, inout("eax") 1 => _, inout("edx") 0 => _),
+            Misdeed::Undefined => asm!("ud2"),
+            Misdeed::Breakpoint => asm!("int3"),
+            Misdeed::Halt => asm!("hlt"),
+            Misdeed::Mask => asm!("cli"),
+            Misdeed::Port => asm!("out 0xf4, al", in("al") 0u8),
+            Misdeed::PageTable => asm!("mov cr3, {}", in(reg) 0u64),
+            Misdeed::MachineRegister => asm!("wrmsr", in("ecx") 0xc000_0082u32, in("eax") 0, in("edx") 0),
+        }
+        let _ = call(abi::__NR_exit_group, [77, 0, 0, 0, 0, 0]);
+    }
+    unreachable!("the process has ended")
+}
+
 /// A page-aligned buffer of one page.
 #[repr(C, align(4096))]
 #[derive(Clone)]

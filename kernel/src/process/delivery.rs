@@ -2,7 +2,7 @@
 //!
 //! A handler's frame lies on the user stack below the red zone, or on the alternate stack; from high to low addresses: the FPU
 //! state, `siginfo_t`, `ucontext_t`, the return address. `rt_sigreturn` finds it at the stack pointer and restores what it says,
-//! of which nothing is trusted: segments are the kernel's, flags are masked, addresses must be user addresses.
+//! of which nothing is trusted: segments are the kernel's, flags are masked, and user mode is not entered at an address that is not its own.
 use super::oom::out_of_memory;
 use super::signal::{Action, Disposition, SigSet, Signal};
 use super::{ExitStatus, SigInfo, Thread};
@@ -10,7 +10,7 @@ use crate::mm::{Access, FaultError, PAGE, page_floor};
 use base::{Errno, Result};
 use core::fmt::{self, Display, Formatter};
 use core::ops::Range;
-use hal::user::{FpuState, USER_END, UserContext, UserRegs};
+use hal::user::{FpuState, UserContext, UserRegs};
 use linux_raw_sys::general as abi;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -113,6 +113,18 @@ pub(super) fn force(thread: &Thread, user: &mut UserContext, signal: Signal, inf
 
 /// Why a process dies of a signal that it handles.
 const NO_STACK: &str = "no stack for its handler";
+
+/// A fault that the thread cannot go on after, whatever it does about its signal: its handler, or else the end.
+pub fn force_fault(thread: &Thread, signal: Signal) {
+    let process = &thread.process;
+    let blocked = thread.blocked();
+    let is_handled = matches!(process.actions.lock().disposition(signal), Disposition::Handle(_));
+    if blocked.contains(signal) || !is_handled {
+        process.actions.lock().set(signal, Action::default());
+        thread.set_blocked(blocked.without(SigSet::of(signal)));
+    }
+    thread.send_signal(signal);
+}
 
 /// The end, and why: a line on the log.
 fn terminate(thread: &Thread, user: &UserContext, signal: Signal, why: impl Display) {
@@ -262,14 +274,11 @@ pub fn sigreturn(thread: &Thread, user: &mut UserContext) -> Result<()> {
     if frame.fpu != 0 {
         mm.read_bytes(frame.fpu, &mut fpu)?;
     }
-    let regs = user_regs(&frame.regs);
-    if regs.rip >= USER_END {
-        return Err(Errno::EFAULT);
-    }
     if frame.fpu != 0 {
         user.set_fpu(&FpuState::from_bytes(fpu));
     }
-    user.regs = regs;
+    // Where it goes on may be no address of its own: whoever jumped there and handles the fault is back where he was, and faults again.
+    user.regs = user_regs(&frame.regs);
     thread.set_blocked(frame.mask);
     Ok(())
 }

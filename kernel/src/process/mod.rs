@@ -66,7 +66,7 @@ mod thread;
 
 pub use clone::{CloneRequest, Fork, clone_process, clone_thread};
 pub use credentials::Credentials;
-pub use delivery::sigreturn;
+pub use delivery::{force_fault, sigreturn};
 pub use exec::{exec, start_program};
 pub use family::{Change, Changes, Child, Family, Which};
 pub use futex::{FutexKey, FutexTable, MATCH_ANY as FUTEX_MATCH_ANY};

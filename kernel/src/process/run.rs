@@ -99,6 +99,7 @@ fn exception(thread: &Thread, user: &mut UserContext, vector: u8, error: u64) {
         1 => (Signal::SIGTRAP, SigInfo::fault(abi::TRAP_TRACE, at)),
         3 => (Signal::SIGTRAP, SigInfo::kernel()),
         6 => (Signal::SIGILL, SigInfo::fault(abi::ILL_ILLOPN, at)),
+        11 | 12 => (Signal::SIGBUS, SigInfo::kernel()),
         17 => (Signal::SIGBUS, SigInfo::fault(abi::BUS_ADRALN, 0)),
         _ => (Signal::SIGSEGV, SigInfo::kernel()),
     };

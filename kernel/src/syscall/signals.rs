@@ -103,7 +103,7 @@ pub fn pause(context: &mut SyscallContext<'_>) -> Result<u64> {
 /// `rt_sigreturn`: back from a handler. The registers are those of the frame afterwards, `rax` included.
 pub fn rt_sigreturn(context: &mut SyscallContext<'_>) -> Result<u64> {
     if crate::process::sigreturn(context.thread, context.user).is_err() {
-        context.thread.send_signal(Signal::SIGSEGV);
+        crate::process::force_fault(context.thread, Signal::SIGSEGV);
     }
     Ok(context.user.regs.rax)
 }

@@ -6,6 +6,7 @@
 //! | `rules` | the rules that ring 3 can see |
 //! | `mmap` | mappings of files |
 //! | `memory` | memory that processes share, and too little of it |
+//! | `bad` | programs that do what they must not: the kernel says so and stays up |
 //! | `oracle` | random operations against a model, on the host build too |
 //! | `abi` | locks, signals, timers, CPU times |
 //! | `terminal` | keys that are typed, and what they do to programs |
@@ -13,6 +14,7 @@
 //! | `guest`, `recover` | workloads that the kernel plays for the power cut, a disk that stops, disks it recovers |
 //! | `blklog` | the record of the block server beside that of QEMU's own |
 mod abi;
+mod bad;
 mod blklog;
 mod demo;
 mod guest;
