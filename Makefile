@@ -31,7 +31,7 @@ demo: setup ## one aio write-through against one truncate, told as a timeline; t
 	@$(XTASK) demo
 count: setup ## guest instructions an operation, beside Linux; PROFILE=row tells where they go
 	@$(XTASK) count
-numbers: setup ## boot time, smallest memory, sizes
+numbers: setup ## boot time, the clock, smallest memory, sizes
 	@$(XTASK) numbers
 museum: setup ## each guard switched off in turn; the named test must then fail
 	@$(XTASK) museum

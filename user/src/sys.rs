@@ -353,6 +353,27 @@ pub fn tsc() -> u64 {
     unsafe { core::arch::x86_64::_rdtsc() }
 }
 
+/// Whether this program acts as another than who runs it (`AT_SECURE`).
+pub fn is_secure() -> bool {
+    const AT_SECURE: u64 = 23;
+    unsafe extern "C" {
+        fn getauxval(key: u64) -> u64;
+    }
+    // SAFETY: a function of the C library every program is linked with.
+    unsafe { getauxval(AT_SECURE) != 0 }
+}
+
+/// `CLOCK_MONOTONIC`, in nanoseconds.
+pub fn monotonic_ns() -> u64 {
+    let mut time = [0i64; 2];
+    // SAFETY: the call writes a `timespec`, which is two numbers.
+    let read = unsafe {
+        call(abi::__NR_clock_gettime, [abi::CLOCK_MONOTONIC as usize, time.as_mut_ptr() as usize, 0, 0, 0, 0])
+    };
+    read.expect("every system has this clock");
+    time[0] as u64 * 1_000_000_000 + time[1] as u64
+}
+
 /// The NOP at which the instruction counter starts; nothing without that counter.
 #[inline(always)]
 pub fn count_start() {

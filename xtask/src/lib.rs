@@ -14,6 +14,7 @@
 //! | [`run`], [`shell`], [`apps`], [`mod@test`], [`count`], [`demo`], [`lab`], [`museum`], [`numbers`], [`powercut`], [`fuzz`], [`syscalls`] | the commands |
 pub mod apps;
 pub mod build;
+pub mod clock;
 pub mod console;
 pub mod count;
 pub mod demo;

@@ -158,9 +158,10 @@ fn cpuinfo(text: &mut String) {
 fn mounts(vfs: &Vfs, text: &mut String) {
     for mount in vfs.mounts() {
         let mode = if mount.root.sb.is_read_only() { "ro" } else { "rw" };
+        let nosuid = if mount.root.sb.ignores_setid() { ",nosuid" } else { "" };
         let show = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let kind = mount.root.sb.ops().type_name();
-        let _ = writeln!(text, "{} {} {kind} {mode} 0 0", show(&mount.source), show(&mount.path));
+        let _ = writeln!(text, "{} {} {kind} {mode}{nosuid} 0 0", show(&mount.source), show(&mount.path));
     }
 }
 

@@ -12,7 +12,7 @@
 //! The folders are made as somebody looks at them. A file that was opened while its process lived is empty afterwards.
 use super::fd::FdDirectory;
 use crate::mm::{Backing, PAGE, Vma};
-use crate::process::{Process, STACK_TOP, System, TICK_NS, Thread};
+use crate::process::{Credentials, Process, STACK_TOP, System, TICK_NS, Thread};
 use crate::syscall::split_device;
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
@@ -226,11 +226,8 @@ fn status(process: &Process, text: &mut String) {
     let state = state(process);
     put!(text, "Name:\t{}\nUmask:\t{:04o}\nState:\t{} ({})\n", name(process), process.umask(), state.0, state.1);
     put!(text, "Tgid:\t{pid}\nPid:\t{pid}\nPPid:\t{parent}\nTracerPid:\t0\n");
-    let (uid, euid, gid, egid) = {
-        let ids = process.credentials.lock();
-        (ids.uid, ids.euid, ids.gid, ids.egid)
-    };
-    put!(text, "Uid:\t{uid}\t{euid}\t{euid}\t{euid}\nGid:\t{gid}\t{egid}\t{egid}\t{egid}\n");
+    let Credentials { uid, euid, suid, gid, egid, sgid, .. } = process.credentials.lock().clone();
+    put!(text, "Uid:\t{uid}\t{euid}\t{suid}\t{euid}\nGid:\t{gid}\t{egid}\t{sgid}\t{egid}\n");
     put!(text, "FDSize:\t{}\n", process.files.open().last().map_or(0, |fd| fd + 1));
     let kib = PAGE / 1024;
     put!(text, "VmSize:\t{:8} kB\n", pages(process) * kib);

@@ -2,7 +2,7 @@
 //!
 //! Execve lays the new program out in memory of its own before anything of the old one is given up, so that every error reaches the caller.
 //! Then the other threads end, and what is left cannot fail.
-use super::load::{Open, Program, Runner, load};
+use super::load::{Loaded, Open, Program, Runner, load};
 use super::robust;
 use super::run::run_thread;
 use super::signal::SigSet;
@@ -11,6 +11,7 @@ use crate::files::Tty;
 use alloc::boxed::Box;
 use alloc::string::String;
 use base::sync::Arc;
+use base::sync::atomic::Ordering;
 use base::{Result, sched};
 use fs::caller::KernelCaller;
 use fs::vfs::{File, OpenFlags, Site};
@@ -37,7 +38,7 @@ pub fn start_program(system: &Arc<System>, mut program: Program, console: &Arc<T
     let entry = Box::new(move || {
         // In its own task, because loading writes to the new address space.
         thread.mm.activate();
-        let user = load_first(&thread, &mut program).unwrap_or_else(|e| {
+        let user = load_first(&thread, &mut program).map(|loaded| loaded.user).unwrap_or_else(|e| {
             log::error!("cannot run {}: {e}", String::from_utf8_lossy(&program.path));
             thread.process.die(ExitStatus::Code(126));
             UserContext::new(0, 0)
@@ -56,7 +57,7 @@ fn open_console(system: &System) -> Result<Arc<File>> {
     vfs.open(Site { cwd: &root, caller: &KernelCaller }, CONSOLE, OpenFlags::RDWR, 0)
 }
 
-fn load_first(thread: &Thread, program: &mut Program) -> Result<UserContext> {
+fn load_first(thread: &Thread, program: &mut Program) -> Result<Loaded> {
     let process = &thread.process;
     let open = |path: &[u8]| {
         let vfs = process.system.vfs()?;
@@ -78,11 +79,14 @@ pub fn exec(thread: &Arc<Thread>, mut program: Program, open: Open<'_>) -> Resul
     memory.activate();
     let loaded = load(&memory, &mut program, open, &runner);
     thread.mm.activate();
-    let user = loaded?;
+    let Loaded { user, credentials } = loaded?;
     process.become_single(thread.tid)?;
     robust::release(thread);
     let successor = thread.successor(memory);
     let before = process.replace(&successor)?;
+    // Others may look at the memory of a program only if it acts as who runs it.
+    process.dumpable.store(!credentials.is_raised(), Ordering::Relaxed);
+    *process.credentials.lock() = credentials;
     name_process(&successor, &program, &script);
     process.actions.lock().reset_handlers();
     process.files.take_close_on_exec().into_iter().for_each(|file| process.closed(file));
@@ -114,6 +118,10 @@ fn base_name(path: &[u8]) -> &[u8] {
 
 impl Process {
     fn runner(&self) -> Runner {
-        Runner { credentials: self.credentials.lock().clone(), stack_limit: self.soft_limit(abi::RLIMIT_STACK) }
+        Runner {
+            credentials: self.credentials.lock().clone(),
+            limited: self.limited.load(Ordering::Relaxed),
+            stack_limit: self.soft_limit(abi::RLIMIT_STACK),
+        }
     }
 }

@@ -77,6 +77,10 @@ pub struct Process {
     pub cwd: SpinLock<Option<Arc<File>>>,
     /// Who it acts as.
     pub credentials: SpinLock<Credentials>,
+    /// It and its children get no more rights by running a program (`PR_SET_NO_NEW_PRIVS`).
+    pub limited: AtomicBool,
+    /// What `PR_GET_DUMPABLE` tells: others of its user may look at its memory. There is nothing yet by which they could.
+    pub dumpable: AtomicBool,
     /// Resource limits.
     pub limits: SpinLock<Limits>,
     /// What it does about signals.
@@ -152,6 +156,8 @@ impl Process {
             command: SpinLock::new(parent.command.lock().clone()),
             program: SpinLock::new(parent.program.lock().clone()),
             umask: AtomicU64::new(parent.umask.load(Ordering::Relaxed)),
+            limited: AtomicBool::new(parent.limited.load(Ordering::Relaxed)),
+            dumpable: AtomicBool::new(parent.dumpable.load(Ordering::Relaxed)),
             nice: AtomicI32::new(parent.nice.load(Ordering::Relaxed)),
             ..Self::blank(&parent.system, parent.pid, memory)
         });
@@ -168,6 +174,8 @@ impl Process {
             files: FdTable::new(),
             cwd: SpinLock::new(None),
             credentials: SpinLock::new(Credentials::default()),
+            limited: AtomicBool::new(false),
+            dumpable: AtomicBool::new(true),
             limits: SpinLock::new(Limits::default()),
             actions: SpinLock::new(SignalActions::default()),
             command: SpinLock::new(Vec::new()),

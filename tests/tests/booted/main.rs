@@ -7,6 +7,7 @@
 //! | `mmap` | mappings of files |
 //! | `memory` | memory that processes share, and too little of it |
 //! | `bad` | programs that do what they must not: the kernel says so and stays up |
+//! | `clock` | the clock beside that of the host |
 //! | `oracle` | random operations against a model, on the host build too |
 //! | `abi` | locks, signals, timers, CPU times |
 //! | `terminal` | keys that are typed, and what they do to programs |
@@ -16,6 +17,7 @@
 mod abi;
 mod bad;
 mod blklog;
+mod clock;
 mod demo;
 mod guest;
 mod lab;

@@ -5,12 +5,14 @@
 //! | file | checks |
 //! |---|---|
 //! | `locks` | record locks, flock, robust futexes |
+//! | `privileges` | set-user-id programs |
 //! | `semaphores` | System V semaphores |
 //! | `signals` | what comes with a signal, waiting for one, timers |
 //! | `times` | CPU times, and what `/proc` tells of the machine |
 //!
 //! Exit status: 0 if everything was as it must be; 1 if not.
 mod locks;
+mod privileges;
 mod semaphores;
 mod signals;
 mod times;
@@ -24,11 +26,13 @@ type Check = (&'static str, fn() -> Outcome);
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
-    if let [semaphores::TELL, id] = arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        return semaphores::tell(id).into();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [semaphores::TELL, id] => return semaphores::tell(id).into(),
+        [privileges::WHO] => return privileges::who().into(),
+        _ => {}
     }
     // All of them, even after one has failed.
-    let checks = [locks::CHECKS, semaphores::CHECKS, signals::CHECKS, times::CHECKS].concat();
+    let checks = [locks::CHECKS, privileges::CHECKS, semaphores::CHECKS, signals::CHECKS, times::CHECKS].concat();
     let failed = checks.into_iter().filter(|&(name, check)| !told(name, check)).count();
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
