@@ -5,11 +5,12 @@
 //!
 //! * one that is dying anyway is waited for;
 //! * else the one with the most pages that only its end makes free, the first process of all excepted, is killed as by `SIGKILL`. Often it is
-//!   the one that asked;
+//!   the one that asked. `oom_score_adj` makes a process count as larger or smaller than it is, or spares it;
 //! * the one that asked waits until it is gone, and tries again.
 //!
 //! A system call whose buffer cannot be had fails with `ENOMEM` or `EFAULT` instead: it may hold what a dying process waits for.
 //! The kernel itself goes on with the frames that `base::memory` keeps back for it.
+use super::process::OOM_NEVER;
 use super::signal::Signal;
 use super::{ExitStatus, Process, Thread};
 use base::sync::Arc;
@@ -33,8 +34,11 @@ pub(super) fn out_of_memory(thread: &Thread) {
 fn kill_largest(all: &[Arc<Process>], asking: &Arc<Process>) -> Arc<Process> {
     let pages = |process: &Process| process.memory().map_or(0, |memory| memory.own_pages());
     // The first process inherits orphans and ends everything with it.
-    let candidates = all.iter().filter(|process| process.pid != 1).map(|process| (pages(process), process));
-    let largest = candidates.filter(|(pages, _)| *pages > 0).max_by_key(|(pages, _)| *pages);
+    let may_end = |process: &&Arc<Process>| process.pid != 1 && process.oom_adjust() != OOM_NEVER;
+    let candidates = all.iter().filter(may_end).map(|process| (pages(process), process));
+    let thousandth = hal::mem::stats().total_frames as i64 / 1000;
+    let weight = |pages: usize, process: &Process| pages as i64 + i64::from(process.oom_adjust()) * thousandth;
+    let largest = candidates.filter(|(pages, _)| *pages > 0).max_by_key(|(pages, process)| weight(*pages, process));
     let (pages, victim) = largest.unwrap_or((pages(asking), asking));
     log::error!(
         "out of memory: process {} needs a page, process {} ({}) is killed: it has {} KiB",
@@ -77,6 +81,15 @@ mod tests {
         let victim = kill_largest(&first.system.all(), &first);
         assert_eq!((first.pid, victim.pid), (1, large.pid));
         assert!(large.is_dying() && !small.is_dying() && !first.is_dying());
+    }
+
+    #[test]
+    fn who_is_spared_is_not_killed() {
+        let (first, _thread) = process();
+        let (small, large) = (other(&first, 1), other(&first, 2));
+        large.set_oom_adjust(OOM_NEVER);
+        assert_eq!(kill_largest(&first.system.all(), &first).pid, small.pid);
+        assert!(!large.is_dying());
     }
 
     #[test]

@@ -43,6 +43,9 @@ impl ExitStatus {
     }
 }
 
+/// An adjustment that keeps a process from ending for memory.
+pub const OOM_NEVER: i32 = -1000;
+
 /// The file a process was started from. It keeps no reference: the file may be unlinked and unmounted.
 #[derive(Clone, Debug, Default)]
 pub struct ProgramFile {
@@ -95,6 +98,8 @@ pub struct Process {
     pending: Pending,
     /// Its nice value, -20 to 19. Nothing looks at it but who asks: all tasks share the CPU alike.
     pub nice: AtomicI32,
+    /// Thousandths of all memory that it counts as having besides what it has, when somebody must end for memory.
+    oom_adjust: AtomicI32,
     /// When it was made, in monotonic nanoseconds.
     pub start_ns: u64,
     times: SpinLock<Times>,
@@ -159,6 +164,7 @@ impl Process {
             limited: AtomicBool::new(parent.limited.load(Ordering::Relaxed)),
             dumpable: AtomicBool::new(parent.dumpable.load(Ordering::Relaxed)),
             nice: AtomicI32::new(parent.nice.load(Ordering::Relaxed)),
+            oom_adjust: AtomicI32::new(parent.oom_adjust()),
             ..Self::blank(&parent.system, parent.pid, memory)
         });
         parent.system.family.add_child(&process, parent.pid, exit_signal)?;
@@ -183,6 +189,7 @@ impl Process {
             umask: AtomicU64::new(0o022),
             pending: Pending::new(),
             nice: AtomicI32::new(0),
+            oom_adjust: AtomicI32::new(0),
             start_ns: time::now_ns(),
             times: SpinLock::new(Times::default()),
             state: SpinLock::new(State::new(memory)),
@@ -214,6 +221,14 @@ impl Process {
     /// Sets the umask and returns the old one.
     pub fn set_umask(&self, umask: u16) -> u16 {
         self.umask.swap(u64::from(umask & 0o777), Ordering::Relaxed) as u16
+    }
+    /// Thousandths of all memory that it counts as having besides what it has (`oom_score_adj`); [`OOM_NEVER`]: it does not end for memory.
+    pub fn oom_adjust(&self) -> i32 {
+        self.oom_adjust.load(Ordering::Relaxed)
+    }
+    /// See [`Self::oom_adjust`].
+    pub fn set_oom_adjust(&self, thousandths: i32) {
+        self.oom_adjust.store(thousandths, Ordering::Relaxed);
     }
     /// The soft limit of kind `resource` (`RLIMIT_*`).
     pub fn soft_limit(&self, resource: u32) -> u64 {

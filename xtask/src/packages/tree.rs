@@ -18,6 +18,7 @@ const MERGED: [&str; 4] = ["bin", "sbin", "lib", "lib64"];
 const FOLDERS: [(&str, u32); 10] = [
     ("dev", 0o755),
     ("proc", 0o755),
+    ("sys", 0o755),
     ("tmp", 0o1777),
     ("root", 0o700),
     ("data", 0o755),
