@@ -15,7 +15,7 @@ const LAYOUT: u32 = 1;
 const MERGED: [&str; 4] = ["bin", "sbin", "lib", "lib64"];
 
 /// Folders that must be there, with their modes. The kernel mounts `/dev`, `/proc` and `/tmp`.
-const FOLDERS: [(&str, u32); 10] = [
+const FOLDERS: [(&str, u32); 11] = [
     ("dev", 0o755),
     ("proc", 0o755),
     ("sys", 0o755),
