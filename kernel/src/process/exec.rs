@@ -89,6 +89,7 @@ pub fn exec(thread: &Arc<Thread>, mut program: Program, open: Open<'_>) -> Resul
     *process.credentials.lock() = credentials;
     name_process(&successor, &program, &script);
     process.actions.lock().reset_handlers();
+    process.timers.clear();
     process.files.take_close_on_exec().into_iter().for_each(|file| process.closed(file));
     process.system.family.execed(process.pid);
     before.into_iter().for_each(|memory| memory.leave());

@@ -4,7 +4,7 @@ use super::signal::{Disposition, SigSet, Signal};
 use super::{Credentials, Limits, Memory, SigInfo, SignalActions, System, Thread};
 use crate::files::FdTable;
 use crate::locks::Owner;
-use crate::timers::Timer;
+use crate::timers::{PosixTimers, Timer};
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -106,6 +106,8 @@ pub struct Process {
     pub(super) state: SpinLock<State>,
     /// It has, or had, record locks on files.
     record_locks: AtomicBool,
+    /// Those that it has made.
+    pub timers: PosixTimers,
     /// The timer of `setitimer` and `alarm`, once it was asked for.
     alarm: Once<Arc<Timer>>,
     /// The thread that replaces the program, and for which all others end; 0: none does.
@@ -194,6 +196,7 @@ impl Process {
             times: SpinLock::new(Times::default()),
             state: SpinLock::new(State::new(memory)),
             record_locks: AtomicBool::new(false),
+            timers: PosixTimers::new(),
             alarm: Once::new(Rank::Leaf),
             replacing: AtomicU32::new(0),
             memory_released: AtomicBool::new(false),
@@ -254,6 +257,7 @@ impl Process {
     /// Lets go of all descriptors, record locks and timers. Task context; may sleep.
     pub fn close_all(&self) {
         self.alarm.get().into_iter().for_each(|alarm| alarm.disarm());
+        self.timers.clear();
         if self.record_locks.load(Ordering::SeqCst) {
             self.system.locks.release_all(Owner::Process(self.pid));
         }
@@ -476,6 +480,10 @@ impl Process {
     /// Takes `signals` away.
     pub(super) fn forget_signals(&self, signals: SigSet) {
         self.pending.forget(signals);
+    }
+    /// Whether a signal of its timer `id` waits for some thread.
+    pub fn timer_signal_waits(&self, id: u32) -> bool {
+        self.pending.has_timer(id)
     }
     /// Signals that wait for some thread.
     pub fn pending(&self) -> SigSet {

@@ -288,7 +288,13 @@ impl Thread {
         self.take_not_in(self.blocked())
     }
     fn take_not_in(&self, blocked: SigSet) -> Option<(Signal, SigInfo)> {
-        self.mail.pending.take(blocked).or_else(|| self.process.take_signal(blocked))
+        let (signal, info) = self.mail.pending.take(blocked).or_else(|| self.process.take_signal(blocked))?;
+        let timer = info.timer_id().and_then(|id| self.process.timers.get(id).ok());
+        Some((signal, timer.map_or(info, |timer| info.after(timer.taken()))))
+    }
+    /// Whether a signal of the process's timer `id` waits for this thread.
+    pub fn timer_signal_waits(&self, id: u32) -> bool {
+        self.mail.pending.has_timer(id)
     }
 }
 

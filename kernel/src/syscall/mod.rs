@@ -9,7 +9,7 @@
 //! | `process`, `exec`, `wait` | clone and fork, exit; execve; wait4 |
 //! | `identity`, `limits` | ids, groups and names; limits and usage |
 //! | `signals` | actions, masks, kill |
-//! | `time`, `timers` | clocks and sleeping; timers |
+//! | `time`, `timers`, `posix_timers` | clocks and sleeping; timers; those that a program makes |
 //! | `futex` | futex |
 //! | `aio` | io_setup and its family |
 //! | `paths` | from a path in user memory to an inode |
@@ -52,6 +52,7 @@ mod open;
 mod paths;
 mod pipes;
 mod poll;
+mod posix_timers;
 mod process;
 mod read_write;
 mod schedule;

@@ -7,7 +7,8 @@ use super::read_write::{Buffers, Position};
 use super::{Handler, to_register};
 use super::{
     access, aio, attrs, cwd, descriptors, exec, futex, getdents, identity, limits, locks, memory, misc, mounts, names,
-    open, pipes, poll, process, read_write, schedule, seek, sem, shm, signals, stat, statfs, sync, time, timers, wait,
+    open, pipes, poll, posix_timers, process, read_write, schedule, seek, sem, shm, signals, stat, statfs, sync, time,
+    timers, wait,
 };
 use core::fmt::{self, Write};
 use linux_raw_sys::general as abi;
@@ -194,6 +195,11 @@ calls! {
     218 set_tid_address => process::set_tid_address [addr] "Complete.";
     220 semtimedop => sem::semtimedop [id, operations, count, timeout] "Complete.";
     221 fadvise64 => sync::fadvise64 [fd, offset, len, advice] "`POSIX_FADV_DONTNEED` drops clean pages; other advice is checked and has no effect.";
+    222 timer_create => posix_timers::timer_create [clock, event, out] "REALTIME, MONOTONIC, BOOTTIME; a signal to the process or to a thread, or none. Up to 1,024 for each process. Clocks of CPU time: `EOPNOTSUPP`.";
+    223 timer_settime => posix_timers::timer_settime [id, flags, new, old] "Complete.";
+    224 timer_gettime => posix_timers::timer_gettime [id, out] "Complete.";
+    225 timer_getoverrun => posix_timers::timer_getoverrun [id] "Complete.";
+    226 timer_delete => posix_timers::timer_delete [id] "Complete.";
     228 clock_gettime => time::clock_gettime [clock, time] "REALTIME, MONOTONIC, their coarse and raw kinds, BOOTTIME; the CPU clocks of processes and threads.";
     229 clock_getres => time::clock_getres [clock, time] "One nanosecond.";
     230 clock_nanosleep => time::clock_nanosleep [clock, flags, request, remaining] "REALTIME, MONOTONIC, BOOTTIME; `TIMER_ABSTIME`.";
