@@ -39,7 +39,7 @@ demo: setup ## one aio write-through against one truncate, told as a timeline; t
 	@$(XTASK) demo
 count: setup ## guest instructions an operation, beside those of Linux in the same QEMU; LINUX=0 leaves it out; ONLY=row,row*; PROFILE=row tells where they go
 	@$(XTASK) count
-numbers: setup ## boot time, smallest memory, sizes
+numbers: setup ## boot time, the clock, smallest memory, sizes
 	@$(XTASK) numbers
 museum: setup ## each guard switched off in turn; the named test must then fail
 	@$(XTASK) museum

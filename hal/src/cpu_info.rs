@@ -48,12 +48,14 @@ pub struct CpuInfo {
     pub model: u32,
     /// Stepping.
     pub stepping: u32,
+    /// Bytes of a cache line.
+    pub cache_line: u32,
 }
 
 impl CpuInfo {
     /// The CPU that runs.
     pub fn read() -> CpuInfo {
-        let id = words(1)[0];
+        let [id, more, ..] = words(1);
         let [_, b, c, d] = words(0);
         let mut name = [0; 48];
         if words(0x8000_0000)[0] >= 0x8000_0004 {
@@ -67,6 +69,7 @@ impl CpuInfo {
             family: if family == 15 { family + (id >> 20 & 255) } else { family },
             model: if matches!(family, 6 | 15) { model | (id >> 16 & 15) << 4 } else { model },
             stepping: id & 15,
+            cache_line: (more >> 8 & 255) * 8,
         }
     }
 

@@ -24,6 +24,7 @@ pub mod disks;
 mod entropy;
 pub mod files;
 pub mod init;
+pub mod ipc;
 #[cfg(all(target_os = "none", feature = "ktest"))]
 mod ktest;
 pub mod locks;

@@ -57,6 +57,7 @@ fn run() -> Result<(), ()> {
     system.set_disks(disks);
     let proc = proc::register(&vfs, &cache)?;
     proc::show_processes(&proc, &vfs, &system)?;
+    tree::mount_sys(&vfs);
     let console = console::start(&system);
     tree::add_terminals(&vfs, &console);
     let result = first_program(&system, &vfs, &console);

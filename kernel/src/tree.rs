@@ -92,6 +92,15 @@ pub fn add_terminals(vfs: &Arc<Vfs>, console: &Arc<Tty>) {
     }
 }
 
+/// `/sys`, if there is a directory for it: most programs never look.
+pub fn mount_sys(vfs: &Arc<Vfs>) {
+    let at = vfs.root();
+    let site = Site { cwd: &at, caller: &KernelCaller };
+    if vfs.lookup(site, b"/sys", true).is_ok() {
+        mount_on(vfs, "/sys", b"sysfs", crate::proc::sysfs::tree().map(|tree| tree.root()));
+    }
+}
+
 /// Mounts `root` on the directory `path`, if the root file system has one.
 pub fn mount_on(vfs: &Arc<Vfs>, path: &str, kind: &[u8], root: Result<Arc<Inode>>) {
     let at = vfs.root();

@@ -14,6 +14,7 @@ job() {
     rm -f /data/job* /data/file*
 }
 
+check "the CPUs are told" grep -q '^0' /sys/devices/system/cpu/online
 case $1 in
 psync | pvsync2)
     for kind in --thread=1 --thread=0; do

@@ -36,6 +36,8 @@ errnos! {
     ENOENT
     /// "Interrupted system call".
     EINTR
+    /// "Identifier removed".
+    EIDRM
     /// "Input/output error".
     EIO
     /// "No such device or address".
@@ -404,6 +406,27 @@ pub fn tsc() -> u64 {
     unsafe { core::arch::x86_64::_rdtsc() }
 }
 
+/// Whether this program acts as another than who runs it (`AT_SECURE`).
+pub fn is_secure() -> bool {
+    const AT_SECURE: u64 = 23;
+    unsafe extern "C" {
+        fn getauxval(key: u64) -> u64;
+    }
+    // SAFETY: a function of the C library every program is linked with.
+    unsafe { getauxval(AT_SECURE) != 0 }
+}
+
+/// `CLOCK_MONOTONIC`, in nanoseconds.
+pub fn monotonic_ns() -> u64 {
+    let mut time = [0i64; 2];
+    // SAFETY: the call writes a `timespec`, which is two numbers.
+    let read = unsafe {
+        call(abi::__NR_clock_gettime, [abi::CLOCK_MONOTONIC as usize, time.as_mut_ptr() as usize, 0, 0, 0, 0])
+    };
+    read.expect("every system has this clock");
+    time[0] as u64 * 1_000_000_000 + time[1] as u64
+}
+
 /// The NOP at which the instruction counter starts; nothing without that counter.
 #[inline(always)]
 pub fn count_start() {
@@ -416,6 +439,62 @@ pub fn count_start() {
 pub fn count_stop() {
     // SAFETY: a NOP with an immediate.
     unsafe { asm!(".byte 0x0f,0x1f,0x84,0x00,0x02,0x4b,0x52,0x4d", options(nomem, nostack, preserves_flags)) }
+}
+
+/// What no program may do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Misdeed {
+    /// Go on at an address.
+    Jump(u64),
+    /// Return to an address.
+    Return(u64),
+    /// Load a byte from an address.
+    Load(u64),
+    /// Store a byte to an address.
+    Store(u64),
+    /// Use a stack at an address.
+    Stack(u64),
+    /// Divide by zero.
+    Divide,
+    /// An instruction that there is not.
+    Undefined,
+    /// A breakpoint with no debugger.
+    Breakpoint,
+    /// Stop the CPU.
+    Halt,
+    /// Mask interrupts.
+    Mask,
+    /// Write to a port.
+    Port,
+    /// Load another page table.
+    PageTable,
+    /// Write to a register of the machine.
+    MachineRegister,
+}
+
+/// Does it. The process is meant to end by it; if it does not, it ends with code 77.
+pub fn commit(misdeed: Misdeed) -> ! {
+    // SAFETY: this is not safe: an address may be anything. It is for a child with nothing to lose, which the kernel ends at the first
+    // of these instructions; should it not, nothing but the last call is done by it.
+    unsafe {
+        match misdeed {
+            Misdeed::Jump(to) => asm!("jmp {}", in(reg) to),
+            Misdeed::Return(to) => asm!("push {}", "ret", in(reg) to),
+            Misdeed::Load(from) => asm!("mov {0:l}, [{0}]", inout(reg) from => _),
+            Misdeed::Store(to) => asm!("mov byte ptr [{}], 1", in(reg) to),
+            Misdeed::Stack(at) => asm!("mov rsp, {}", "push rax", in(reg) at),
+            Misdeed::Divide => asm!("div {0:e}", in(reg) 0u64, inout("eax") 1 => _, inout("edx") 0 => _),
+            Misdeed::Undefined => asm!("ud2"),
+            Misdeed::Breakpoint => asm!("int3"),
+            Misdeed::Halt => asm!("hlt"),
+            Misdeed::Mask => asm!("cli"),
+            Misdeed::Port => asm!("out 0xf4, al", in("al") 0u8),
+            Misdeed::PageTable => asm!("mov cr3, {}", in(reg) 0u64),
+            Misdeed::MachineRegister => asm!("wrmsr", in("ecx") 0xc000_0082u32, in("eax") 0, in("edx") 0),
+        }
+        let _ = call(abi::__NR_exit_group, [77, 0, 0, 0, 0, 0]);
+    }
+    unreachable!("the process has ended")
 }
 
 /// A page-aligned buffer of one page.
@@ -436,6 +515,15 @@ static SIGNALS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new
 
 /// Handles signal `number` by counting it; calls that it interrupts are not started again.
 pub fn count_signal(number: i32) {
+    count(number, false);
+}
+
+/// The same, but calls that it interrupts are started again, as far as such calls are.
+pub fn count_signal_and_restart(number: i32) {
+    count(number, true);
+}
+
+fn count(number: i32, restart: bool) {
     extern "C" fn handler(_: i32) {
         SIGNALS.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     }
@@ -446,7 +534,7 @@ pub fn count_signal(number: i32) {
     // SAFETY: functions of the C library every program is linked with; the handler only adds to an atomic.
     unsafe {
         signal(number, handler);
-        siginterrupt(number, 1);
+        siginterrupt(number, i32::from(!restart));
     }
 }
 

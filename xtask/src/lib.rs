@@ -15,6 +15,7 @@
 pub mod apps;
 pub mod bootimage;
 pub mod build;
+pub mod clock;
 pub mod console;
 pub mod count;
 pub mod cpio;

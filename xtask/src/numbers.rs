@@ -1,7 +1,8 @@
-//! `make numbers`: time to the first program, smallest memory, sizes, lines of code.
+//! `make numbers`: time to the first program, the clock beside the host's, smallest memory, sizes, lines of code.
 mod lines;
 
 use crate::build::{self, Flavour};
+use crate::clock::{self, Agreement};
 use crate::console::{Piece, nowhere};
 use crate::image::{self, Spec};
 use crate::qemu::Machine;
@@ -18,6 +19,9 @@ const BOOTS: usize = 7;
 /// The main job, short: every way to write, and the files read back.
 const JOB: &str = "/bin/bench --ops 1";
 const MOST_MIB: u32 = 256;
+/// How long the clock is looked at, in seconds, and how wrong it may be.
+const CLOCK_S: u64 = 60;
+const CLOCK_PART: f64 = 0.01;
 
 /// Options.
 #[derive(Args)]
@@ -40,6 +44,8 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     let ms = |time: Duration| time.as_millis();
     let (best, median, worst) = (ms(times[0]), ms(times[BOOTS / 2]), ms(times[BOOTS - 1]));
     println!("QEMU start to first program    {median} ms (median of {BOOTS}; {best} to {worst})");
+    let clock = job.clock()?;
+    println!("clock    {}", told(&clock));
     let smallest = smallest(MOST_MIB, |mib| job.passes(mib))?;
     match smallest {
         Some(mib) => println!("smallest memory for {JOB}    {mib} MiB"),
@@ -47,7 +53,7 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     }
     println!("kernel ELF    {} bytes, {} stripped", grouped(len(&kernel)?), grouped(stripped(&kernel, work.path())?));
     println!("\n{}", lines::table()?);
-    Ok(if smallest.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if smallest.is_some() && clock.is_possible(CLOCK_PART) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 struct Job<'a> {
@@ -60,7 +66,7 @@ struct Job<'a> {
 impl Job<'_> {
     fn fresh_disk(&self) -> Result<()> {
         let folder = tempfile::tempdir_in(build::target())?;
-        image::root_folder(folder.path(), &[self.programs.join("bench")])?;
+        image::root_folder(folder.path(), &["bench", "clock"].map(|name| self.programs.join(name)))?;
         image::make(self.disk, &Spec::default(), folder.path())
     }
 
@@ -80,6 +86,12 @@ impl Job<'_> {
         reached.context("the kernel did not tell when it entered the first program")
     }
 
+    /// The clock beside the host's.
+    fn clock(&self) -> Result<Agreement> {
+        let init = format!("{} {CLOCK_S}", clock::PROGRAM);
+        clock::compare(&Machine::with_program(self.kernel, &init).disk(self.disk).limit(self.limit + CLOCK_S))
+    }
+
     /// Whether the job ends well with this much memory. A machine too small for QEMU's firmware is one that fails.
     fn passes(&self, mib: u32) -> Result<bool> {
         self.fresh_disk()?;
@@ -88,6 +100,21 @@ impl Job<'_> {
         let well = machine.run(&mut nowhere).is_ok_and(|outcome| outcome.console.init_status() == Some(0));
         Ok(well && image::check(self.disk).is_ok())
     }
+}
+
+fn told(clock: &Agreement) -> String {
+    let off = |rate: f64| (rate - 1.0) * 1e6;
+    let verdict = match clock {
+        clock if clock.is_certain(CLOCK_PART) => "within 1 %",
+        clock if clock.is_possible(CLOCK_PART) => "within 1 % or not: the host was too busy to say",
+        _ => "WRONG",
+    };
+    format!(
+        "{:+.0} to {:+.0} millionths off the host's in {:.0} s: {verdict}",
+        off(clock.least),
+        off(clock.most),
+        clock.seconds
+    )
 }
 
 /// The smallest number from 1 to `most` that passes, by bisection: what passes does so with more as well.

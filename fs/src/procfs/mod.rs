@@ -46,7 +46,12 @@ pub struct ProcFs {
 impl ProcFs {
     /// An empty tree.
     pub fn new(dev: u64) -> ProcFs {
-        let sb = SuperBlock::new(dev, Box::new(Super));
+        Self::named(dev, "proc", PROC_SUPER_MAGIC)
+    }
+
+    /// As [`Self::new`], for a file system that is called `kind` and tells so by `magic`.
+    pub fn named(dev: u64, kind: &'static str, magic: u64) -> ProcFs {
+        let sb = SuperBlock::new(dev, Box::new(Super { kind, magic }));
         let root = node::make(&sb, 1, 0o555, Body::Directory(Directory::new()));
         ProcFs { root, next_ino: AtomicU64::new(2) }
     }
@@ -114,22 +119,30 @@ pub fn text(sb: &Arc<SuperBlock>, ino: u64, generate: Generate) -> Arc<Inode> {
     node::inode(sb, ino, 0o444, Body::File(Arc::new(node::Text::new(generate, None))))
 }
 
+/// As [`text`], for everybody to write to: `accept` says who may.
+pub fn writable_text(sb: &Arc<SuperBlock>, ino: u64, generate: Generate, accept: Accept) -> Arc<Inode> {
+    node::inode(sb, ino, 0o666, Body::File(Arc::new(node::Text::new(generate, Some(accept)))))
+}
+
 /// An inode of the caller's own on `sb`: a symbolic link.
 pub fn link(sb: &Arc<SuperBlock>, ino: u64, target: Target) -> Arc<Inode> {
     node::inode(sb, ino, 0o777, Body::Link(target))
 }
 
-struct Super;
+struct Super {
+    kind: &'static str,
+    magic: u64,
+}
 
 impl SuperOps for Super {
     fn as_any(&self) -> &dyn core::any::Any {
         self
     }
     fn type_name(&self) -> &'static str {
-        "proc"
+        self.kind
     }
     fn statfs(&self) -> StatFs {
-        StatFs { magic: PROC_SUPER_MAGIC, block_size: base::PAGE_SIZE as u64, name_max: 255, ..StatFs::default() }
+        StatFs { magic: self.magic, block_size: base::PAGE_SIZE as u64, name_max: 255, ..StatFs::default() }
     }
     fn sync(&self) -> Result<()> {
         Ok(())

@@ -8,7 +8,7 @@ use crate::page_cache::{CacheLimits, PageCache};
 use alloc::boxed::Box;
 use base::block::Durability;
 use base::sync::Arc;
-use base::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use base::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use base::{Errno, Result};
 
 /// Figures for `statfs`.
@@ -114,6 +114,8 @@ pub struct SuperBlock {
     inodes: InodeCache,
     /// Open files, those without write access included: what unmount asks (UMT-1).
     open_files: AtomicU64,
+    /// Programs on it run with the rights of who runs them (`MS_NOSUID`).
+    ignores_setid: AtomicBool,
     /// `LIVE`, `CUT_OFF` by a forced shutdown (SHD-1), or `ENDED` by an unmount. It only grows.
     life: AtomicU32,
     ops: Box<dyn SuperOps>,
@@ -137,6 +139,7 @@ impl SuperBlock {
             names: NameLimit::new(),
             inodes: InodeCache::new(),
             open_files: AtomicU64::new(0),
+            ignores_setid: AtomicBool::new(false),
             life: AtomicU32::new(LIVE),
             ops,
         })
@@ -148,6 +151,14 @@ impl SuperBlock {
     /// The inodes in memory.
     pub fn inodes(&self) -> &InodeCache {
         &self.inodes
+    }
+    /// Whether the set-user-id and set-group-id bits of programs on it mean nothing.
+    pub fn ignores_setid(&self) -> bool {
+        self.ignores_setid.load(Ordering::Relaxed)
+    }
+    /// Lets these bits mean nothing, or something again. A mount says so.
+    pub fn ignore_setid(&self, ignored: bool) {
+        self.ignores_setid.store(ignored, Ordering::Relaxed);
     }
     /// Whether writes are refused with `EROFS`.
     pub fn is_read_only(&self) -> bool {

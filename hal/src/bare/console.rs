@@ -1,5 +1,6 @@
-//! The polled serial port: early messages, the log, and panics.
+//! The polled serial port: early messages, the log, which says nothing too often, and panics.
 use super::sync::IrqLock;
+use crate::log_limit::{LogLimit, Verdict};
 use core::fmt::{self, Write};
 use log::{LevelFilter, Log, Metadata, Record};
 use x86_64::instructions::port::Port;
@@ -87,21 +88,23 @@ pub fn write_fmt_unlocked(text: fmt::Arguments) {
 
 struct ConsoleLog;
 static LOGGER: ConsoleLog = ConsoleLog;
+static LIMIT: LogLimit = LogLimit::new();
 
 impl Log for ConsoleLog {
     fn enabled(&self, metadata: &Metadata) -> bool {
         metadata.level() <= log::max_level()
     }
     fn log(&self, record: &Record) {
-        if self.enabled(record.metadata()) {
-            let us = super::time::now_ns() / 1000;
-            let (level, target) = (record.level(), record.target());
-            write_fmt(format_args!(
-                "[{:4}.{:06}] {level:5} {target}: {}\n",
-                us / 1_000_000,
-                us % 1_000_000,
-                record.args()
-            ));
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        let us = super::time::now_ns() / 1000;
+        let (seconds, level, target) = (us / 1_000_000, record.level(), record.target());
+        let place = record.file_static().map_or(0, |file| file.as_ptr() as u64);
+        let verdict = LIMIT.count(place << 16 ^ u64::from(record.line().unwrap_or(0)), seconds);
+        if verdict != Verdict::LeftOut {
+            let (us, text) = (us % 1_000_000, record.args());
+            write_fmt(format_args!("[{seconds:4}.{us:06}] {level:5} {target}: {text}{verdict}\n"));
         }
     }
     fn flush(&self) {}

@@ -7,7 +7,7 @@
 //! Sizes are promised up to [`Segments::new`]'s limit: unlike the memory of a process, a segment stays when whoever filled it is killed.
 use super::vma::{Backing, Vma};
 use super::{AddressSpace, MapRequest, PAGE, Placement, page_ceil, page_floor};
-use alloc::collections::BTreeMap;
+use crate::ipc::{IPC_CREAT, Object, Owner, Registry};
 use alloc::vec::Vec;
 use base::sync::{Arc, SpinLock};
 use base::{Errno, Result};
@@ -15,25 +15,11 @@ use fs::caller::Caller;
 use fs::vfs::{File, Inode, OpenFlags, Timespec};
 use hal::user::Prot;
 
-/// Segments that there may be.
-pub const MOST: usize = 4096;
-/// Flags of shmget.
-pub const IPC_CREAT: u32 = 0o1000;
-/// See [`IPC_CREAT`].
-pub const IPC_EXCL: u32 = 0o2000;
-/// The key of a segment that nobody finds by a key.
-const PRIVATE: i32 = 0;
-
 /// What is known of a segment besides its content.
 #[derive(Clone, Copy, Default, Debug)]
 #[allow(missing_docs)]
 pub struct SegmentState {
-    pub uid: u32,
-    pub gid: u32,
-    pub creator_uid: u32,
-    pub creator_gid: u32,
-    /// Permission bits.
-    pub mode: u16,
+    pub owner: Owner,
     /// It goes with its last attachment, and has no key any more.
     pub removed: bool,
     pub attachments: u64,
@@ -50,8 +36,7 @@ pub struct SegmentState {
 pub struct Segment {
     /// Its id.
     pub id: u32,
-    /// Its key, until it is removed.
-    pub key: i32,
+    key: i32,
     /// Bytes asked for.
     pub size: u64,
     /// Open for reading and writing, and for reading alone.
@@ -72,40 +57,19 @@ impl Segment {
     fn pages(&self) -> u64 {
         self.size.div_ceil(PAGE)
     }
-    /// Errors: `EACCES`: `caller` lacks one of the rights `wanted` (4: read, 2: write).
-    fn check(&self, caller: &dyn Caller, wanted: u16) -> Result<()> {
-        let state = self.state.lock();
-        let uid = caller.uid();
-        let class = if uid == state.uid || uid == state.creator_uid {
-            6
-        } else if caller.in_group(state.gid) || caller.in_group(state.creator_gid) {
-            3
-        } else {
-            0
-        };
-        if uid == 0 || wanted & !(state.mode >> class) & 7 == 0 { Ok(()) } else { Err(Errno::EACCES) }
-    }
-    /// Errors: `EPERM`: it is not `caller`'s.
-    fn check_owner(&self, caller: &dyn Caller) -> Result<()> {
-        let (state, uid) = (self.state.lock(), caller.uid());
-        if uid == 0 || uid == state.uid || uid == state.creator_uid { Ok(()) } else { Err(Errno::EPERM) }
+}
+
+impl Object for Segment {
+    fn key(&self) -> Option<i32> {
+        (!self.state.lock().removed).then_some(self.key)
     }
 }
 
 #[derive(Default)]
 struct Table {
-    segments: BTreeMap<u32, Arc<Segment>>,
-    last_id: u32,
+    segments: Registry<Segment>,
     /// Pages of all segments together.
     pages: u64,
-}
-
-impl Table {
-    fn remove(&mut self, id: u32) -> Option<Arc<Segment>> {
-        let gone = self.segments.remove(&id)?;
-        self.pages -= gone.pages();
-        Some(gone)
-    }
 }
 
 /// The segments of a system.
@@ -142,21 +106,13 @@ impl Segments {
     /// much together), `ENOMEM`.
     pub fn get(&self, request: SegmentRequest, caller: &dyn Caller, pid: u32) -> Result<u32> {
         let SegmentRequest { key, size, flags } = request;
-        let found = {
-            let table = self.table.lock();
-            table.segments.values().find(|s| key != PRIVATE && s.key == key && !s.state.lock().removed).cloned()
-        };
+        let found = self.table.lock().segments.find(key, flags)?;
         if let Some(segment) = found {
-            if flags & IPC_CREAT != 0 && flags & IPC_EXCL != 0 {
-                return Err(Errno::EEXIST);
-            }
             if size > segment.size {
                 return Err(Errno::EINVAL);
             }
-            return segment.check(caller, ((flags >> 6 | flags >> 3 | flags) & 6) as u16).map(|()| segment.id);
-        }
-        if key != PRIVATE && flags & IPC_CREAT == 0 {
-            return Err(Errno::ENOENT);
+            let owner = segment.state().owner;
+            return owner.check_flags(caller, flags).map(|()| segment.id);
         }
         self.create(request, caller, pid)
     }
@@ -169,67 +125,53 @@ impl Segments {
         let inode = file.inode.clone().ok_or(Errno::EINVAL)?;
         let read_only = File::new(Some(inode.clone()), OpenFlags::empty(), inode.ops().open(&inode)?);
         let state = SegmentState {
-            uid: caller.uid(),
-            gid: caller.gid(),
-            creator_uid: caller.uid(),
-            creator_gid: caller.gid(),
-            mode: (flags & 0o777) as u16,
+            owner: Owner::new(caller, flags),
             changed_s: now_s(),
             creator_pid: pid,
             ..SegmentState::default()
         };
         let mut table = self.table.lock();
-        let taken = |s: &Arc<Segment>| key != PRIVATE && s.key == key && !s.state.lock().removed;
-        if table.segments.values().any(taken) {
+        if table.segments.find(key, IPC_CREAT)?.is_some() {
             // Another call was first.
             return Err(Errno::EEXIST);
         }
-        if table.segments.len() >= MOST || table.pages + len / PAGE > self.max_pages {
+        if table.pages + len / PAGE > self.max_pages {
             return Err(Errno::ENOSPC);
         }
-        // Never again the id of a segment that is gone, until they run out.
-        let mut id = table.last_id;
-        loop {
-            id = id.wrapping_add(1) & i32::MAX as u32;
-            if !table.segments.contains_key(&id) {
-                break;
-            }
-        }
-        table.last_id = id;
-        table.pages += len / PAGE;
         let files = [file, read_only];
-        table.segments.insert(id, Arc::new(Segment { id, key, size, files, state: SpinLock::new(state) }));
+        let id = table.segments.insert(|id| Segment { id, key, size, files, state: SpinLock::new(state) })?;
+        table.pages += len / PAGE;
         Ok(id)
     }
 
     fn find(&self, id: u32) -> Result<Arc<Segment>> {
-        self.table.lock().segments.get(&id).cloned().ok_or(Errno::EINVAL)
+        self.table.lock().segments.get(id).cloned()
     }
 
     /// The segment `id`, for who may read it. Errors: `EINVAL` (there is none), `EACCES`.
     pub fn readable(&self, id: u32, caller: &dyn Caller) -> Result<Arc<Segment>> {
         let segment = self.find(id)?;
-        segment.check(caller, 4).map(|()| segment)
+        segment.state().owner.check(caller, 4).map(|()| segment)
     }
 
     /// All of them, in order of their ids.
     pub fn all(&self) -> Vec<Arc<Segment>> {
-        self.table.lock().segments.values().cloned().collect()
+        self.table.lock().segments.all()
     }
 
     /// Gives the segment another owner and other permission bits (`IPC_SET`). Errors: `EINVAL`, `EPERM`.
-    pub fn set(&self, id: u32, (uid, gid, mode): (u32, u32, u16), caller: &dyn Caller) -> Result<()> {
+    pub fn set(&self, id: u32, new: (u32, u32, u16), caller: &dyn Caller) -> Result<()> {
         let segment = self.find(id)?;
-        segment.check_owner(caller)?;
         let mut state = segment.state.lock();
-        (state.uid, state.gid, state.mode, state.changed_s) = (uid, gid, mode & 0o777, now_s());
+        state.owner.set(new, caller)?;
+        state.changed_s = now_s();
         Ok(())
     }
 
     /// Removes the segment: at once, or with its last attachment (`IPC_RMID`). Errors: `EINVAL`, `EPERM`.
     pub fn remove(&self, id: u32, caller: &dyn Caller) -> Result<()> {
         let segment = self.find(id)?;
-        segment.check_owner(caller)?;
+        segment.state().owner.check_owner(caller)?;
         segment.state.lock().removed = true;
         self.drop_unused(&segment);
         Ok(())
@@ -242,7 +184,8 @@ impl Segments {
             let state = segment.state.lock();
             state.removed && state.attachments == 0
         };
-        let gone = if unused { table.remove(segment.id) } else { None };
+        let gone = if unused { table.segments.remove(segment.id) } else { None };
+        table.pages -= gone.as_ref().map_or(0, |gone| gone.pages());
         drop(table);
         drop(gone);
     }
@@ -260,8 +203,8 @@ impl Segments {
         let attachment = {
             // With the table locked: a removal that comes first has taken the segment out, one that comes later sees the attachment.
             let table = self.table.lock();
-            let segment = table.segments.get(&id).ok_or(Errno::EINVAL)?;
-            segment.check(caller, if read_only { 4 } else { 6 } | u16::from(exec))?;
+            let segment = table.segments.get(id)?;
+            segment.state().owner.check(caller, if read_only { 4 } else { 6 } | u16::from(exec))?;
             segment.state.lock().last_pid = pid;
             Attachment::new(self, segment)
         };

@@ -1,9 +1,10 @@
 //! Memory that is shared: without a name, in files of tmpfs, in segments; moved, locked, and waited on.
 use super::fork_tests::{anonymous, get, set};
 use super::resident::Origin;
-use super::segments::{IPC_CREAT, IPC_EXCL, SegmentRequest, Segments};
+use super::segments::{SegmentRequest, Segments};
 use super::tests::{AT, PS, RO, RW, file_of, map_at, space};
 use super::{Access, AddressSpace, Backing, FaultError, Locked, MapRequest, PAGE, Placement, RemapRequest, UserSink};
+use crate::ipc::{IPC_CREAT, IPC_EXCL};
 use crate::process::FutexKey;
 use base::memory::fail_allocation;
 use base::sync::Arc;

@@ -24,7 +24,7 @@ const FILES: &[(&str, Show)] = &[
     ("loadavg", loadavg),
     ("uptime", uptime),
     ("version", version),
-    ("filesystems", |_, text| text.push_str("nodev\tproc\nnodev\ttmpfs\n\text4\n")),
+    ("filesystems", |_, text| text.push_str("nodev\tproc\nnodev\tsysfs\nnodev\ttmpfs\n\text4\n")),
     ("cmdline", |_, text| put(text, format_args!("{}\n", crate::cmdline::get().unwrap_or_default()))),
     ("sys/kernel/ostype", |_, text| put(text, format_args!("{}\n", NAMES[0]))),
     ("sys/kernel/hostname", |_, text| put(text, format_args!("{}\n", NAMES[1]))),

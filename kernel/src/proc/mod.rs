@@ -11,6 +11,7 @@
 //! | `cpuinfo` | the CPUs that run |
 //! | `meminfo` | memory and page cache |
 //! | `mounts` | what is mounted where |
+//! | `sys/vm/drop_caches` | 1 or 3 written to it lets clean pages of files go |
 //! | `stat`, `loadavg`, `uptime`, `version`, `cmdline`, `filesystems`, `sys/` | see `machine` |
 //! | `self`, `PID/` | the processes: see `process` and `fd` |
 mod fd;
@@ -18,8 +19,10 @@ mod fd;
 pub mod lab;
 mod machine;
 mod process;
+pub mod sysfs;
 
 use crate::process::System;
+use crate::syscall::split_device;
 use crate::tree::mount_on;
 use alloc::boxed::Box;
 use alloc::string::String;
@@ -61,6 +64,11 @@ pub fn register(vfs: &Arc<Vfs>, cache: &Arc<PageCache>) -> Result<ProcFs, ()> {
             let vfs = Arc::downgrade(vfs);
             proc.file("mounts", Box::new(move |text| vfs.upgrade().iter().for_each(|vfs| mounts(vfs, text))))
         })
+        .and_then(|()| {
+            let cache = cache.clone();
+            let nothing = Box::new(|text: &mut String| text.push_str("0\n"));
+            proc.writable_file("sys/vm/drop_caches", nothing, Box::new(move |bytes| drop_caches(&cache, bytes)))
+        })
         .and_then(|()| process::add_self(&proc));
     #[cfg(feature = "lab")]
     let filled = filled.and_then(|()| lab::register(&proc, vfs, cache));
@@ -97,6 +105,16 @@ fn counters(text: &mut String) {
 
 fn gauges(text: &mut String) {
     stats::GAUGES.iter().for_each(|(gauge, name)| line(text, name, stats::level(*gauge)));
+}
+
+/// Clean pages go, what else there is to drop comes back as it is asked for and has no cache worth the name.
+fn drop_caches(cache: &PageCache, bytes: &[u8]) -> base::Result<()> {
+    match bytes.trim_ascii() {
+        b"1" | b"3" => _ = cache.drop_caches(),
+        b"2" => {}
+        _ => return Err(Errno::EINVAL),
+    }
+    Ok(())
 }
 
 fn in_flight(text: &mut String) {
@@ -158,9 +176,36 @@ fn cpuinfo(text: &mut String) {
 fn mounts(vfs: &Vfs, text: &mut String) {
     for mount in vfs.mounts() {
         let mode = if mount.root.sb.is_read_only() { "ro" } else { "rw" };
+        let nosuid = if mount.root.sb.ignores_setid() { ",nosuid" } else { "" };
         let show = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let kind = mount.root.sb.ops().type_name();
-        let _ = writeln!(text, "{} {} {kind} {mode} 0 0", show(&mount.source), show(&mount.path));
+        let _ = writeln!(text, "{} {} {kind} {mode}{nosuid} 0 0", show(&mount.source), show(&mount.path));
+    }
+}
+
+/// As `mounts`, with numbers: those of the mount and of the one it stands on, and that of the device.
+fn mount_info(vfs: &Vfs, text: &mut String) {
+    let mounts = vfs.mounts();
+    let below = |path: &[u8]| {
+        let holds = |outer: &[u8]| outer == b"/" || path.strip_prefix(outer).is_some_and(|rest| rest.starts_with(b"/"));
+        let outer = mounts.iter().enumerate().filter(|(_, mount)| mount.path != path && holds(&mount.path));
+        outer.max_by_key(|(_, mount)| mount.path.len()).map_or(0, |(number, _)| number + 1)
+    };
+    for (number, mount) in mounts.iter().enumerate() {
+        let sb = &mount.root.sb;
+        let show = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let (major, minor) = split_device(sb.dev);
+        let mode = if sb.is_read_only() { "ro" } else { "rw" };
+        let nosuid = if sb.ignores_setid() { ",nosuid" } else { "" };
+        let _ = writeln!(
+            text,
+            "{} {} {major}:{minor} / {} {mode}{nosuid} - {} {} {mode}",
+            number + 1,
+            below(&mount.path),
+            show(&mount.path),
+            sb.ops().type_name(),
+            show(&mount.source),
+        );
     }
 }
 

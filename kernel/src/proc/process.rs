@@ -7,12 +7,13 @@
 //! | `status`, `stat`, `statm` | ids, memory, threads; what is not kept is 0 |
 //! | `maps` | the areas of the address space |
 //! | `fd` | a link for each open descriptor |
-//! | `mounts` | as `/proc/mounts` |
+//! | `mounts`, `mountinfo` | as `/proc/mounts`; the same with numbers |
+//! | `oom_score_adj` | how much sooner or later than others it ends when there is no memory left, -1000 (never) to 1000 |
 //!
 //! The folders are made as somebody looks at them. A file that was opened while its process lived is empty afterwards.
 use super::fd::FdDirectory;
 use crate::mm::{Backing, PAGE, Vma};
-use crate::process::{Process, STACK_TOP, System, TICK_NS, Thread};
+use crate::process::{Credentials, Process, STACK_TOP, System, TICK_NS, Thread};
 use crate::syscall::split_device;
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
@@ -75,10 +76,14 @@ enum Entry {
     Exe,
     Cwd,
     Fd,
-    Mounts,
+    Mounts(ShowMounts),
+    OomAdjust,
 }
 
-const ENTRIES: [(&str, Entry); 10] = [
+/// Appends the text of a file about all mounts.
+type ShowMounts = fn(&Vfs, &mut String);
+
+const ENTRIES: [(&str, Entry); 12] = [
     ("cmdline", Entry::Text(cmdline)),
     ("comm", Entry::Text(comm)),
     ("status", Entry::Text(status)),
@@ -88,7 +93,9 @@ const ENTRIES: [(&str, Entry); 10] = [
     ("exe", Entry::Exe),
     ("cwd", Entry::Cwd),
     ("fd", Entry::Fd),
-    ("mounts", Entry::Mounts),
+    ("mounts", Entry::Mounts(super::mounts)),
+    ("mountinfo", Entry::Mounts(super::mount_info)),
+    ("oom_score_adj", Entry::OomAdjust),
 ];
 
 /// The folder of a process.
@@ -108,11 +115,13 @@ impl Folder {
         match *entry {
             Entry::Text(show) => procfs::text(sb, ino, of(process, show)),
             Entry::Fd => FdDirectory::inode(sb, ino, process),
-            Entry::Mounts => procfs::text(
-                sb,
-                ino,
-                Box::new(move |text| vfs.upgrade().iter().for_each(|vfs| super::mounts(vfs, text))),
-            ),
+            Entry::Mounts(show) => {
+                procfs::text(sb, ino, Box::new(move |text| vfs.upgrade().iter().for_each(|vfs| show(vfs, text))))
+            }
+            Entry::OomAdjust => {
+                let shown = of(process.clone(), oom_adjust);
+                procfs::writable_text(sb, ino, shown, Box::new(move |bytes| set_oom_adjust(&process, bytes)))
+            }
             Entry::Exe => procfs::link(
                 sb,
                 ino,
@@ -153,7 +162,7 @@ impl InodeOps for Folder {
         let dots = [(dir.ino, FileType::Directory, "."), (parent, FileType::Directory, "..")];
         let entries = ENTRIES.iter().enumerate().map(|(at, (name, entry))| {
             let kind = match entry {
-                Entry::Text(_) | Entry::Mounts => FileType::Regular,
+                Entry::Text(_) | Entry::Mounts(_) | Entry::OomAdjust => FileType::Regular,
                 Entry::Exe | Entry::Cwd => FileType::Symlink,
                 Entry::Fd => FileType::Directory,
             };
@@ -178,6 +187,20 @@ macro_rules! put {
     ($($arguments:tt)*) => {
         let _ = write!($($arguments)*);
     };
+}
+
+fn oom_adjust(process: &Process, text: &mut String) {
+    put!(text, "{}\n", process.oom_adjust());
+}
+
+/// Errors: `ESRCH`, `EINVAL`, `EACCES`: it is another user's process, or would end later than now.
+fn set_oom_adjust(process: &Weak<Process>, bytes: &[u8]) -> Result<()> {
+    let process = process.upgrade().ok_or(Errno::ESRCH)?;
+    let number = core::str::from_utf8(bytes).ok().and_then(|text| text.trim().parse().ok());
+    let value: i32 = number.filter(|value| (-1000..=1000).contains(value)).ok_or(Errno::EINVAL)?;
+    let who = Thread::current().ok_or(Errno::EACCES)?.process.credentials.lock().euid;
+    let allowed = who == 0 || (who == process.credentials.lock().uid && value >= process.oom_adjust());
+    allowed.then(|| process.set_oom_adjust(value)).ok_or(Errno::EACCES)
 }
 
 fn cmdline(process: &Process, text: &mut String) {
@@ -226,11 +249,8 @@ fn status(process: &Process, text: &mut String) {
     let state = state(process);
     put!(text, "Name:\t{}\nUmask:\t{:04o}\nState:\t{} ({})\n", name(process), process.umask(), state.0, state.1);
     put!(text, "Tgid:\t{pid}\nPid:\t{pid}\nPPid:\t{parent}\nTracerPid:\t0\n");
-    let (uid, euid, gid, egid) = {
-        let ids = process.credentials.lock();
-        (ids.uid, ids.euid, ids.gid, ids.egid)
-    };
-    put!(text, "Uid:\t{uid}\t{euid}\t{euid}\t{euid}\nGid:\t{gid}\t{egid}\t{egid}\t{egid}\n");
+    let Credentials { uid, euid, suid, gid, egid, sgid, .. } = process.credentials.lock().clone();
+    put!(text, "Uid:\t{uid}\t{euid}\t{suid}\t{euid}\nGid:\t{gid}\t{egid}\t{sgid}\t{egid}\n");
     put!(text, "FDSize:\t{}\n", process.files.open().last().map_or(0, |fd| fd + 1));
     let kib = PAGE / 1024;
     put!(text, "VmSize:\t{:8} kB\n", pages(process) * kib);

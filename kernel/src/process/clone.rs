@@ -19,6 +19,8 @@ pub struct CloneRequest {
     pub parent_tid: Option<u64>,
     /// Where its id is stored for itself.
     pub child_tid: Option<u64>,
+    /// What it and its creator do with semaphores is taken back when both have ended.
+    pub share_undo: bool,
     /// The word to clear at its end.
     pub clear_child_tid: Option<u64>,
 }
@@ -125,6 +127,9 @@ impl Process {
 fn inherit(child: &Thread, parent: &Thread, request: &CloneRequest) {
     *child.name.lock() = *parent.name.lock();
     child.clear_child_tid.store(request.clear_child_tid.unwrap_or(0), Ordering::Relaxed);
+    if request.share_undo {
+        parent.sem_undo.share(&child.sem_undo, &parent.process.system.semaphores);
+    }
 }
 
 /// Starts a task that runs `user` as `thread`, which its process has taken in; first it stores its id at `store_id` of its own memory.

@@ -2,18 +2,25 @@
 //!
 //! A handler's frame lies on the user stack below the red zone, or on the alternate stack; from high to low addresses: the FPU
 //! state, `siginfo_t`, `ucontext_t`, the return address. `rt_sigreturn` finds it at the stack pointer and restores what it says,
-//! of which nothing is trusted: segments are the kernel's, flags are masked, addresses must be user addresses, and FPU state that the CPU
-//! would refuse is no frame.
+//! of which nothing is trusted: segments are the kernel's, flags are masked, user mode is not entered at an address that is not its own, and
+//! FPU state that the CPU would refuse is no frame.
 use super::oom::out_of_memory;
 use super::signal::{Action, Disposition, SigSet, Signal};
 use super::{ExitStatus, SigInfo, Thread};
 use crate::mm::{Access, FaultError, PAGE, page_floor};
 use base::{Errno, Result};
+use core::fmt::{self, Display, Formatter};
 use core::ops::Range;
-use hal::user::{FpuState, USER_END, UserContext, UserRegs, fpu_format};
+use hal::user::{FpuState, UserContext, UserRegs, fpu_format};
 use linux_raw_sys::general as abi;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
+/// The vector of page faults.
+pub(super) const PAGE_FAULT: u64 = 14;
+/// Of its error code: what was tried; without both, a load.
+pub(super) const STORE: u64 = 2;
+/// See [`STORE`].
+pub(super) const FETCH: u64 = 16;
 /// Bytes below the stack pointer that a leaf function may use.
 const RED_ZONE: u64 = 128;
 /// The flags user code may have: CF, PF, AF, ZF, SF, TF, DF, OF, AC, ID.
@@ -66,14 +73,14 @@ pub(super) fn deliver(thread: &Thread, user: &mut UserContext, mut call: Option<
             Disposition::Ignore => {}
             Disposition::Stop => process.stop(signal, continued),
             Disposition::Terminate => {
-                terminate(thread, user, signal);
+                terminate(thread, user, signal, "it was sent");
                 return false;
             }
             Disposition::Handle(action) => {
                 restart_after(user, action, call.take());
                 thread.call_resumed();
                 if enter_handler(thread, user, action, &info, Fault::default()).is_err() {
-                    terminate(thread, user, Signal::SIGSEGV);
+                    terminate(thread, user, Signal::SIGSEGV, NO_STACK);
                     return false;
                 }
                 // One handler at a time: others that wait are delivered on the way into it, if its mask lets them.
@@ -104,19 +111,49 @@ pub(super) fn force(thread: &Thread, user: &mut UserContext, signal: Signal, inf
     match disposition {
         Disposition::Handle(action) if !thread.blocked().contains(signal) => {
             if enter_handler(thread, user, action, &info.of(signal), fault).is_err() {
-                terminate(thread, user, signal);
+                terminate(thread, user, signal, NO_STACK);
             }
         }
-        _ => terminate(thread, user, signal),
+        _ => terminate(thread, user, signal, format_args!("{fault}")),
     }
 }
 
-fn terminate(thread: &Thread, user: &UserContext, signal: Signal) {
+/// Why a process dies of a signal that it handles.
+const NO_STACK: &str = "no stack for its handler";
+
+/// A fault that the thread cannot go on after, whatever it does about its signal: its handler, or else the end.
+fn force_fault(thread: &Thread, signal: Signal) {
+    let process = &thread.process;
+    let blocked = thread.blocked();
+    let is_handled = matches!(process.actions.lock().disposition(signal), Disposition::Handle(_));
+    if blocked.contains(signal) || !is_handled {
+        process.actions.lock().set(signal, Action::default());
+        thread.set_blocked(blocked.without(SigSet::of(signal)));
+    }
+    thread.send_signal(signal);
+}
+
+/// The end, and why: a line on the log.
+fn terminate(thread: &Thread, user: &UserContext, signal: Signal, why: impl Display) {
     let process = &thread.process;
     // Somebody's wish is no news: a shell that ends its jobs shall not be answered by the log.
     let level = if signal.is_fault() { log::Level::Warn } else { log::Level::Debug };
-    log::log!(level, "process {} thread {} killed by {:?} at {:#x}", process.pid, thread.tid, signal, user.regs.rip);
+    let (pid, name, rip) = (process.pid, process.shown_name(), user.regs.rip);
+    log::log!(level, "process {pid} ({name}) killed by {signal:?}: {why}, at {rip:#x}");
     process.die(ExitStatus::Killed(signal));
+}
+
+impl Display for Fault {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Fault { trap, error, addr } = *self;
+        let what = match error {
+            _ if trap != PAGE_FAULT => return write!(f, "exception {trap} (error {error:#x})"),
+            _ if error & FETCH != 0 => "jump to",
+            _ if error & STORE != 0 => "store to",
+            _ => "load from",
+        };
+        write!(f, "{what} {addr:#x}")
+    }
 }
 
 /// An interrupted call whose handler asks for it is made again after the handler.
@@ -144,11 +181,17 @@ fn is_restartable(number: u32, fourth: u64) -> bool {
 }
 
 /// An interrupted call for which no handler runs is made again, whatever it is: the program was only stopped, or the signal was ignored.
-/// Waiting for events of aio or for signals ends, as it does on Linux. Says whether it does so.
+/// Waiting for events of aio, signals or semaphores ends, as it does on Linux. Says whether it does so.
 fn restart_unseen(thread: &Thread, user: &mut UserContext, call: Option<u64>) -> bool {
     // What rt_sigreturn leaves in rax is not its result.
-    const NEVER: [u32; 4] =
-        [abi::__NR_rt_sigreturn, abi::__NR_rt_sigtimedwait, abi::__NR_io_getevents, abi::__NR_io_pgetevents];
+    const NEVER: [u32; 6] = [
+        abi::__NR_rt_sigreturn,
+        abi::__NR_rt_sigtimedwait,
+        abi::__NR_io_getevents,
+        abi::__NR_io_pgetevents,
+        abi::__NR_semop,
+        abi::__NR_semtimedop,
+    ];
     let Some(number) = call.filter(|_| was_interrupted(user)) else { return false };
     let again = !NEVER.iter().any(|&never| u64::from(never) == number);
     if again {
@@ -239,7 +282,7 @@ fn make_present(thread: &Thread, range: Range<u64>) {
 /// Restores what the frame at the stack pointer says. A thread without a frame, or with one that cannot be, gets SIGSEGV.
 pub fn sigreturn(thread: &Thread, user: &mut UserContext) {
     if restore(thread, user).is_err() {
-        force(thread, user, Signal::SIGSEGV, SigInfo::kernel(), Fault::default());
+        force_fault(thread, Signal::SIGSEGV);
     }
 }
 
@@ -255,12 +298,9 @@ fn restore(thread: &Thread, user: &mut UserContext) -> Result<()> {
         let get = |offset, bytes: &mut [u8]| mm.read_bytes(frame.fpu.wrapping_add(offset), bytes).is_ok();
         FpuState::from_frame(fpu_format(), get).ok_or(Errno::EFAULT)?
     };
-    let regs = user_regs(&frame.regs);
-    if regs.rip >= USER_END {
-        return Err(Errno::EFAULT);
-    }
     user.set_fpu(&fpu);
-    user.regs = regs;
+    // Where it goes on may be no address of its own: whoever jumped there and handles the fault is back where he was, and faults again.
+    user.regs = user_regs(&frame.regs);
     thread.set_blocked(frame.mask);
     Ok(())
 }

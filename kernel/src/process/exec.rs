@@ -2,7 +2,7 @@
 //!
 //! Execve lays the new program out in memory of its own before anything of the old one is given up, so that every error reaches the caller.
 //! Then the other threads end, and what is left cannot fail.
-use super::load::{Open, Program, Runner, load};
+use super::load::{Loaded, Open, Program, Runner, load};
 use super::robust;
 use super::run::{end_unrun, run_thread};
 use super::signal::SigSet;
@@ -11,10 +11,10 @@ use crate::files::Tty;
 use alloc::boxed::Box;
 use alloc::string::String;
 use base::sync::Arc;
+use base::sync::atomic::Ordering;
 use base::{Result, sched};
 use fs::caller::KernelCaller;
 use fs::vfs::{File, OpenFlags, Site};
-use hal::user::UserContext;
 use linux_raw_sys::general as abi;
 
 /// The terminal of the first program.
@@ -44,7 +44,7 @@ pub fn start_program(system: &Arc<System>, mut program: Program, console: &Arc<T
         }
         drop(program);
         match loaded {
-            Ok(user) => run_thread(&thread, user),
+            Ok(loaded) => run_thread(&thread, loaded.user),
             Err(_) => end_unrun(&thread),
         }
     });
@@ -59,7 +59,7 @@ fn open_console(system: &System) -> Result<Arc<File>> {
     vfs.open(Site { cwd: &root, caller: &KernelCaller }, CONSOLE, OpenFlags::RDWR, 0)
 }
 
-fn load_first(thread: &Thread, program: &mut Program) -> Result<UserContext> {
+fn load_first(thread: &Thread, program: &mut Program) -> Result<Loaded> {
     let process = &thread.process;
     let open = |path: &[u8]| {
         let vfs = process.system.vfs()?;
@@ -81,13 +81,17 @@ pub fn exec(thread: &Arc<Thread>, mut program: Program, open: Open<'_>) -> Resul
     memory.activate();
     let loaded = load(&memory, &mut program, open, &runner);
     thread.mm.activate();
-    let user = loaded?;
+    let Loaded { user, credentials } = loaded?;
     process.become_single(thread.tid)?;
     robust::release(thread);
     let successor = thread.successor(memory);
     let before = process.replace(&successor)?;
+    // Others may look at the memory of a program only if it acts as who runs it.
+    process.dumpable.store(!credentials.is_raised(), Ordering::Relaxed);
+    *process.credentials.lock() = credentials;
     name_process(&successor, &program, &script);
     process.actions.lock().reset_handlers();
+    process.timers.clear();
     process.files.take_close_on_exec().into_iter().for_each(|file| process.closed(file));
     process.system.family.execed(process.pid);
     before.into_iter().for_each(|memory| memory.leave());
@@ -117,6 +121,10 @@ fn base_name(path: &[u8]) -> &[u8] {
 
 impl Process {
     fn runner(&self) -> Runner {
-        Runner { credentials: self.credentials.lock().clone(), stack_limit: self.soft_limit(abi::RLIMIT_STACK) }
+        Runner {
+            credentials: self.credentials.lock().clone(),
+            limited: self.limited.load(Ordering::Relaxed),
+            stack_limit: self.soft_limit(abi::RLIMIT_STACK),
+        }
     }
 }

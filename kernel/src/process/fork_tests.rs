@@ -212,3 +212,60 @@ fn a_mapping_of_the_old_program_is_not_the_new_one_s() {
     next.mm.for_each_area(|vma| areas.push(vma.range.start));
     assert!(!areas.is_empty() && !areas.contains(&0x70_0000), "{areas:x?}");
 }
+
+/// What the auxiliary vector at the stack pointer says under `key`.
+fn auxv(thread: &Thread, sp: u64, key: u32) -> u64 {
+    let read = |at: u64| thread.mm.read::<u64>(at).unwrap();
+    // The arguments with their null pointer, then the environment with its own.
+    let mut at = sp + 8 * (read(sp) + 2);
+    while read(at) != 0 {
+        at += 8;
+    }
+    at += 8;
+    while read(at) != u64::from(key) {
+        at += 16;
+    }
+    read(at + 8)
+}
+
+/// Who acts after a user (7, group 7) has run a program of user 8 and group 9 with this mode, and what `AT_SECURE` says.
+fn run_as_user(mode: u16, limited: bool, nosuid: bool, script: bool) -> (Credentials, u64) {
+    let (process, thread) = process();
+    let file = tree_with(&thread, &super::elf::tests::program());
+    let inode = file.inode.clone().unwrap();
+    inode.sb.ignore_setid(nosuid);
+    let marked = match script {
+        false => inode,
+        true => tree_with(&thread, b"#!/interpreter\n").inode.clone().unwrap(),
+    };
+    fs::vfs::chown(&marked, Some(8), Some(9), &*thread).unwrap();
+    fs::vfs::chmod(&marked, mode, &*thread).unwrap();
+    *process.credentials.lock() =
+        Credentials { uid: 7, euid: 7, suid: 1, gid: 7, egid: 7, sgid: 1, ..Credentials::default() };
+    process.limited.store(limited, base::sync::atomic::Ordering::Relaxed);
+    let started = if script { open_again(&marked) } else { file.clone() };
+    exec(&thread, program(started), &|_| Ok(file.clone())).unwrap();
+    let (next, registers) = thread.take_successor().unwrap();
+    next.mm.activate();
+    let secure = auxv(&next, registers.regs.rsp, linux_raw_sys::auxvec::AT_SECURE);
+    let who = process.credentials.lock().clone();
+    assert_eq!(auxv(&next, registers.regs.rsp, linux_raw_sys::auxvec::AT_EUID), who.euid.into());
+    assert_eq!(process.dumpable.load(base::sync::atomic::Ordering::Relaxed), secure == 0);
+    (who, secure)
+}
+
+fn open_again(inode: &Arc<fs::vfs::Inode>) -> Arc<File> {
+    File::new(Some(inode.clone()), OpenFlags::empty(), inode.ops().open(inode).unwrap())
+}
+
+#[test]
+fn a_set_id_program_acts_as_its_owner() {
+    let ids = |euid, egid| Credentials { uid: 7, euid, suid: euid, gid: 7, egid, sgid: egid, ..Credentials::default() };
+    for (mode, euid, egid) in [(0o755, 7, 7), (0o4755, 8, 7), (0o2755, 7, 9), (0o6755, 8, 9), (0o2745, 7, 7)] {
+        let secure = u64::from((euid, egid) != (7, 7));
+        assert_eq!(run_as_user(mode, false, false, false), (ids(euid, egid), secure), "{mode:o}");
+    }
+    assert_eq!(run_as_user(0o6755, true, false, false), (ids(7, 7), 0), "no new privileges");
+    assert_eq!(run_as_user(0o6755, false, true, false), (ids(7, 7), 0), "mounted so");
+    assert_eq!(run_as_user(0o6755, false, false, true), (ids(7, 7), 0), "the bits of a script");
+}

@@ -44,16 +44,26 @@ pub type Open<'a> = &'a dyn Fn(&[u8]) -> Result<Arc<File>>;
 
 /// For whom a program is loaded.
 pub struct Runner {
-    /// What it acts as, when it runs.
+    /// Who it is.
     pub credentials: Credentials,
+    /// It gets no more rights than it has (`PR_SET_NO_NEW_PRIVS`).
+    pub limited: bool,
     /// Bytes of stack that it may have.
     pub stack_limit: u64,
 }
 
+/// A program that can start.
+pub struct Loaded {
+    /// Its first registers.
+    pub user: UserContext,
+    /// Who it acts as. Of a script, its interpreter says so.
+    pub credentials: Credentials,
+}
+
 /// Lays `program` out in the active address space `mm`, which is empty. A script becomes its interpreter: `program` is what runs
-/// afterwards. Returns the registers to start with. Task context; sleeps. Errors: `ENOEXEC`, `E2BIG`, `ENOMEM`, `EIO`, `ELOOP` (too many scripts),
+/// afterwards. Task context; sleeps. Errors: `ENOEXEC`, `E2BIG`, `ENOMEM`, `EIO`, `ELOOP` (too many scripts),
 /// those of `open`.
-pub fn load(mm: &AddressSpace, program: &mut Program, open: Open<'_>, runner: &Runner) -> Result<UserContext> {
+pub fn load(mm: &AddressSpace, program: &mut Program, open: Open<'_>, runner: &Runner) -> Result<Loaded> {
     let head = resolve_scripts(program, open)?;
     let image = Image::parse(&head, PIE_BASE)?;
     let interpreter = match &image.interpreter {
@@ -74,8 +84,11 @@ pub fn load(mm: &AddressSpace, program: &mut Program, open: Open<'_>, runner: &R
     }
     mm.set_brk_start(image.end);
     let base = interpreter.map_or(0, |(interpreter, _)| interpreter.bias);
-    let sp = load_stack(mm, program, &image, base, runner)?;
-    UserContext::new(entry, sp).ok_or(Errno::ENOMEM)
+    let inode = program.file.inode.as_ref().ok_or(Errno::EACCES)?;
+    let credentials = runner.credentials.of_program(inode, runner.limited);
+    let sp = load_stack(mm, program, (&image, base), &credentials, runner.stack_limit)?;
+    let user = UserContext::new(entry, sp).ok_or(Errno::ENOMEM)?;
+    Ok(Loaded { user, credentials })
 }
 
 /// Replaces a script by the interpreter of its first line, until the program is none. Returns the beginning of the program file.
@@ -140,17 +153,21 @@ fn load_segment(mm: &AddressSpace, file: &Arc<File>, segment: &Segment) -> Resul
 }
 
 /// Maps stack and guard, and puts the first bytes on it. Returns the stack pointer.
-fn load_stack(mm: &AddressSpace, program: &Program, image: &Image, base: u64, runner: &Runner) -> Result<u64> {
+fn load_stack(
+    mm: &AddressSpace,
+    program: &Program,
+    (image, base): (&Image, u64),
+    who: &Credentials,
+    stack_limit: u64,
+) -> Result<u64> {
     const NAMES: (u64, u64) = (aux::AT_EXECFN as u64, aux::AT_RANDOM as u64);
-    let len = page_floor(runner.stack_limit.clamp(PAGE * 32, STACK_MAX));
+    let len = page_floor(stack_limit.clamp(PAGE * 32, STACK_MAX));
     let bottom = STACK_TOP - len;
     mm.map(fixed(bottom, len, Prot { read: true, write: true, exec: false }, Backing::Anonymous))?;
     mm.map(fixed(bottom - GUARD, GUARD, Prot { read: false, write: false, exec: false }, Backing::Anonymous))?;
     mm.set_mmap_top(bottom - GUARD);
     let mut random = [0; 16];
     crate::entropy::fill(&mut random);
-    let who = &runner.credentials;
-    let secure = who.uid != who.euid || who.gid != who.egid;
     let auxv = [
         (aux::AT_PHDR.into(), image.phdr),
         (aux::AT_PHENT.into(), 56),
@@ -162,7 +179,7 @@ fn load_stack(mm: &AddressSpace, program: &Program, image: &Image, base: u64, ru
         (aux::AT_HWCAP.into(), hal::CpuInfo::hwcap()),
         (aux::AT_MINSIGSTKSZ.into(), super::delivery::min_signal_stack()),
         (aux::AT_CLKTCK.into(), 100),
-        (aux::AT_SECURE.into(), u64::from(secure)),
+        (aux::AT_SECURE.into(), u64::from(who.is_raised())),
         (aux::AT_UID.into(), who.uid.into()),
         (aux::AT_EUID.into(), who.euid.into()),
         (aux::AT_GID.into(), who.gid.into()),

@@ -38,7 +38,7 @@
 //!
 //! # What it does not do
 //!
-//! No set-user-id programs: who runs one stays who he is. No tracing of processes.
+//! No tracing of processes, no core dumps, no capabilities: root may do what there is to do, and nobody else may.
 mod clone;
 mod credentials;
 mod delivery;

@@ -6,11 +6,12 @@
 //!
 //! * one that is dying anyway is waited for;
 //! * else the one with the most pages that only its end makes free, the first process of all excepted, is killed as by `SIGKILL`. Often it is
-//!   the one that asked;
+//!   the one that asked. `oom_score_adj` makes a process count as larger or smaller than it is, or spares it;
 //! * the one that asked waits until it is gone, and tries again.
 //!
 //! A system call whose buffer cannot be had fails with `ENOMEM` or `EFAULT` instead: it may hold what a dying process waits for.
 //! The kernel itself goes on with the frames that `base::memory` keeps back for it.
+use super::process::OOM_NEVER;
 use super::signal::Signal;
 use super::{ExitStatus, Process, Thread};
 use base::sync::Arc;
@@ -40,16 +41,17 @@ fn writeback_makes_room(asking: &Process) -> bool {
 fn kill_largest(all: &[Arc<Process>], asking: &Arc<Process>) -> Arc<Process> {
     let pages = |process: &Process| process.memory().map_or(0, |memory| memory.own_pages());
     // The first process inherits orphans and ends everything with it.
-    let candidates = all.iter().filter(|process| process.pid != 1).map(|process| (pages(process), process));
-    let largest = candidates.filter(|(pages, _)| *pages > 0).max_by_key(|(pages, _)| *pages);
+    let may_end = |process: &&Arc<Process>| process.pid != 1 && process.oom_adjust() != OOM_NEVER;
+    let candidates = all.iter().filter(may_end).map(|process| (pages(process), process));
+    let thousandth = hal::mem::stats().total_frames as i64 / 1000;
+    let weight = |pages: usize, process: &Process| pages as i64 + i64::from(process.oom_adjust()) * thousandth;
+    let largest = candidates.filter(|(pages, _)| *pages > 0).max_by_key(|(pages, process)| weight(*pages, process));
     let (pages, victim) = largest.unwrap_or((pages(asking), asking));
-    let name = victim.name();
-    let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
     log::error!(
         "out of memory: process {} needs a page, process {} ({}) is killed: it has {} KiB",
         asking.pid,
         victim.pid,
-        alloc::string::String::from_utf8_lossy(name),
+        victim.shown_name(),
         pages * base::PAGE_SIZE / 1024
     );
     victim.die(ExitStatus::Killed(Signal::SIGKILL));
@@ -117,6 +119,15 @@ mod tests {
         file.fs.settle();
         out_of_memory(&thread);
         assert!(process.is_dying(), "nothing was dirty");
+    }
+
+    #[test]
+    fn who_is_spared_is_not_killed() {
+        let (first, _thread) = process();
+        let (small, large) = (other(&first, 1), other(&first, 2));
+        large.set_oom_adjust(OOM_NEVER);
+        assert_eq!(kill_largest(&first.system.all(), &first).pid, small.pid);
+        assert!(!large.is_dying());
     }
 
     #[test]

@@ -45,6 +45,11 @@ impl Pending {
         if has_room { Ok(()) } else { Err(Errno::EAGAIN) }
     }
 
+    /// Whether a signal of the timer `id` waits.
+    pub(super) fn has_timer(&self, id: u32) -> bool {
+        self.infos.lock().iter().any(|(_, info)| info.timer_id() == Some(id))
+    }
+
     /// Takes the lowest signal that is not in `blocked`.
     pub(super) fn take(&self, blocked: SigSet) -> Option<(Signal, SigInfo)> {
         if self.set().without(blocked).0 == 0 {

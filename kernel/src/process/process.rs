@@ -4,8 +4,9 @@ use super::signal::{Disposition, SigSet, Signal};
 use super::{Credentials, Limits, Memory, SigInfo, SignalActions, System, Thread};
 use crate::files::FdTable;
 use crate::locks::Owner;
-use crate::timers::Timer;
+use crate::timers::{PosixTimers, Timer};
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::vec::Vec;
 use base::sched::CpuTimes;
 use base::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
@@ -42,6 +43,9 @@ impl ExitStatus {
     }
 }
 
+/// An adjustment that keeps a process from ending for memory.
+pub const OOM_NEVER: i32 = -1000;
+
 /// The file a process was started from. It keeps no reference: the file may be unlinked and unmounted.
 #[derive(Clone, Debug, Default)]
 pub struct ProgramFile {
@@ -76,6 +80,10 @@ pub struct Process {
     pub cwd: SpinLock<Option<Arc<File>>>,
     /// Who it acts as.
     pub credentials: SpinLock<Credentials>,
+    /// It and its children get no more rights by running a program (`PR_SET_NO_NEW_PRIVS`).
+    pub limited: AtomicBool,
+    /// What `PR_GET_DUMPABLE` tells: others of its user may look at its memory. There is nothing yet by which they could.
+    pub dumpable: AtomicBool,
     /// Resource limits.
     pub limits: SpinLock<Limits>,
     /// What it does about signals.
@@ -90,12 +98,16 @@ pub struct Process {
     pending: Pending,
     /// Its nice value, -20 to 19. Nothing looks at it but who asks: all tasks share the CPU alike.
     pub nice: AtomicI32,
+    /// Thousandths of all memory that it counts as having besides what it has, when somebody must end for memory.
+    oom_adjust: AtomicI32,
     /// When it was made, in monotonic nanoseconds.
     pub start_ns: u64,
     times: SpinLock<Times>,
     pub(super) state: SpinLock<State>,
     /// It has, or had, record locks on files.
     record_locks: AtomicBool,
+    /// Those that it has made.
+    pub timers: PosixTimers,
     /// The timer of `setitimer` and `alarm`, once it was asked for.
     alarm: Once<Arc<Timer>>,
     /// The thread that replaces the program, and for which all others end; 0: none does.
@@ -151,7 +163,10 @@ impl Process {
             command: SpinLock::new(parent.command.lock().clone()),
             program: SpinLock::new(parent.program.lock().clone()),
             umask: AtomicU64::new(parent.umask.load(Ordering::Relaxed)),
+            limited: AtomicBool::new(parent.limited.load(Ordering::Relaxed)),
+            dumpable: AtomicBool::new(parent.dumpable.load(Ordering::Relaxed)),
             nice: AtomicI32::new(parent.nice.load(Ordering::Relaxed)),
+            oom_adjust: AtomicI32::new(parent.oom_adjust()),
             ..Self::blank(&parent.system, parent.pid, memory)
         });
         parent.system.family.add_child(&process, parent.pid, exit_signal)?;
@@ -167,6 +182,8 @@ impl Process {
             files: FdTable::new(),
             cwd: SpinLock::new(None),
             credentials: SpinLock::new(Credentials::default()),
+            limited: AtomicBool::new(false),
+            dumpable: AtomicBool::new(true),
             limits: SpinLock::new(Limits::default()),
             actions: SpinLock::new(SignalActions::default()),
             command: SpinLock::new(Vec::new()),
@@ -174,10 +191,12 @@ impl Process {
             umask: AtomicU64::new(0o022),
             pending: Pending::new(),
             nice: AtomicI32::new(0),
+            oom_adjust: AtomicI32::new(0),
             start_ns: time::now_ns(),
             times: SpinLock::new(Times::default()),
             state: SpinLock::new(State::new(memory)),
             record_locks: AtomicBool::new(false),
+            timers: PosixTimers::new(),
             alarm: Once::new(Rank::Leaf),
             replacing: AtomicU32::new(0),
             memory_released: AtomicBool::new(false),
@@ -206,6 +225,14 @@ impl Process {
     pub fn set_umask(&self, umask: u16) -> u16 {
         self.umask.swap(u64::from(umask & 0o777), Ordering::Relaxed) as u16
     }
+    /// Thousandths of all memory that it counts as having besides what it has (`oom_score_adj`); [`OOM_NEVER`]: it does not end for memory.
+    pub fn oom_adjust(&self) -> i32 {
+        self.oom_adjust.load(Ordering::Relaxed)
+    }
+    /// See [`Self::oom_adjust`].
+    pub fn set_oom_adjust(&self, thousandths: i32) {
+        self.oom_adjust.store(thousandths, Ordering::Relaxed);
+    }
     /// The soft limit of kind `resource` (`RLIMIT_*`).
     pub fn soft_limit(&self, resource: u32) -> u64 {
         self.limits.lock().get(resource).map_or(u64::MAX, |limit| limit.soft)
@@ -230,6 +257,7 @@ impl Process {
     /// Lets go of all descriptors, record locks and timers. Task context; may sleep.
     pub fn close_all(&self) {
         self.alarm.get().into_iter().for_each(|alarm| alarm.disarm());
+        self.timers.clear();
         if self.record_locks.load(Ordering::SeqCst) {
             self.system.locks.release_all(Owner::Process(self.pid));
         }
@@ -274,6 +302,11 @@ impl Process {
     pub fn name(&self) -> [u8; 16] {
         let first = self.state.lock().threads.first().cloned();
         first.map_or_else(|| super::exec::thread_name(&self.program.lock().path), |thread| *thread.name.lock())
+    }
+    /// The name as text.
+    pub fn shown_name(&self) -> String {
+        let name = self.name();
+        String::from_utf8_lossy(name.split(|&byte| byte == 0).next().unwrap_or_default()).into_owned()
     }
     /// How many threads run.
     pub fn thread_count(&self) -> usize {
@@ -447,6 +480,10 @@ impl Process {
     /// Takes `signals` away.
     pub(super) fn forget_signals(&self, signals: SigSet) {
         self.pending.forget(signals);
+    }
+    /// Whether a signal of its timer `id` waits for some thread.
+    pub fn timer_signal_waits(&self, id: u32) -> bool {
+        self.pending.has_timer(id)
     }
     /// Signals that wait for some thread.
     pub fn pending(&self) -> SigSet {

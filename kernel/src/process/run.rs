@@ -1,5 +1,5 @@
 //! The loop that runs user code, and the end of a thread.
-use super::delivery::{Fault, deliver, force};
+use super::delivery::{FETCH, Fault, PAGE_FAULT, STORE, deliver, force};
 use super::oom::out_of_memory;
 use super::signal::Signal;
 use super::{ExitStatus, FUTEX_MATCH_ANY, FutexKey, Memory, Process, SigInfo, Thread, robust};
@@ -10,9 +10,6 @@ use base::sync::Arc;
 use base::sync::atomic::Ordering;
 use hal::user::{Trap, UserContext};
 use linux_raw_sys::general as abi;
-
-/// The vector of page faults.
-const PAGE_FAULT: u64 = 14;
 
 /// Runs `user` as `thread` on the current task until the thread ends. Execve lets another thread go on in its place.
 pub fn run_thread(thread: &Arc<Thread>, mut user: UserContext) {
@@ -88,8 +85,8 @@ fn error_code(access: Access, present: bool) -> u64 {
     const USER: u64 = 4;
     let of_access = match access {
         Access::Read => 0,
-        Access::Write => 2,
-        Access::Exec => 16,
+        Access::Write => STORE,
+        Access::Exec => FETCH,
     };
     u64::from(present) | of_access | USER
 }
@@ -102,6 +99,7 @@ fn exception(thread: &Thread, user: &mut UserContext, vector: u8, error: u64) {
         1 => (Signal::SIGTRAP, SigInfo::fault(abi::TRAP_TRACE, at)),
         3 => (Signal::SIGTRAP, SigInfo::kernel()),
         6 => (Signal::SIGILL, SigInfo::fault(abi::ILL_ILLOPN, at)),
+        11 | 12 => (Signal::SIGBUS, SigInfo::kernel()),
         17 => (Signal::SIGBUS, SigInfo::fault(abi::BUS_ADRALN, 0)),
         _ => (Signal::SIGSEGV, SigInfo::kernel()),
     };
@@ -110,7 +108,7 @@ fn exception(thread: &Thread, user: &mut UserContext, vector: u8, error: u64) {
     force(thread, user, signal, info, Fault { trap: u64::from(vector), error, addr: 0 });
 }
 
-/// The end of a thread: its robust futexes, the word for who waits for it, then the process, if it was the last.
+/// The end of a thread: its robust futexes, the word for who waits for it, its semaphores, then the process, if it was the last.
 fn end_thread(thread: &Arc<Thread>, code: u8) {
     let process = thread.process.clone();
     robust::release(thread);
@@ -121,6 +119,7 @@ fn end_thread(thread: &Arc<Thread>, code: u8) {
     {
         process.system.futexes.wake(key, 1, FUTEX_MATCH_ANY);
     }
+    thread.sem_undo.leave(&process.system.semaphores, process.pid);
     if process.remove_thread(thread.tid) {
         end_process(&process, &thread.mm, code);
     }

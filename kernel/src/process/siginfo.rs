@@ -48,6 +48,19 @@ impl SigInfo {
         let fields = [child.pid, child.uid, status, 0, user[0], user[1], system[0], system[1]];
         Self::of_code(code as i32).with(&fields).of(Signal::SIGCHLD)
     }
+    /// Of the timer `id` of the process, with what the program wants to be told.
+    pub fn timer(id: u32, value: u64) -> SigInfo {
+        Self::of_code(abi::SI_TIMER).with(&[id, 0, value as u32, (value >> 32) as u32])
+    }
+    /// Of which timer it is.
+    pub fn timer_id(&self) -> Option<u32> {
+        (self.code() == abi::SI_TIMER).then_some(self.0[FIRST])
+    }
+    /// The same, after so many expiries that were not told of.
+    pub fn after(mut self, overruns: u32) -> SigInfo {
+        self.0[FIRST + 1] = overruns;
+        self
+    }
     /// A fault at the address `addr`.
     pub fn fault(code: u32, addr: u64) -> SigInfo {
         Self::of_code(code as i32).with(&[addr as u32, (addr >> 32) as u32])

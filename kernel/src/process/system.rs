@@ -2,6 +2,7 @@
 use super::{Family, FutexTable, Process, Thread};
 use crate::disks::Disks;
 use crate::files::Fifos;
+use crate::ipc::Semaphores;
 use crate::locks::LockTable;
 use crate::mm::segments::Segments;
 use crate::timers::Timers;
@@ -30,6 +31,8 @@ pub struct System {
     pub shared_memory: Arc<Inode>,
     /// System V shared memory.
     pub segments: Arc<Segments>,
+    /// System V semaphores.
+    pub semaphores: Semaphores,
     next_id: AtomicU32,
     boot_ns: u64,
     /// Runs aio requests that wait for the device: fsync.
@@ -54,6 +57,7 @@ impl System {
             family: Family::new(),
             locks: Arc::new(LockTable::new()),
             timers: Timers::new(),
+            semaphores: Semaphores::new(),
             next_id: AtomicU32::new(1),
             boot_ns: base::time::now_ns(),
             aio_worker: WorkQueue::new("aio", 1).ok(),

@@ -73,7 +73,7 @@ fn a_bad_access_kills_and_a_good_one_is_paged_in() {
 
 #[test]
 fn exceptions_end_in_their_signals() {
-    for (vector, code) in [(0, 136), (6, 132), (13, 139), (3, 133)] {
+    for (vector, code) in [(0, 136), (6, 132), (12, 135), (13, 139), (3, 133)] {
         let (process, thread) = process();
         let mut user = context();
         user.step(move |_| Trap::Exception { vector, error: 0 });
@@ -141,6 +141,19 @@ fn a_frame_with_registers_that_the_cpu_refuses_ends_its_thread() {
         run_thread(&thread, user);
         assert_eq!(process.wait(), end, "{bits:#x}");
     }
+}
+
+#[test]
+fn a_return_from_no_handler_is_the_end_even_with_the_signal_blocked() {
+    let (process, thread) = process();
+    thread.set_blocked(SigSet::of(Signal::SIGSEGV));
+    let mut user = context();
+    user.step(|regs| {
+        regs.rsp = 0x10;
+        call(abi::__NR_rt_sigreturn, [0; 3])(regs)
+    });
+    run_thread(&thread, user);
+    assert_eq!(process.wait(), ExitStatus::Killed(Signal::SIGSEGV));
 }
 
 #[test]

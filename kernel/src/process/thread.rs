@@ -3,6 +3,7 @@ use super::pending::Pending;
 use super::signal::{Disposition, SigSet, Signal};
 use super::sleep::{Deadline, sleep_interruptible};
 use super::{ExitStatus, Memory, Process, SigInfo};
+use crate::ipc::SemUndo;
 use alloc::boxed::Box;
 use base::sched::{CpuTimes, Task};
 use base::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -43,6 +44,8 @@ pub struct Thread {
     pub alt_stack: SpinLock<AltStack>,
     /// The name (`PR_SET_NAME`), NUL padded.
     pub name: SpinLock<[u8; 16]>,
+    /// What its end takes back of its operations on semaphores.
+    pub sem_undo: SemUndo,
     blocked: AtomicU64,
     /// What it sleeps for (rt_sigtimedwait).
     awaited: AtomicU64,
@@ -87,10 +90,12 @@ impl Thread {
         let memory = process.memory().ok_or(Errno::ESRCH)?;
         Ok(Self::new_in(process, memory, tid, blocked))
     }
-    /// The thread that runs another program in `mm` in the place of this one, when all others have ended. Its mask and the signals that wait
-    /// are those of before.
+    /// The thread that runs another program in `mm` in the place of this one, when all others have ended. Its mask, the signals that wait,
+    /// and what its end takes back are those of before.
     pub(super) fn successor(&self, mm: Arc<Memory>) -> Arc<Thread> {
-        Self::make(&self.process, mm, self.process.pid, self.blocked(), self.mail.clone())
+        let next = Self::make(&self.process, mm, self.process.pid, self.blocked(), self.mail.clone());
+        self.sem_undo.hand_on(&next.sem_undo);
+        next
     }
     /// As [`Thread::new`], in memory that will be the process's.
     pub(super) fn new_in(process: &Arc<Process>, mm: Arc<Memory>, tid: u32, blocked: SigSet) -> Arc<Thread> {
@@ -105,6 +110,7 @@ impl Thread {
             robust_list: AtomicU64::new(0),
             alt_stack: SpinLock::new(AltStack::default()),
             name: SpinLock::new([0; 16]),
+            sem_undo: SemUndo::default(),
             blocked: AtomicU64::new(blocked.0),
             awaited: AtomicU64::new(0),
             saved_mask: SpinLock::new(None),
@@ -282,7 +288,13 @@ impl Thread {
         self.take_not_in(self.blocked())
     }
     fn take_not_in(&self, blocked: SigSet) -> Option<(Signal, SigInfo)> {
-        self.mail.pending.take(blocked).or_else(|| self.process.take_signal(blocked))
+        let (signal, info) = self.mail.pending.take(blocked).or_else(|| self.process.take_signal(blocked))?;
+        let timer = info.timer_id().and_then(|id| self.process.timers.get(id).ok());
+        Some((signal, timer.map_or(info, |timer| info.after(timer.taken()))))
+    }
+    /// Whether a signal of the process's timer `id` waits for this thread.
+    pub fn timer_signal_waits(&self, id: u32) -> bool {
+        self.mail.pending.has_timer(id)
     }
 }
 

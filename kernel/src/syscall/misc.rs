@@ -119,6 +119,7 @@ pub fn getrandom(context: &mut SyscallContext<'_>, buffer: UserAddr, len: u64, f
 
 /// `prctl`. Errors: `EINVAL`, `EFAULT`.
 pub fn prctl(context: &mut SyscallContext<'_>, option: u32, a: u64, _b: u64) -> Result<u64> {
+    let process = context.process();
     match option {
         pr::PR_SET_NAME => {
             let name = match context.mm().read_cstr(a, 15) {
@@ -144,8 +145,19 @@ pub fn prctl(context: &mut SyscallContext<'_>, option: u32, a: u64, _b: u64) -> 
             context.mm().write_bytes(a, &name)?;
             Ok(0)
         }
-        pr::PR_SET_PDEATHSIG | pr::PR_SET_DUMPABLE | pr::PR_SET_NO_NEW_PRIVS => Ok(0),
-        pr::PR_GET_DUMPABLE => Ok(1),
+        pr::PR_SET_PDEATHSIG => Ok(0),
+        pr::PR_SET_DUMPABLE if a > 1 => Err(Errno::EINVAL),
+        pr::PR_SET_DUMPABLE => {
+            process.dumpable.store(a == 1, Ordering::Relaxed);
+            Ok(0)
+        }
+        pr::PR_GET_DUMPABLE => Ok(process.dumpable.load(Ordering::Relaxed).into()),
+        pr::PR_SET_NO_NEW_PRIVS if a != 1 => Err(Errno::EINVAL),
+        pr::PR_SET_NO_NEW_PRIVS => {
+            process.limited.store(true, Ordering::Relaxed);
+            Ok(0)
+        }
+        pr::PR_GET_NO_NEW_PRIVS => Ok(process.limited.load(Ordering::Relaxed).into()),
         _ => Err(Errno::EINVAL),
     }
 }

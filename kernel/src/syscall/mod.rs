@@ -5,10 +5,11 @@
 //! | `table` | every call: number, handler, arguments, what it supports; also yields the names and `docs/SYSCALLS.md` |
 //! | `args` | from registers to typed arguments |
 //! | `memory`, `shm` | mmap and its family; System V shared memory |
+//! | `sem`, `ipc` | System V semaphores; what they and shared memory have in common |
 //! | `process`, `exec`, `wait` | clone and fork, exit; execve; wait4 |
 //! | `identity`, `limits` | ids, groups and names; limits and usage |
 //! | `signals` | actions, masks, kill |
-//! | `time`, `timers` | clocks and sleeping; timers |
+//! | `time`, `timers`, `posix_timers` | clocks and sleeping; timers; those that a program makes |
 //! | `futex` | futex |
 //! | `aio` | io_setup and its family |
 //! | `paths` | from a path in user memory to an inode |
@@ -39,6 +40,7 @@ mod fiemap;
 mod futex;
 mod getdents;
 mod identity;
+mod ipc;
 mod limits;
 mod locks;
 mod masked;
@@ -50,10 +52,12 @@ mod open;
 mod paths;
 mod pipes;
 mod poll;
+mod posix_timers;
 mod process;
 mod read_write;
 mod schedule;
 mod seek;
+mod sem;
 mod shm;
 mod signals;
 mod stat;

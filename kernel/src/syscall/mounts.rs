@@ -22,9 +22,11 @@ pub fn mount(
     require_root(context)?;
     let target = PathArg::read(context, abi::AT_FDCWD, target)?;
     let (vfs, site) = (context.vfs()?, target.site(context));
+    let ignores_setid = flags & u64::from(abi::MS_NOSUID) != 0;
     if flags & u64::from(abi::MS_REMOUNT) != 0 {
         let inode = vfs.lookup(site, &target.path, true)?;
         vfs.remount(&inode, flags & u64::from(abi::MS_RDONLY) != 0)?;
+        inode.sb.ignore_setid(ignores_setid);
         return Ok(0);
     }
     let kind = context.mm().read_cstr(kind, 64)?;
@@ -38,6 +40,7 @@ pub fn mount(
         }
         _ => return Err(Errno::ENODEV),
     };
+    root.sb.ignore_setid(ignores_setid);
     let mounted = vfs.mount(site, &target.path, root.clone(), &source);
     if mounted.is_err() {
         // Nobody has seen it: it ends as it came.

@@ -102,6 +102,7 @@ fn new_task(
     let given = |flag: u32, value: u64| (flags & flag != 0).then_some(value);
     let request = CloneRequest {
         stack,
+        share_undo: flags & abi::CLONE_SYSVSEM != 0,
         tls: given(abi::CLONE_SETTLS, ids.tls),
         parent_tid: given(abi::CLONE_PARENT_SETTID, ids.parent_tid),
         child_tid: given(abi::CLONE_CHILD_SETTID, ids.child_tid),

@@ -1,8 +1,9 @@
 //! System V shared memory.
+use super::ipc::{IPC_INFO, IPC_RMID, IPC_SET, IPC_STAT, Permissions, last_index};
 use super::{SyscallContext, UserAddr};
-use crate::mm::segments::{MOST, Segment, SegmentRequest};
+use crate::ipc::{MOST, Object};
+use crate::mm::segments::{Segment, SegmentRequest};
 use crate::mm::{PAGE, Placement, page_floor};
-use base::sync::Arc;
 use base::{Errno, Result};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -12,10 +13,6 @@ const SHM_REMAP: u32 = 0o40_000;
 const SHM_EXEC: u32 = 0o100_000;
 /// Flag of shmget: huge pages, of which there are none.
 const SHM_HUGETLB: u32 = 0o4000;
-const IPC_RMID: u32 = 0;
-const IPC_SET: u32 = 1;
-const IPC_STAT: u32 = 2;
-const IPC_INFO: u32 = 3;
 const SHM_LOCK: u32 = 11;
 const SHM_UNLOCK: u32 = 12;
 const SHM_STAT: u32 = 13;
@@ -24,18 +21,11 @@ const SHM_STAT_ANY: u32 = 15;
 /// In the mode of a segment that goes with its last attachment.
 const SHM_DEST: u32 = 0o1000;
 
-/// `struct shmid64_ds` with its `struct ipc64_perm`.
+/// `struct shmid64_ds`
 #[derive(FromBytes, IntoBytes, Immutable, Default)]
 #[repr(C)]
 struct SegmentInfo {
-    key: i32,
-    uid: u32,
-    gid: u32,
-    creator_uid: u32,
-    creator_gid: u32,
-    mode: u32,
-    sequence: [u32; 2],
-    unused: [u64; 2],
+    permissions: Permissions,
     size: u64,
     times_s: [i64; 3],
     creator_pid: u32,
@@ -114,7 +104,7 @@ pub fn shmctl(context: &mut SyscallContext<'_>, id: u32, command: u32, out: User
         }
         IPC_SET => {
             let new: SegmentInfo = mm.read(out)?;
-            segments.set(id, (new.uid, new.gid, new.mode as u16), caller).map(|()| 0)
+            segments.set(id, new.permissions.new_owner(), caller).map(|()| 0)
         }
         IPC_RMID => segments.remove(id, caller).map(|()| 0),
         // Nothing is swapped: locked or not, it stays.
@@ -145,20 +135,14 @@ pub fn shmctl(context: &mut SyscallContext<'_>, id: u32, command: u32, out: User
     }
 }
 
-/// The highest index for `SHM_STAT`.
-fn last_index(all: &[Arc<Segment>]) -> u64 {
-    all.len().saturating_sub(1) as u64
-}
-
 fn info(segment: &Segment) -> SegmentInfo {
     let state = segment.state();
     SegmentInfo {
-        key: if state.removed { 0 } else { segment.key },
-        uid: state.uid,
-        gid: state.gid,
-        creator_uid: state.creator_uid,
-        creator_gid: state.creator_gid,
-        mode: u32::from(state.mode) | if state.removed { SHM_DEST } else { 0 },
+        permissions: Permissions::new(
+            segment.key().unwrap_or(0),
+            &state.owner,
+            if state.removed { SHM_DEST } else { 0 },
+        ),
         size: segment.size,
         times_s: [state.attached_s, state.detached_s, state.changed_s],
         creator_pid: state.creator_pid,

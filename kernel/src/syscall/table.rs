@@ -7,7 +7,8 @@ use super::read_write::{Buffers, Position};
 use super::{Handler, to_register};
 use super::{
     access, aio, attrs, cwd, descriptors, exec, futex, getdents, identity, limits, locks, memory, misc, mounts, names,
-    open, pipes, poll, process, read_write, schedule, seek, shm, signals, stat, statfs, sync, time, timers, wait,
+    open, pipes, poll, posix_timers, process, read_write, schedule, seek, sem, shm, signals, stat, statfs, sync, time,
+    timers, wait,
 };
 use core::fmt::{self, Write};
 use linux_raw_sys::general as abi;
@@ -94,11 +95,14 @@ calls! {
     56 clone => process::clone [flags, stack, parent_tid, child_tid, tls] "Threads (`CLONE_VM|FS|FILES|SIGHAND|THREAD|SYSVSEM`); processes, which can share memory (`CLONE_VM`, `CLONE_VFORK`) and nothing else. No namespaces, no pidfd, no tracing.";
     57 fork => process::fork [] "Complete; memory is shared until somebody stores to it.";
     58 vfork => process::vfork [] "Complete: the child runs in the memory of its parent.";
-    59 execve => exec::execve [path, argv, envp] "ELF, static or with an interpreter, and scripts. No set-user-id.";
+    59 execve => exec::execve [path, argv, envp] "ELF, static or with an interpreter, and scripts. Set-user-id and set-group-id programs, with `AT_SECURE`.";
     60 exit => process::exit [code] "Complete.";
     61 wait4 => wait::wait4 [pid, status, options, usage] "Complete; of the usage, the CPU times.";
     62 kill => signals::kill [pid, signal] "Complete.";
     63 uname => identity::uname [buffer] "Complete.";
+    64 semget => sem::semget [key, count, flags] "All sets together have at most 256000 semaphores.";
+    65 semop => sem::semop [id, operations, count] "Complete.";
+    66 semctl => sem::semctl [id, number, command, arg] "Complete.";
     67 shmdt => shm::shmdt [addr] "Complete.";
     72 fcntl => descriptors::fcntl [fd, command, arg] "Descriptors, flags, record locks of processes and of open files (`F_OFD_*`). No leases, no signals.";
     73 flock => locks::flock [fd, operation] "Complete.";
@@ -139,7 +143,14 @@ calls! {
     110 getppid => identity::getppid [] "Complete.";
     111 getpgrp => identity::getpgid [] with (0u32) "Complete.";
     112 setsid => identity::setsid [] "Complete.";
+    113 setreuid => identity::setreuid [real, effective] "Complete.";
+    114 setregid => identity::setregid [real, effective] "Complete.";
     115 getgroups => identity::getgroups [count, list] "Complete.";
+    116 setgroups => identity::setgroups [count, list] "Up to 1,024 groups.";
+    117 setresuid => identity::setresuid [real, effective, saved] "Complete.";
+    118 getresuid => identity::getresuid [uid, euid, suid] "Complete.";
+    119 setresgid => identity::setresgid [real, effective, saved] "Complete.";
+    120 getresgid => identity::getresgid [gid, egid, sgid] "Complete.";
     121 getpgid => identity::getpgid [pid] "Complete.";
     124 getsid => identity::getsid [pid] "Complete.";
     127 rt_sigpending => signals::rt_sigpending [set, size] "Complete.";
@@ -163,11 +174,11 @@ calls! {
     150 munlock => memory::munlock [addr, len] "Complete.";
     151 mlockall => memory::mlockall [flags] "As mlock2; `MCL_ONFAULT` holds for what is mapped now.";
     152 munlockall => memory::munlockall [] "Complete.";
-    157 prctl => misc::prctl [option, a, b] "`PR_SET_NAME`, `PR_GET_NAME`, `PR_SET_PDEATHSIG` (stored nowhere), `PR_GET_DUMPABLE`. Others: `EINVAL`.";
+    157 prctl => misc::prctl [option, a, b] "`PR_SET_NAME`, `PR_GET_NAME`, `PR_SET_PDEATHSIG` (stored nowhere), `PR_SET_DUMPABLE`, `PR_GET_DUMPABLE` (nothing else looks at it), `PR_SET_NO_NEW_PRIVS`, `PR_GET_NO_NEW_PRIVS`. Others: `EINVAL`.";
     158 arch_prctl => misc::arch_prctl [code, addr] "`ARCH_SET_FS`, `ARCH_GET_FS`. Others: `EINVAL`.";
     160 setrlimit => limits::setrlimit [resource, limit] "Complete.";
     162 sync => sync::sync [] "Complete.";
-    165 mount => mounts::mount [source, target, kind, flags] "Remounts read-only and back; new mounts of disks with ext4, by their name (`/dev/vdb`), and of tmpfs.";
+    165 mount => mounts::mount [source, target, kind, flags] "Remounts read-only and back; new mounts of disks with ext4, by their name (`/dev/vdb`), and of tmpfs. Of the flags, `MS_RDONLY` and `MS_NOSUID` have an effect.";
     166 umount2 => mounts::umount2 [target, flags] "Complete but for lazy and forced ones: `EOPNOTSUPP`.";
     186 gettid => identity::gettid [] "Complete.";
     200 tkill => signals::tkill [tid, signal] "Complete.";
@@ -182,7 +193,13 @@ calls! {
     210 io_cancel => aio::io_cancel [context, iocb, result] "Polls: `EINPROGRESS`, and their event comes. Others: `EINVAL`.";
     217 getdents64 => getdents::getdents64 [fd, out, len] "Complete.";
     218 set_tid_address => process::set_tid_address [addr] "Complete.";
+    220 semtimedop => sem::semtimedop [id, operations, count, timeout] "Complete.";
     221 fadvise64 => sync::fadvise64 [fd, offset, len, advice] "`POSIX_FADV_DONTNEED` drops clean pages; other advice is checked and has no effect.";
+    222 timer_create => posix_timers::timer_create [clock, event, out] "REALTIME, MONOTONIC, BOOTTIME; a signal to the process or to a thread, or none. Up to 1,024 for each process. Clocks of CPU time: `EOPNOTSUPP`.";
+    223 timer_settime => posix_timers::timer_settime [id, flags, new, old] "Complete.";
+    224 timer_gettime => posix_timers::timer_gettime [id, out] "Complete.";
+    225 timer_getoverrun => posix_timers::timer_getoverrun [id] "Complete.";
+    226 timer_delete => posix_timers::timer_delete [id] "Complete.";
     228 clock_gettime => time::clock_gettime [clock, time] "REALTIME, MONOTONIC, their coarse and raw kinds, BOOTTIME; the CPU clocks of processes and threads.";
     229 clock_getres => time::clock_getres [clock, time] "One nanosecond.";
     230 clock_nanosleep => time::clock_nanosleep [clock, flags, request, remaining] "REALTIME, MONOTONIC, BOOTTIME; `TIMER_ABSTIME`.";

@@ -15,20 +15,20 @@ const NS_PER_US: u64 = 1000;
 /// `struct itimerspec`
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
-struct ITimerSpec {
+pub(super) struct ITimerSpec {
     interval: TimeSpec,
     value: TimeSpec,
 }
 
 impl ITimerSpec {
-    fn of(setting: Setting) -> ITimerSpec {
+    pub(super) fn of(setting: Setting) -> ITimerSpec {
         ITimerSpec {
             interval: TimeSpec::from_ns(setting.interval_ns),
             value: TimeSpec::from_ns(setting.left_ns(time::now_ns())),
         }
     }
     /// As a timer is set: `absolute` times are those of the wall clock if `realtime`. Errors: `EINVAL`.
-    fn setting(self, absolute: bool, realtime: bool) -> Result<Setting> {
+    pub(super) fn setting(self, absolute: bool, realtime: bool) -> Result<Setting> {
         let (interval_ns, value_ns) = (self.interval.to_ns()?, self.value.to_ns()?);
         let next_ns = match value_ns {
             0 => 0,

@@ -7,6 +7,8 @@
 //! | `rules` | the rules that ring 3 can see |
 //! | `mmap` | mappings of files |
 //! | `memory` | memory that processes share, and too little of it |
+//! | `bad` | programs that do what they must not: the kernel says so and stays up |
+//! | `clock` | the clock beside that of the host |
 //! | `oracle` | random operations against a model, on the host build too |
 //! | `abi` | locks, signals, timers, CPU times |
 //! | `watchdog` | what a CPU, a lock or a wake-up that hangs says of itself |
@@ -41,7 +43,9 @@ macro_rules! on_cpus {
 }
 
 mod abi;
+mod bad;
 mod blklog;
+mod clock;
 mod demo;
 mod guest;
 mod lab;

@@ -6,13 +6,17 @@
 //! | file | checks |
 //! |---|---|
 //! | `locks` | record locks, flock, robust futexes |
+//! | `privileges` | set-user-id programs |
 //! | `registers` | the x87, SSE and AVX registers of threads, processes and signal frames |
+//! | `semaphores` | System V semaphores |
 //! | `signals` | what comes with a signal, waiting for one, timers |
 //! | `times` | CPU times, and what `/proc` tells of the machine |
 //!
 //! Exit status: 0 if everything was as it must be; 1 if not.
 mod locks;
+mod privileges;
 mod registers;
+mod semaphores;
 mod signals;
 mod times;
 
@@ -24,25 +28,29 @@ use user::sys::{Errno, Memory, PAGE, raw};
 type Outcome = Result<(), String>;
 type Check = (&'static str, fn() -> Outcome);
 
-const PARTS: [(&str, &[Check]); 4] = [
+const PARTS: [(&str, &[Check]); 6] = [
     ("locks", locks::CHECKS),
+    ("privileges", privileges::CHECKS),
     ("registers", registers::CHECKS),
+    ("semaphores", semaphores::CHECKS),
     ("signals", signals::CHECKS),
     ("times", times::CHECKS),
 ];
 
 fn main() -> ExitCode {
     let found = Image::current();
-    let wanted = std::env::args().nth(1);
-    if wanted.as_deref() == Some(registers::FRESH) {
-        return if told("as a new program", || registers::look_around(&found)) {
-            ExitCode::SUCCESS
-        } else {
-            ExitCode::FAILURE
-        };
-    }
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let wanted = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [semaphores::TELL, id] => return semaphores::tell(id).into(),
+        [privileges::WHO] => return privileges::who().into(),
+        [registers::FRESH] => {
+            return u8::from(!told("as a new program", || registers::look_around(&found))).into();
+        }
+        [] => None,
+        [wanted, ..] => Some(wanted),
+    };
     registers::announce();
-    let chosen = PARTS.into_iter().filter(|(name, _)| wanted.as_deref().is_none_or(|wanted| wanted == *name));
+    let chosen = PARTS.into_iter().filter(|(name, _)| wanted.is_none_or(|wanted| wanted == *name));
     // All of them, even after one has failed.
     let checks: Vec<Check> = chosen.flat_map(|(_, checks)| checks).copied().collect();
     if checks.is_empty() {

@@ -1,12 +1,13 @@
 //! Signals: what comes with them, waiting for them, and timers.
 use crate::{Check, Outcome, call, expect_exit, fork, same, sys};
 use linux_raw_sys::general as abi;
-use user::sys::{EAGAIN, EPERM, Errno, Memory, PAGE};
+use user::sys::{EAGAIN, EINVAL, EPERM, Errno, Memory, PAGE};
 
 pub const CHECKS: &[Check] = &[
     ("SIGCHLD tells of the child", child),
     ("real-time signals are queued with what they bring", queued),
     ("an interval timer, and a timerfd", timers),
+    ("timers that a program makes", made_timers),
 ];
 
 const REAL_TIME: u32 = 40;
@@ -94,4 +95,55 @@ fn timers() -> Outcome {
     same("a poll of it", sys(abi::__NR_poll, [memory.addr(128), 1, 20_000]), Ok(1))?;
     same("some expiries", memory.word(64) > 0, true)?;
     sys(abi::__NR_close, [fd]).map(drop).map_err(call("close"))
+}
+
+/// Makes a timer that is told of by `notify` with `signal` and the value 0x1234_5678_9abc; its id.
+fn make_timer(notify: u32, signal: u32) -> Result<u64, Errno> {
+    let memory = Memory::new(PAGE);
+    let tid = sys(abi::__NR_gettid, [])?;
+    memory.set_words(0, &[0x1234_5678_9abc, u64::from(signal) | u64::from(notify) << 32, tid]);
+    sys(abi::__NR_timer_create, [abi::CLOCK_MONOTONIC.into(), memory.addr(0), memory.addr(128)])?;
+    Ok(u64::from(memory.word(128) as u32))
+}
+
+/// Sets it to expire after `first_ms` and then each `each_ms`.
+fn set_timer(id: u64, first_ms: u64, each_ms: u64) -> Result<u64, Errno> {
+    let memory = Memory::new(PAGE);
+    let time = |ms: u64| [ms / 1000, ms % 1000 * 1_000_000];
+    memory.set_words(0, &[time(each_ms), time(first_ms)].concat());
+    sys(abi::__NR_timer_settime, [id, 0, memory.addr(0), 0])
+}
+
+fn made_timers() -> Outcome {
+    let memory = Memory::new(PAGE);
+    let wild = sys(abi::__NR_timer_create, [99, 0, memory.addr(0)]);
+    same("a clock that there is not", wild, Err(EINVAL))?;
+    same("a notification that there is not", make_timer(9, REAL_TIME), Err(EINVAL))?;
+    blocking(bit(REAL_TIME), || {
+        for notify in [abi::SIGEV_SIGNAL, abi::SIGEV_THREAD_ID] {
+            let id = make_timer(notify, REAL_TIME).map_err(call("timer_create"))?;
+            set_timer(id, 1, 2).map_err(call("timer_settime"))?;
+            // However many expiries come meanwhile, one signal tells of them.
+            std::thread::sleep(std::time::Duration::from_millis(30));
+            let [signal, code, timer, overruns, low, high] =
+                await_signal(bit(REAL_TIME), 20_000).map_err(call("wait"))?;
+            let expected = [REAL_TIME, abi::SI_TIMER as u32, id as u32, 0x5678_9abc, 0x1234];
+            same("what is told", [signal, code, timer, low, high], expected)?;
+            same("expiries that were not told of", overruns >= 5, true)?;
+            same("timer_getoverrun", sys(abi::__NR_timer_getoverrun, [id]), Ok(overruns.into()))?;
+            await_signal(bit(REAL_TIME), 20_000).map_err(call("the next one"))?;
+            let child = fork(|| u8::from(sys(abi::__NR_timer_getoverrun, [id]) != Err(EINVAL)))?;
+            expect_exit(child, 0)?;
+            sys(abi::__NR_timer_delete, [id]).map_err(call("timer_delete"))?;
+            // One that was on its way.
+            let _ = await_signal(bit(REAL_TIME), 0);
+            same("after the deletion", await_signal(bit(REAL_TIME), 10), Err(EAGAIN))?;
+            same("its id", set_timer(id, 1, 0), Err(EINVAL))?;
+        }
+        let silent = make_timer(abi::SIGEV_NONE, 0).map_err(call("a silent timer"))?;
+        set_timer(silent, 60_000, 0).map_err(call("timer_settime"))?;
+        sys(abi::__NR_timer_gettime, [silent, memory.addr(0)]).map_err(call("timer_gettime"))?;
+        same("what is left of a minute", (50..=60).contains(&memory.word(16)), true)?;
+        sys(abi::__NR_timer_delete, [silent]).map(drop).map_err(call("timer_delete"))
+    })
 }

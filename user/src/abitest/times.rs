@@ -3,12 +3,13 @@ use crate::{Check, Outcome, call, fork, same, sys};
 use linux_raw_sys::general as abi;
 use std::fs;
 use std::time::Duration;
-use user::sys::{Memory, PAGE};
+use user::sys::{EINVAL, Memory, PAGE};
 
 pub const CHECKS: &[Check] = &[
     ("CPU time counts work and not sleep", cpu_time),
     ("the CPU time of a child", of_child),
     ("/proc tells of the machine", machine),
+    ("/proc tells of a process and takes what is said of it", process),
 ];
 
 const MS: u64 = 1_000_000;
@@ -83,4 +84,17 @@ fn machine() -> Outcome {
         same(path, read(path)?.is_empty(), false)?;
     }
     Ok(())
+}
+
+fn process() -> Outcome {
+    const ADJUST: &str = "/proc/self/oom_score_adj";
+    let before = read(ADJUST)?;
+    let set = |value: &str| fs::write(ADJUST, value).map_err(|error| error.raw_os_error());
+    same("an adjustment", set("500"), Ok(()))?;
+    same("what is told of it", read(ADJUST)?.as_str(), "500\n")?;
+    same("one that is too large", set("1001"), Err(Some(EINVAL.0)))?;
+    same("as before", set(before.trim_end()), Ok(()))?;
+    let mounts = read("/proc/self/mountinfo")?;
+    let root = mounts.lines().find(|line| line.split(' ').nth(4) == Some("/"));
+    same("the root among the mounts", root.is_some_and(|line| line.contains(" - ")), true)
 }

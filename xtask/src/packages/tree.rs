@@ -9,15 +9,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Changes whenever this file makes another tree of the same packages.
-const LAYOUT: u32 = 1;
+const LAYOUT: u32 = 2;
 
 /// Folders that Debian has as links since it merged `/usr`.
 const MERGED: [&str; 4] = ["bin", "sbin", "lib", "lib64"];
 
-/// Folders that must be there, with their modes. The kernel mounts `/dev`, `/proc` and `/tmp`.
-const FOLDERS: [(&str, u32); 10] = [
+/// Folders that must be there, with their modes. The kernel mounts `/dev`, `/proc`, `/sys` and `/tmp`.
+const FOLDERS: [(&str, u32); 11] = [
     ("dev", 0o755),
     ("proc", 0o755),
+    ("sys", 0o755),
     ("tmp", 0o1777),
     ("root", 0o700),
     ("data", 0o755),

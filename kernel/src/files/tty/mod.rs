@@ -27,7 +27,7 @@ use crate::process::{Signal, Standing, System, Thread};
 use alloc::vec;
 use alloc::vec::Vec;
 use base::sync::{Arc, PollQueue, SpinLock, Weak};
-use base::{Errno, Result, time};
+use base::{Errno, Result, sched, time};
 use discipline::{CAPACITY, Discipline, Key};
 use fs::io::{IoSink, IoSource};
 use fs::kiocb::{IoFlags, Kiocb, Outcome};
@@ -292,6 +292,11 @@ impl FileOps for Terminal {
             }
             self.0.show(&chunk[..room], &mut shown);
             done += room;
+            // Others run too, and the writer can be stopped, however long it is.
+            sched::preempt_point();
+            if Thread::current().is_some_and(|thread| thread.interrupted()) {
+                break;
+            }
         }
         Ok(Outcome::Done(done))
     }
