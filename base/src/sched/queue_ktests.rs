@@ -225,7 +225,7 @@ ktest! {
         let hops = Arc::new(AtomicU64::new(0));
         let member = |i: usize| {
             let (turns, ring, hops) = (turns.clone(), ring.clone(), hops.clone());
-            start(if i % 2 == 0 { ALL } else { 1 << (i / 2 % smp::online()) }, move || {
+            start(if i.is_multiple_of(2) { ALL } else { 1 << (i / 2 % smp::online()) }, move || {
                 for round in 1..=ROUNDS {
                     while turns[i].load(Ordering::Acquire) < round {
                         park();
