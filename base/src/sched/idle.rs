@@ -25,6 +25,7 @@
 use crate::sync::atomic::{AtomicU32, Ordering, fence};
 
 /// The CPUs that halt, or are about to, and that nobody has called yet: a bit for each.
+#[derive(Default)]
 pub struct Halting(AtomicU32);
 
 impl Halting {
@@ -35,7 +36,6 @@ impl Halting {
     }
     /// No CPU.
     #[cfg(any(loom, shuttle))]
-    #[allow(clippy::new_without_default, reason = "as on the other backends")]
     pub fn new() -> Halting {
         Halting(AtomicU32::new(0))
     }
@@ -99,6 +99,7 @@ impl Halting {
 }
 
 /// How many tasks stand in a queue, for those who look without its lock.
+#[derive(Default)]
 pub struct Waiting(AtomicU32);
 
 impl Waiting {
@@ -109,7 +110,6 @@ impl Waiting {
     }
     /// None.
     #[cfg(any(loom, shuttle))]
-    #[allow(clippy::new_without_default, reason = "as on the other backends")]
     pub fn new() -> Waiting {
         Waiting(AtomicU32::new(0))
     }

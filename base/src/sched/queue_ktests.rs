@@ -84,14 +84,15 @@ fn progress(data: &[Page], ms: u64) -> (u64, u64) {
     (done.iter().copied().min().unwrap_or(0), done.iter().copied().max().unwrap_or(0))
 }
 
-/// `n` programs that never sleep, all started on CPU 0: before long each gets its share. An emulated CPU may stand still for any
-/// time, so one fair stretch is enough; that nobody gets nothing is asked of each.
-fn hogs_share(n: usize) {
+/// `n` programs that never sleep, all started on CPU 0: before long the one that gets most has less than `most_percent` of what the
+/// one that gets least has. An emulated CPU may stand still for any time, so one stretch is enough, and later ones are longer.
+fn hogs_share(n: usize, most_percent: u64) {
     let data: Vec<Page> = (0..n).map(|_| Page::alloc_zeroed().expect("memory")).collect();
     let hogs: Vec<Program> = data.iter().map(|page| Program::start(1, &COUNTS, page)).collect();
     hogs.iter().for_each(|hog| hog.task.set_allowed_cpus(ALL));
-    let shares = (0..10).map(|_| progress(&data, 300)).find(|&(least, most)| least > 0 && most / least < 5);
-    assert!(shares.is_some(), "{n} programs on {} CPUs never share them", smp::online());
+    let is_fair = |(least, most): (u64, u64)| least > 0 && most * 100 / least < most_percent;
+    let fair = (0..6).any(|doubled| is_fair(progress(&data, 250 << doubled)));
+    assert!(fair, "{n} programs never share {} CPUs", smp::online());
     hogs.iter().for_each(|hog| hog.task.interrupt());
     hogs.iter().for_each(|hog| _ = hog.end());
 }
@@ -210,9 +211,10 @@ ktest! {
     }
 
     fn programs_that_never_sleep_share_the_cpus() {
-        for n in [smp::online() + 1, 2 * smp::online() + 1] {
-            hogs_share(n);
-        }
+        // All get the same, as the one that waits goes round; without that some would get half of what others get.
+        hogs_share(smp::online() + 1, 170);
+        // Two or three to a CPU; if CPUs took only what they need, the first would have all but one for each of the others.
+        hogs_share(2 * smp::online() + 1, 250);
     }
 
     fn a_storm_of_wake_ups_between_cpus_loses_none() {
@@ -225,7 +227,7 @@ ktest! {
         let hops = Arc::new(AtomicU64::new(0));
         let member = |i: usize| {
             let (turns, ring, hops) = (turns.clone(), ring.clone(), hops.clone());
-            start(if i % 2 == 0 { ALL } else { 1 << (i / 2 % smp::online()) }, move || {
+            start(if i.is_multiple_of(2) { ALL } else { 1 << (i / 2 % smp::online()) }, move || {
                 for round in 1..=ROUNDS {
                     while turns[i].load(Ordering::Acquire) < round {
                         park();

@@ -14,7 +14,7 @@ const CASES: &[(&str, &str, &str)] = &[
     (
         "a_wake_up_that_calls_nobody_is_told_and_made_up_for",
         "in the queue of cpu 0 while cpu 1 halts",
-        "hang_until_told",
+        "miss_a_wake_up",
     ),
 ];
 

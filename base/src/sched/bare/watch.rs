@@ -9,6 +9,7 @@
 //!
 //! Each is told once, and a missed wake-up is made up for. A CPU that is called and does not come is the first case: it takes no
 //! tick either.
+use super::super::task::Inner;
 use super::queue::{CPUS, HALTING, Queue, lock, try_lock};
 use super::{NOWHERE, place};
 use core::sync::atomic::Ordering;
@@ -21,6 +22,14 @@ struct Missed {
     waits_ns: u64,
     /// The CPUs that may run it.
     may: u32,
+}
+
+/// The CPUs that may pick a task that is ready.
+fn may_run(task: &Inner) -> u32 {
+    match task.run.on() {
+        NOWHERE => task.run.allowed(),
+        cpu => 1 << cpu,
+    }
 }
 
 /// This CPU looks after the others from now on, and they after it.
@@ -70,26 +79,24 @@ impl Queue {
     /// A task that waits here and should not, told for the first time. `mine`: this CPU looks, from an interrupt.
     fn missed(&mut self, mine: bool, limit_ns: u64, now_ns: u64) -> Option<Missed> {
         let marked = HALTING.marked();
+        // An interrupt finds this CPU marked only while it halts.
+        let at_once = if mine { marked & 1 << self.cpu() } else { 0 };
         let task = self.ready.find(|task| {
             let ready_ns = task.run.ready_ns.load(Ordering::Relaxed);
-            let may = match task.run.on() {
-                NOWHERE => task.run.allowed(),
-                cpu => 1 << cpu,
-            };
-            // An interrupt finds this CPU marked only while it halts.
-            let at_once = mine && may & marked & 1 << self.cpu() != 0;
-            ready_ns != 0 && may & marked != 0 && (at_once || ready_ns.saturating_add(limit_ns) < now_ns)
+            let may = may_run(task);
+            let long = may & marked != 0 && ready_ns.saturating_add(limit_ns) < now_ns;
+            ready_ns != 0 && (may & at_once != 0 || long)
         })?;
-        let (id, may) = (task.id(), if task.run.is_off() { task.run.allowed() } else { 1 << task.run.on() });
-        let at_once = mine && marked & 1 << self.cpu() != 0;
-        let (suspect, since_ns) = self.suspect;
-        if !at_once && suspect != id {
-            // A CPU that is about to halt is marked as well, and may just be about to take it.
-            self.suspect = (id, now_ns);
-            return None;
-        }
-        if !at_once && now_ns - since_ns < limit_ns / 4 {
-            return None;
+        let (id, may) = (task.id(), may_run(&task));
+        if may & at_once == 0 {
+            let (suspect, since_ns) = self.suspect;
+            if suspect != id {
+                // A CPU that is about to halt is marked as well, and may just be about to take it.
+                self.suspect = (id, now_ns);
+            }
+            if suspect != id || now_ns - since_ns < limit_ns / 4 {
+                return None;
+            }
         }
         let ready_ns = task.run.ready_ns.swap(0, Ordering::Relaxed);
         Some(Missed { task: id, waits_ns: now_ns.saturating_sub(ready_ns), may })
