@@ -9,6 +9,7 @@
 //! | [`init`] | the first program |
 //! | [`process`] | processes, threads, signals, futexes, program loading |
 //! | [`mm`] | user memory |
+//! | [`ipc`] | System V IPC: semaphores, and what they share with segments of memory |
 //! | [`files`] | descriptors, and files that are not in a file system |
 //! | [`aio`] | asynchronous I/O |
 //! | [`syscall`] | the system calls |

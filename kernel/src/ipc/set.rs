@@ -10,96 +10,18 @@
 //!      └──▶ waits ──▶ done, or an error     by who changed or removed the set; the ticket says so
 //!              └────▶ left                  by himself: time-out or signal. What was done for him before counts
 //! ```
+use super::operation::{Blocked, Operation, Request, VALUE_MAX, Waiting, Wanted};
 use super::{Object, Owner};
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use base::sched::Task;
-use base::sync::atomic::{AtomicU32, Ordering};
 use base::sync::{Arc, SpinGuard, SpinLock};
 use base::{Errno, Result};
 use fs::caller::Caller;
 use fs::vfs::Timespec;
-use zerocopy::{FromBytes, IntoBytes};
 
 /// Semaphores that one set may have.
 pub const SET_MAX: usize = 32_000;
-/// The highest value of a semaphore, and of what is taken back of one.
-pub const VALUE_MAX: u16 = 32_767;
-/// Flag of an operation: rather fail than wait.
-const IPC_NOWAIT: u16 = 0o4000;
-/// Flag of an operation: take it back at the end of the thread.
-const SEM_UNDO: u16 = 0x1000;
-
-/// `struct sembuf`: what to do with one semaphore.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes)]
-#[repr(C)]
-pub struct Operation {
-    /// Its number in the set.
-    pub number: u16,
-    /// What to add to its value; 0: wait until that is 0.
-    pub change: i16,
-    /// `IPC_NOWAIT`, `SEM_UNDO`.
-    pub flags: u16,
-}
-
-impl Operation {
-    /// Whether it is taken back at the end of the thread.
-    pub fn undone(&self) -> bool {
-        self.change != 0 && self.flags & SEM_UNDO != 0
-    }
-}
-
-/// What a waiter waits for a semaphore to do.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Wanted {
-    /// To grow.
-    More,
-    /// To become 0.
-    Zero,
-}
-
-/// The operation that cannot be done.
-#[derive(Clone, Copy)]
-struct Blocked {
-    number: u16,
-    wanted: Wanted,
-    /// The value that it could not be done with.
-    value: u16,
-}
-
-/// The operations of a call.
-struct Request {
-    operations: Vec<Operation>,
-    pid: u32,
-    /// The list that takes them back.
-    undo: u64,
-}
-
-/// A call that waits.
-pub struct Waiting {
-    task: Task,
-    /// [`PENDING`], 0 for success, or the number of an error.
-    outcome: AtomicU32,
-}
-
-const PENDING: u32 = u32::MAX;
-
-impl Waiting {
-    /// How the wait ended, if it has.
-    pub fn outcome(&self) -> Option<Result<()>> {
-        match self.outcome.load(Ordering::Acquire) {
-            PENDING => None,
-            0 => Some(Ok(())),
-            number => Some(Err(Errno::from_number(number as u16).unwrap_or(Errno::EIDRM))),
-        }
-    }
-    fn end(&self, outcome: Result<()>) {
-        let number = outcome.map_or_else(|error| u32::from(error.number()), |()| 0);
-        self.outcome.store(number, Ordering::Release);
-        self.task.unpark();
-    }
-}
-
 struct Waiter {
     request: Request,
     blocked: Blocked,
@@ -188,7 +110,7 @@ impl SemSet {
             state.settle();
             return Ok(None);
         };
-        let waiting = Arc::new(Waiting { task, outcome: AtomicU32::new(PENDING) });
+        let waiting = Arc::new(Waiting::new(task));
         state.waiters.push(Waiter { request, blocked, waiting: waiting.clone() });
         Ok(Some(waiting))
     }
@@ -314,7 +236,7 @@ impl State {
                     self.step_back(operation, request.undo);
                 }
                 return match outcome {
-                    Ok(Some(_)) if operation.flags & IPC_NOWAIT != 0 => Err(Errno::EAGAIN),
+                    Ok(Some(_)) if operation.never_waits() => Err(Errno::EAGAIN),
                     Ok(Some(wanted)) => {
                         let value = self.value(operation.number).unwrap_or(0);
                         Ok(Some(Blocked { number: operation.number, wanted, value }))

@@ -1,6 +1,6 @@
 //! Semaphores on the host: what one call does, who is served when, and what an end takes back.
-use super::set::{Semaphore, Waiting, Wanted};
-use super::{IPC_CREAT, IPC_EXCL, Operation, SET_MAX, SemUndo, Semaphores, SetRequest, VALUE_MAX};
+use super::set::Semaphore;
+use super::{IPC_CREAT, IPC_EXCL, Operation, SET_MAX, SemUndo, Semaphores, SetRequest, VALUE_MAX, Waiting, Wanted};
 use crate::ipc::set::SemSet;
 use alloc::vec::Vec;
 use base::sync::Arc;

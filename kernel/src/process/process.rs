@@ -225,7 +225,8 @@ impl Process {
     pub fn set_umask(&self, umask: u16) -> u16 {
         self.umask.swap(u64::from(umask & 0o777), Ordering::Relaxed) as u16
     }
-    /// Thousandths of all memory that it counts as having besides what it has (`oom_score_adj`); [`OOM_NEVER`]: it does not end for memory.
+    /// Thousandths of all memory that it counts as having besides what it has (`oom_score_adj`); -1000: it does not end for
+    /// memory.
     pub fn oom_adjust(&self) -> i32 {
         self.oom_adjust.load(Ordering::Relaxed)
     }

@@ -23,7 +23,7 @@ fn announced(line: &str) -> Option<(&str, &str)> {
 fn reason(deed: &str) -> Option<String> {
     let (what, at) = deed.strip_suffix(')')?.split_once('(')?;
     let at = u64::from_str_radix(at, 16).ok()?;
-    let is_canonical = at < 1 << 47 || at >= u64::MAX << 47;
+    let is_canonical = !(1 << 47..u64::MAX << 47).contains(&at);
     match what {
         "Jump" | "Return" => Some(format!(", at {at:#x}")),
         "Load" if is_canonical => Some(format!(": load from {at:#x}, at ")),
