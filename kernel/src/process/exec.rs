@@ -86,6 +86,7 @@ pub fn exec(thread: &Arc<Thread>, mut program: Program, open: Open<'_>) -> Resul
     robust::release(thread);
     let successor = thread.successor(memory);
     let before = process.replace(&successor)?;
+    thread.sem_undo.hand_on(&successor.sem_undo);
     // Others may look at the memory of a program only if it acts as who runs it.
     process.dumpable.store(!credentials.is_raised(), Ordering::Relaxed);
     *process.credentials.lock() = credentials;

@@ -90,12 +90,10 @@ impl Thread {
         let memory = process.memory().ok_or(Errno::ESRCH)?;
         Ok(Self::new_in(process, memory, tid, blocked))
     }
-    /// The thread that runs another program in `mm` in the place of this one, when all others have ended. Its mask, the signals that wait,
-    /// and what its end takes back are those of before.
+    /// The thread that runs another program in `mm` in the place of this one, when all others have ended. Its mask and the signals that wait
+    /// are those of before.
     pub(super) fn successor(&self, mm: Arc<Memory>) -> Arc<Thread> {
-        let next = Self::make(&self.process, mm, self.process.pid, self.blocked(), self.mail.clone());
-        self.sem_undo.hand_on(&next.sem_undo);
-        next
+        Self::make(&self.process, mm, self.process.pid, self.blocked(), self.mail.clone())
     }
     /// As [`Thread::new`], in memory that will be the process's.
     pub(super) fn new_in(process: &Arc<Process>, mm: Arc<Memory>, tid: u32, blocked: SigSet) -> Arc<Thread> {
