@@ -102,9 +102,9 @@ fn copy_registers(user: &UserContext, request: &CloneRequest) -> Result<UserCont
 
 impl Process {
     /// Whether it may make one more process or thread. Errors: `EAGAIN`: there are as many as the machine bears ([`super::most_tasks`]), or
-    /// its user has as many as `RLIMIT_NPROC` allows, which does not bind root; `ENOMEM`.
+    /// its user has as many as `RLIMIT_NPROC` allows, which does not bind root; `ENOMEM`. Sleeps.
     fn check_task_limit(&self) -> Result<()> {
-        base::memory::room_for_programs()?;
+        self.make_room()?;
         let all = self.system.all();
         // One that has ended and was not waited for counts as well.
         let tasks = |process: &Arc<Process>| process.thread_count().max(1) as u64;

@@ -76,7 +76,7 @@ pub fn exec(thread: &Arc<Thread>, mut program: Program, open: Open<'_>) -> Resul
     let process = &thread.process;
     let script = program.path.clone();
     let runner = process.runner();
-    base::memory::room_for_programs()?;
+    process.make_room()?;
     let memory = Memory::new()?;
     memory.activate();
     let loaded = load(&memory, &mut program, open, &runner);

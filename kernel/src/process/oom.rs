@@ -9,11 +9,13 @@
 //!   the one that asked. `oom_score_adj` makes a process count as larger or smaller than it is, or spares it;
 //! * the one that asked waits until it is gone, and tries again.
 //!
-//! A system call whose buffer cannot be had fails with `ENOMEM` or `EFAULT` instead: it may hold what a dying process waits for.
+//! A system call that asks for memory ([`Process::make_room`]) has the dirty pages written as well, but kills nobody. One whose buffer cannot
+//! be had fails with `ENOMEM` or `EFAULT`: it may hold what a dying process waits for.
 //! The kernel itself goes on with the frames that `base::memory` keeps back for it.
 use super::process::OOM_NEVER;
 use super::signal::Signal;
 use super::{ExitStatus, Process, Thread};
+use base::Result;
 use base::sync::Arc;
 
 /// A page that `thread` has touched cannot be had. Returns when another try is worth it, or the process is to die. Task context; sleeps;
@@ -30,6 +32,15 @@ pub(super) fn out_of_memory(thread: &Thread) {
     };
     if victim.pid != asking.pid {
         victim.wait_until_gone();
+    }
+}
+
+impl Process {
+    /// Sees to it that there is memory for a program, if need be by writing dirty pages of files. Errors: `ENOMEM`. Task context; sleeps;
+    /// nothing is held.
+    pub fn make_room(&self) -> Result<()> {
+        let room = base::memory::room_for_programs();
+        if room.is_err() && writeback_makes_room(self) { Ok(()) } else { room }
     }
 }
 

@@ -32,7 +32,7 @@ pub fn mmap(
         return Err(Errno::EOPNOTSUPP);
     }
     let fixed = (flags & abi::MAP_FIXED != 0 && flags & abi::MAP_FIXED_NOREPLACE == 0).then_some(addr);
-    check_limits(context, len, fixed, !shared && prot.write)?;
+    check_room(context, len, fixed, !shared && prot.write)?;
     let backing = if flags & abi::MAP_ANONYMOUS == 0 {
         file_backing(context, fd, offset, prot, shared)?
     } else if prot.write && flags & abi::MAP_NORESERVE == 0 && !affordable(len) {
@@ -68,10 +68,11 @@ fn shared_memory(context: &SyscallContext<'_>, len: u64) -> Result<Backing> {
     Ok(Backing::File { file: fs::tmpfs::unnamed(root, len, 0o600, context.caller())?, offset: 0 })
 }
 
-/// Fails if `len` bytes more, in place of what is at `fixed`, are more than `RLIMIT_AS` allows, or with `data` (memory of its own that the
-/// program can store to) `RLIMIT_DATA`. Errors: `ENOMEM`.
-pub(super) fn check_limits(context: &SyscallContext<'_>, len: u64, fixed: Option<u64>, data: bool) -> Result<()> {
+/// Fails if memory is at its end, or if `len` bytes more, in place of what is at `fixed`, are more than `RLIMIT_AS` allows, or with `data`
+/// (memory of its own that the program can store to) `RLIMIT_DATA`. Errors: `ENOMEM`. Sleeps.
+pub(super) fn check_room(context: &SyscallContext<'_>, len: u64, fixed: Option<u64>, data: bool) -> Result<()> {
     let process = context.process();
+    process.make_room()?;
     let space = process.soft_limit(abi::RLIMIT_AS);
     let data = if data { process.soft_limit(abi::RLIMIT_DATA) } else { u64::MAX };
     if space == u64::MAX && data == u64::MAX {
@@ -125,7 +126,7 @@ pub fn mprotect(context: &mut SyscallContext<'_>, addr: UserAddr, len: u64, prot
 /// `brk`: never fails, but gives the end of the heap as it is.
 pub fn brk(context: &mut SyscallContext<'_>, addr: UserAddr) -> Result<u64> {
     let heap = context.mm().heap();
-    if addr > heap.end && check_limits(context, addr - heap.end, None, true).is_err() {
+    if addr > heap.end && check_room(context, addr - heap.end, None, true).is_err() {
         return Ok(heap.end);
     }
     Ok(context.mm().brk(addr))
@@ -143,7 +144,7 @@ pub fn mremap(
     if flags & !(abi::MREMAP_MAYMOVE | abi::MREMAP_FIXED) != 0 || !addr.is_multiple_of(PAGE) {
         return Err(Errno::EINVAL);
     }
-    check_limits(context, new_len.saturating_sub(old_len), None, new_len > old_len)?;
+    check_room(context, new_len.saturating_sub(old_len), None, new_len > old_len)?;
     context.mm().remap(RemapRequest {
         addr,
         old_len,

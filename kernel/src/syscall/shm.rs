@@ -79,7 +79,7 @@ pub fn shmat(context: &mut SyscallContext<'_>, id: u32, addr: UserAddr, flags: u
     let process = context.process();
     let segments = &process.system.segments;
     let size = segments.all().iter().find(|segment| segment.id == id).ok_or(Errno::EINVAL)?.size;
-    super::memory::check_limits(context, size, None, false)?;
+    super::memory::check_room(context, size, None, false)?;
     let how = (flags & SHM_RDONLY != 0, flags & SHM_EXEC != 0);
     segments.attach((context.mm(), process.pid), id, placement, how, context.caller())
 }
