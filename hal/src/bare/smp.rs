@@ -23,7 +23,7 @@ pub use crate::acpi::MAX_CPUS;
 
 const MS_NS: u64 = 1_000_000;
 /// How long a CPU may take from its start to its arrival.
-pub(super) const PATIENCE_NS: u64 = 2_000 * MS_NS;
+const PATIENCE_NS: u64 = 2_000 * MS_NS;
 
 static ONLINE: AtomicUsize = AtomicUsize::new(1);
 static APIC_IDS: [AtomicU8; MAX_CPUS] = [const { AtomicU8::new(0) }; MAX_CPUS];
@@ -138,7 +138,7 @@ fn has_answered() -> bool {
 }
 
 /// Spins until `done`, or for `ns`; says whether it is done.
-pub(super) fn wait(ns: u64, done: impl Fn() -> bool) -> bool {
+fn wait(ns: u64, done: impl Fn() -> bool) -> bool {
     let end_ns = time::now_ns() + ns;
     while !done() {
         if time::now_ns() >= end_ns {

@@ -138,8 +138,10 @@ impl Patience {
             u64::MAX => {}
             since_ns if now_ns - since_ns < watchdog::limit_ns() => {}
             _ => {
-                self.since_ns = u64::MAX;
-                watchdog::report(self.kind, format_args!("waits for {}", self.what()));
+                if let Some(turn) = watchdog::turn() {
+                    self.since_ns = u64::MAX;
+                    turn.report(self.kind, format_args!("waits for {}", self.what()));
+                }
             }
         }
     }

@@ -2,12 +2,13 @@
 //!
 //! Told are waits for a spin lock and for answers of other CPUs (`sync::Patience`), and what the scheduler sees of others
 //! (`base::sched`). It changes nothing: who waits waits on.
-use super::{backtrace, console, smp};
+use super::{backtrace, console, smp, time};
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// An emulated CPU may stand still for seconds on a busy machine.
 static LIMIT_NS: AtomicU64 = AtomicU64::new(10_000_000_000);
 static REPORTS: [AtomicU32; 4] = [const { AtomicU32::new(0) }; 4];
+static QUIET_UNTIL_NS: AtomicU64 = AtomicU64::new(0);
 static BUSY: AtomicBool = AtomicBool::new(false);
 
 /// What is told.
@@ -38,21 +39,31 @@ pub fn reports(kind: Kind) -> u32 {
     REPORTS[kind as usize].load(Ordering::Acquire)
 }
 
-/// Says on the console that this CPU does `what`, and where all CPUs are. Any context; no lock that an NMI handler takes.
-pub fn report(kind: Kind, what: core::fmt::Arguments<'_>) {
-    let alone = wait_for_turn();
-    console::write_fmt_unlocked(format_args!("\nwatchdog: cpu {} {what}\n", smp::cpu()));
-    backtrace::scan(|address| console::write_fmt_unlocked(format_args!("  at {address:#x}\n")));
-    smp::report_others();
-    if alone {
-        BUSY.store(false, Ordering::Release);
-    }
-    REPORTS[kind as usize].fetch_add(1, Ordering::Release);
+/// The right to look and to tell: one CPU has it at a time, and for a while after something was told nobody, since whatever is
+/// late then may be late by that.
+#[must_use = "dropping it gives the turn back"]
+pub struct Turn(());
+
+/// The turn, if it is free. Any context; who does not get it tries again later.
+pub fn turn() -> Option<Turn> {
+    BUSY.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).ok()?;
+    let turn = Turn(());
+    (time::now_ns() >= QUIET_UNTIL_NS.load(Ordering::Relaxed)).then_some(turn)
 }
 
-/// Two reports at a time would mix; but one that has stopped in the middle is not waited for. The other one has this CPU say where it
-/// is meanwhile, by an interrupt that cannot be masked.
-fn wait_for_turn() -> bool {
-    let turn = || BUSY.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok();
-    smp::wait(smp::PATIENCE_NS, turn)
+impl Turn {
+    /// Says on the console that this CPU does `what`, and where all CPUs are. Any context.
+    pub fn report(&self, kind: Kind, what: core::fmt::Arguments<'_>) {
+        console::write_fmt_unlocked(format_args!("\nwatchdog: cpu {} {what}\n", smp::cpu()));
+        backtrace::scan(|address| console::write_fmt_unlocked(format_args!("  at {address:#x}\n")));
+        smp::report_others();
+        QUIET_UNTIL_NS.store(time::now_ns().saturating_add(limit_ns()), Ordering::Relaxed);
+        REPORTS[kind as usize].fetch_add(1, Ordering::Release);
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        BUSY.store(false, Ordering::Release);
+    }
 }

@@ -124,7 +124,9 @@ pub(super) fn balance(cpu: usize) {
     let mut seen = 1u32 << cpu;
     loop {
         let others = (0..smp::online()).filter(|&other| seen & 1 << other == 0);
-        let Some(to) = others.min_by_key(|&other| CPUS[other].waiting.count()) else { return };
+        // Of several the next one after this: so the one task too many goes round all CPUs.
+        let distance = |other: usize| (other + smp::online() - cpu) % smp::online();
+        let Some(to) = others.min_by_key(|&other| (CPUS[other].waiting.count(), distance(other))) else { return };
         seen |= 1 << to;
         let there = CPUS[to].waiting.count();
         if there != 0 && CPUS[cpu].waiting.count() < there + 2 {

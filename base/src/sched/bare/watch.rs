@@ -7,8 +7,8 @@
 //! | a task waits while a CPU halts that may run it and that nobody has called: a missed wake-up | it has waited for the limit, and a quarter of it later still does |
 //! | the same in the queue of the CPU that looks | at once: there its mark is gone as soon as a task comes |
 //!
-//! Each is told once, and a missed wake-up is made up for. A CPU that is called and does not come is the first case: it takes no
-//! tick either.
+//! One CPU looks at a time, and none for a limit after something was told: what is late then may be late by that. Each is told once, and
+//! a missed wake-up is made up for. A CPU that is called and does not come is the first case: it takes no tick either.
 use super::super::task::Inner;
 use super::queue::{CPUS, HALTING, Queue, lock, try_lock};
 use super::{NOWHERE, place};
@@ -43,13 +43,14 @@ pub(super) fn begin() {
 
 /// Looks after the others. In the timer interrupt of `cpu`, no queue locked.
 pub(super) fn look(cpu: usize, now_ns: u64) {
+    let Some(turn) = watchdog::turn() else { return };
     let limit_ns = watchdog::limit_ns();
     for late in (0..smp::online()).filter(|&other| other != cpu) {
         let timer = &CPUS[late].timer_ns;
         let due_ns = timer.load(Ordering::Relaxed);
         let told = || timer.compare_exchange(due_ns, u64::MAX, Ordering::Relaxed, Ordering::Relaxed);
         if due_ns.saturating_add(limit_ns) < now_ns && told().is_ok() {
-            watchdog::report(Kind::Tick, format_args!("sees that cpu {late} does not take its tick"));
+            turn.report(Kind::Tick, format_args!("sees that cpu {late} does not take its tick"));
         }
     }
     for queue in 0..smp::online() {
@@ -60,7 +61,7 @@ pub(super) fn look(cpu: usize, now_ns: u64) {
         let what = format_args!(
             "sees that task {task} waits for {ms} ms in the queue of cpu {queue} while cpu {halting} halts"
         );
-        watchdog::report(Kind::WakeUp, what);
+        turn.report(Kind::WakeUp, what);
         place::call_one(may);
     }
 }
