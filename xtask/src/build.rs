@@ -76,10 +76,10 @@ pub fn user() -> Result<PathBuf> {
     Ok(target().join("x86_64-unknown-linux-musl/user"))
 }
 
-/// A cargo command in the repository's root, untouched by flags meant for this tool's own build.
+/// A cargo command in the repository's root, untouched by flags meant for this tool's own build; what it builds goes where [`target`] says.
 pub fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.current_dir(root()).env_remove("RUSTFLAGS");
+    command.current_dir(root()).env_remove("RUSTFLAGS").env_remove("CARGO_TARGET_DIR");
     command
 }
 
