@@ -16,9 +16,17 @@ const NOWHERE: usize = usize::MAX;
 const ROUNDS_OF_KICKS: u64 = 20;
 
 fn start(cpus: u32, body: impl FnOnce() + Send + 'static) -> Task {
-    let task = sched::spawn("submitter", Box::new(body)).expect("memory");
-    task.set_allowed_cpus(cpus);
-    task
+    let there = move || {
+        go_to(cpus);
+        body();
+    };
+    sched::spawn("submitter", Box::new(there)).expect("memory")
+}
+
+/// The task goes on where it may run from now on.
+fn go_to(cpus: u32) {
+    sched::current().set_allowed_cpus(cpus);
+    sched::yield_now();
 }
 
 fn bio_of(op: BioOp, sector: u64, page: &Page, end: Arc<dyn BioEnd>) -> Box<Bio> {
@@ -68,11 +76,9 @@ fn visit(vda: &Arc<Disk>, queue: &Arc<WorkQueue>, submits: usize, kicks: usize) 
     });
     let (mine, disk) = (visitor.clone(), vda.clone());
     let submitter = start(1 << submits, move || {
-        sched::yield_now();
         assert_eq!(smp::cpu(), submits);
         bio_of(BioOp::Read, 0, &page_of(0), mine.clone()).submit_to(&*disk);
-        sched::current().set_allowed_cpus(1 << kicks);
-        sched::yield_now();
+        go_to(1 << kicks);
         assert_eq!(smp::cpu(), kicks);
         disk.kick();
         mine.wait.wait_until(|| mine.finished.load(Ordering::Acquire) != NOWHERE);

@@ -3,7 +3,7 @@
 //! `RUSTFLAGS="--cfg loom" cargo test --release -p fs --test loom_queue`
 #![cfg(loom)]
 use base::sync::Arc;
-use base::workqueue::{Work, WorkLink};
+use base::workqueue::{Work, WorkLink, WorkQueue};
 use fs::ext4::queues::LazyQueue;
 use loom::sync::atomic::{AtomicU32, Ordering};
 use loom::thread;
@@ -30,7 +30,7 @@ fn m3_r42_two_first_users_share_one_queue() {
     // Up to four threads, two users and a worker of either queue: in every order with no bound they take too long.
     builder.preemption_bound = Some(3);
     builder.check(|| {
-        let lazy = Arc::new(LazyQueue::new("w", 1));
+        let lazy = Arc::new(LazyQueue::new(|| WorkQueue::new("w", 1)));
         let items = [0, 1].map(|_| Arc::new(Item { link: WorkLink::new(), runs: AtomicU32::new(0) }));
         let other = {
             let (lazy, item) = (lazy.clone(), items[0].clone());
