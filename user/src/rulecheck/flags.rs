@@ -1,6 +1,6 @@
 //! A1: the table of flag combinations, every subset of the known bits, against the errors computed from its rows.
 use crate::aio::{Aio, Iocb, PREAD};
-use crate::kit::{Check, Dump, FOLDER, Outcome, Scratch, WT, fd, pattern, pipe, same, vector};
+use crate::kit::{Check, Dump, FOLDER, Outcome, Scratch, WT, fd, pattern, pipe, same, settle, vector};
 use crate::now::NOWAIT;
 use linux_raw_sys::general as abi;
 use std::fs::{File, OpenOptions};
@@ -133,7 +133,7 @@ impl<'a> Table<'a> {
         let Some(errno) = expected else {
             return self.accepted(flags, write);
         };
-        sys::sync();
+        settle()?;
         let before = self.dump()?;
         same("call", self.call(self.refused, flags, write), Err(errno))?;
         same("io_submit", self.aio.submit(&[self.iocb(self.refused, flags, write)]), Err(errno))?;
@@ -146,7 +146,7 @@ impl<'a> Table<'a> {
         let appends = write && (flags & APPEND != 0 || self.kind.append_only);
         let event = if through_nowait && appends { -i64::from(EAGAIN.0) } else { self.len as i64 };
         if through_nowait {
-            sys::sync();
+            settle()?;
             let before = self.dump()?;
             same("call", self.call(self.refused, flags, write), Err(EAGAIN))?;
             before.expect_same(&self.dump()?)?;

@@ -200,7 +200,7 @@ impl Dump {
     /// As [`Dump::of`], before the call: with nothing dirty, so that nothing is written in the background meanwhile.
     /// Not for a check that holds requests at a gate: the sync would wait for them.
     pub fn settled(file: &File) -> Result<Dump, String> {
-        sys::sync();
+        settle()?;
         Dump::of(file)
     }
     /// Of an open file and the system around it.
@@ -241,14 +241,25 @@ fn lines(file: &str, wanted: impl Fn(&str) -> bool) -> Result<Vec<String>, Strin
     Ok(text.lines().filter(named).map(String::from).collect())
 }
 
-/// Nothing is in flight: every gauge is 0 (CTX-9).
+/// Nothing dirty, and nothing in flight.
+pub fn settle() -> Outcome {
+    sys::sync();
+    quiet()
+}
+
+/// Nothing is in flight: every gauge comes to 0 (CTX-9). The worker that has finished a request, on whichever CPU, may hold it for a moment
+/// after its event.
 pub fn quiet() -> Outcome {
-    for line in lines("/proc/sluice/gauges", |_| true)? {
-        if !line.ends_with(" 0") {
-            return Err(format!("not quiet: {line}"));
+    const TRIES: u32 = 1000;
+    let mut busy = None;
+    for _ in 0..TRIES {
+        busy = lines("/proc/sluice/gauges", |_| true)?.into_iter().find(|line| !line.ends_with(" 0"));
+        if busy.is_none() {
+            return Ok(());
         }
+        std::thread::sleep(std::time::Duration::from_millis(1));
     }
-    Ok(())
+    Err(format!("not quiet: {}", busy.unwrap_or_default()))
 }
 
 /// Addresses at which the process has nothing: null, the last user page, between the halves, the kernel's half, the last byte,
