@@ -5,35 +5,12 @@ use crate::ipc::set::SemSet;
 use alloc::vec::Vec;
 use base::sync::Arc;
 use base::{Errno, Result, sched};
-use fs::caller::{Caller, KernelCaller};
+use fs::caller::KernelCaller;
+use fs::testing::User;
 
 const PID: u32 = 7;
 const NOWAIT: u16 = 0o4000;
 const UNDO: u16 = 0x1000;
-
-struct User(u32);
-
-impl Caller for User {
-    fn uid(&self) -> u32 {
-        self.0
-    }
-    fn gid(&self) -> u32 {
-        self.0
-    }
-    fn in_group(&self, gid: u32) -> bool {
-        self.0 == gid
-    }
-    fn umask(&self) -> u16 {
-        0
-    }
-    fn file_size_limit(&self) -> u64 {
-        u64::MAX
-    }
-    fn file_size_exceeded(&self) {}
-    fn fatal_signal_pending(&self) -> bool {
-        false
-    }
-}
 
 fn set_of(all: &Semaphores, count: usize) -> Arc<SemSet> {
     let id = all.get(SetRequest { key: 0, count, flags: 0o600 }, &KernelCaller).unwrap();

@@ -11,6 +11,7 @@ use base::sync::Arc;
 use base::{Errno, Result};
 use fs::caller::{Caller, KernelCaller};
 use fs::io::{IoSink, Pinned, SliceSource};
+use fs::testing::User;
 use fs::tmpfs;
 use fs::vfs::{self, File, Inode, OpenFlags, Site, Vfs};
 
@@ -262,30 +263,6 @@ fn locked_memory_is_present_and_counted() {
     assert_eq!(mm.resident_map(AT + 3 * PAGE, 2 * PAGE), Err(Errno::ENOMEM));
     let child = mm.fork().unwrap();
     child.lock_memory(&Locked::Range(AT, 3 * PAGE), limit, false).unwrap();
-}
-
-/// Somebody without privileges.
-struct User(u32);
-impl Caller for User {
-    fn uid(&self) -> u32 {
-        self.0
-    }
-    fn gid(&self) -> u32 {
-        self.0
-    }
-    fn in_group(&self, gid: u32) -> bool {
-        gid == self.0
-    }
-    fn umask(&self) -> u16 {
-        0
-    }
-    fn file_size_limit(&self) -> u64 {
-        u64::MAX
-    }
-    fn file_size_exceeded(&self) {}
-    fn fatal_signal_pending(&self) -> bool {
-        false
-    }
 }
 
 fn attach(all: &Arc<Segments>, mm: &AddressSpace, id: u32, at: u64, read_only: bool, who: &dyn Caller) -> Result<u64> {

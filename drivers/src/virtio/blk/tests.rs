@@ -398,20 +398,7 @@ mod pressure {
                 })
             })
             .collect();
-        let mut finished = 0;
-        while finished < 1200 {
-            bench.device.wait_for_kick();
-            let mut held = bench.device.fetch();
-            while held > 0 {
-                bench.device.finish(held / 2);
-                held -= 1;
-                finished += 1;
-                if held.is_multiple_of(3) {
-                    bench.device.interrupt();
-                }
-            }
-            bench.device.interrupt();
-        }
+        bench.device.finish_as_they_come(1200);
         for submitter in submitters {
             assert!(submitter.join().unwrap().iter().all(|io| io.result() == Some(Ok(()))));
         }

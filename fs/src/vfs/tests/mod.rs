@@ -5,35 +5,10 @@ mod names;
 mod walks;
 
 use super::{OpenFlags, Site, Vfs};
-use crate::caller::{Caller, KernelCaller};
+use crate::caller::KernelCaller;
 use crate::tmpfs;
 use base::Result;
 use base::sync::Arc;
-
-/// A user without privileges.
-pub(super) struct User(pub u32);
-
-impl Caller for User {
-    fn uid(&self) -> u32 {
-        self.0
-    }
-    fn gid(&self) -> u32 {
-        self.0
-    }
-    fn in_group(&self, gid: u32) -> bool {
-        gid == self.0
-    }
-    fn umask(&self) -> u16 {
-        0o022
-    }
-    fn file_size_limit(&self) -> u64 {
-        u64::MAX
-    }
-    fn file_size_exceeded(&self) {}
-    fn fatal_signal_pending(&self) -> bool {
-        false
-    }
-}
 
 /// A fresh tree, and short forms of its operations from the root.
 pub(super) struct Tree {

@@ -1,5 +1,6 @@
 //! Path walks and open.
-use super::{Tree, User};
+use super::Tree;
+use crate::testing::User;
 use crate::vfs::{Access, File, FileType, OpenFlags, Site, permission};
 use alloc::format;
 use base::Errno;
